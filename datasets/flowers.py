@@ -1,0 +1,15 @@
+"""Five kinds of flowers in photographs (the TensorFlow flowers set)."""
+
+from datasets import tfrecord_dataset
+
+TABLE = tfrecord_dataset.Table(
+    file_pattern="flowers_%s_*.tfrecord",
+    splits_to_sizes={"train": 3320, "validation": 350},
+    num_classes=5,
+    items_to_descriptions={
+        "image": "A colour photograph of any size.",
+        "label": "0 daisy, 1 dandelion, 2 roses, 3 sunflowers, 4 tulips.",
+    },
+)
+
+get_split = TABLE.get_split

@@ -1,0 +1,64 @@
+"""What every entry script does around its `main`: one clear sentence on failure.
+
+if __name__ == "__main__":
+    entry.run(main)
+"""
+
+import logging as python_logging
+import os
+import signal
+import sys
+
+from absl import app, flags, logging
+
+from tf_slim_compat import tf
+
+# What a person can cause: wrong flags, files and data. Anything else is a bug
+# of ours and keeps its traceback.
+_EXPECTED_ERRORS = (ValueError, OSError)
+
+
+def run(main):
+    """Parses the flags, calls `main(argv)` and exits with its status.
+
+    An expected error (`ValueError`, `OSError`, an error of a TensorFlow
+    kernel) is printed as one sentence and exits with status 1; the traceback
+    is shown as well with `--verbosity=1`. Ctrl-C exits with status 130.
+    """
+    handler = logging.get_absl_handler()
+    handler.setFormatter(python_logging.Formatter("%(message)s"))
+    flags.FLAGS.set_default("verbosity", logging.INFO)
+    app.run(lambda argv: sys.exit(_guarded(main, argv)))
+
+
+def _guarded(main, argv):
+    program = os.path.basename(argv[0])
+    try:
+        if len(argv) > 1:
+            raise ValueError(
+                f"Unexpected argument {argv[1]!r}: give options as --name=value; "
+                f"{program} --help lists them."
+            )
+        main(argv)
+    except KeyboardInterrupt:
+        print(f"\n{program}: interrupted.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except Exception as error:
+        message = _explain(error)
+        if message is None:
+            raise
+        logging.debug("Traceback:", exc_info=error)
+        print(f"{program}: error: {message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _explain(error):
+    """One paragraph for an expected error, None for a bug."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.strerror}: {error.filename!r}."
+    if isinstance(error, _EXPECTED_ERRORS):
+        return str(error)
+    if isinstance(error, tf.errors.OpError):
+        return error.message.split("\n")[0].split(" [[{{node")[0]
+    return None

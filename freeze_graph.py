@@ -1,0 +1,84 @@
+r"""Puts the weights of a checkpoint into a graph: one file to ship.
+
+  python freeze_graph.py --input_graph=graph.pb --input_binary=true \
+      --input_checkpoint=run/model.ckpt-1500 \
+      --output_node_names=InceptionV3/Predictions/Reshape_1 \
+      --output_graph=frozen.pb
+"""
+
+import os
+
+from absl import flags, logging
+
+from deployment import entry, exporting
+
+flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
+flags.DEFINE_string("input_saver", "", "A SaverDef file to restore with.")
+flags.DEFINE_string(
+    "input_checkpoint", "", "The checkpoint, or a folder, of which the newest is taken."
+)
+flags.DEFINE_integer(
+    "checkpoint_version", 2, "Format of checkpoints that are written: 1 or 2."
+)
+flags.DEFINE_string("output_graph", "", "The file to write.")
+flags.DEFINE_boolean("input_binary", False, "Whether the input files are binary.")
+flags.DEFINE_string(
+    "output_node_names", "", "Comma-separated nodes whose values are wanted."
+)
+flags.DEFINE_string("restore_op_name", "save/restore_all", "Not used any more.")
+flags.DEFINE_string("filename_tensor_name", "save/Const:0", "Not used any more.")
+flags.DEFINE_boolean("clear_devices", True, "Whether to remove device placements.")
+flags.DEFINE_string(
+    "initializer_nodes", "", "Comma-separated nodes to run before freezing."
+)
+flags.DEFINE_string(
+    "variable_names_whitelist",
+    "",
+    "Comma-separated variables to freeze. Unset: all.",
+)
+flags.DEFINE_string(
+    "variable_names_blacklist", "", "Comma-separated variables not to freeze."
+)
+flags.DEFINE_string("input_meta_graph", "", "A MetaGraphDef file to freeze.")
+flags.DEFINE_string("input_saved_model_dir", "", "A SavedModel folder to freeze.")
+flags.DEFINE_string(
+    "saved_model_tags", "serve", "Comma-separated tags of the graph in the SavedModel."
+)
+
+FLAGS = flags.FLAGS
+
+
+def config_from_flags():
+    """The options of TensorFlow's freezing function."""
+    return {
+        "input_graph": FLAGS.input_graph,
+        "input_saver": FLAGS.input_saver,
+        "input_binary": FLAGS.input_binary,
+        "input_checkpoint": FLAGS.input_checkpoint,
+        "output_node_names": FLAGS.output_node_names,
+        "restore_op_name": FLAGS.restore_op_name,
+        "filename_tensor_name": FLAGS.filename_tensor_name,
+        "output_graph": FLAGS.output_graph,
+        "clear_devices": FLAGS.clear_devices,
+        "initializer_nodes": FLAGS.initializer_nodes,
+        "variable_names_whitelist": FLAGS.variable_names_whitelist,
+        "variable_names_denylist": FLAGS.variable_names_blacklist,
+        "input_meta_graph": FLAGS.input_meta_graph,
+        "input_saved_model_dir": FLAGS.input_saved_model_dir,
+        "saved_model_tags": FLAGS.saved_model_tags,
+        "checkpoint_version": FLAGS.checkpoint_version,
+    }
+
+
+def main(_):
+    graph_def = exporting.freeze(**config_from_flags())
+    logging.info(
+        "Wrote %s (%d nodes, %.1f MB).",
+        FLAGS.output_graph,
+        len(graph_def.node),
+        os.path.getsize(FLAGS.output_graph) / 1e6,
+    )
+
+
+if __name__ == "__main__":
+    entry.run(main)

@@ -1,0 +1,70 @@
+"""What the preprocessing families share: channels, windows, the mirror flip.
+
+A picture is a 3-D tensor `[height, width, channels]`; a window is an int32 `[4]`
+tensor `(y, x, height, width)` in whole pixels of that picture.
+"""
+
+from tf_slim_compat import tf
+
+# ITU-R BT.601 luma, as in tf.image.rgb_to_grayscale.
+LUMA_WEIGHTS = (0.2989, 0.5870, 0.1140)
+
+
+def with_known_channels(image):
+    """Checks the rank, drops an alpha channel, and makes the channel count static.
+
+    Args:
+      image: picture of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels,
+        any dtype. A channel count unknown until run time is read as 1, 3 or 4.
+
+    Returns:
+      The picture with 1 or 3 channels (3 where the count was unknown), same dtype.
+
+    Raises:
+      ValueError: the picture is not 3-D, or has no or more than 4 channels.
+    """
+    image = tf.convert_to_tensor(image)
+    if image.shape.rank is None:
+        image.set_shape([None, None, None])
+    channels = image.shape.dims[-1].value if image.shape.rank == 3 else 0
+    if channels is None:
+        present = tf.shape(image)[2]
+        repeats = tf.where(tf.equal(present, 1), 3, 1)
+        image = tf.tile(image[:, :, :3], tf.stack([1, 1, repeats]))
+        image.set_shape([None, None, 3])
+        return image
+    if not 1 <= channels <= 4:
+        raise ValueError(
+            "An image must have the shape [height, width, channels] with 1 to 4 "
+            f"channels, but its shape is {image.shape}; preprocess one image at a time."
+        )
+    return image if channels in (1, 3) else image[:, :, : channels - 1]
+
+
+def to_rgb(image):
+    """Repeats the one channel of a grey picture three times; leaves RGB as it is."""
+    return tf.tile(image, [1, 1, 3]) if image.shape[-1] == 1 else image
+
+
+def to_gray(image):
+    """The luminance of a float RGB picture, `[height, width, 1]`; leaves grey as is."""
+    return tf.image.rgb_to_grayscale(image) if image.shape[-1] == 3 else image
+
+
+def crop(image, window):
+    """Cuts the window `(y, x, height, width)` out of a picture.
+
+    The channel count stays static; a window that reaches outside is an
+    `InvalidArgumentError` when the graph runs.
+    """
+    window = tf.convert_to_tensor(window, tf.int32)
+    begin = tf.concat([window[:2], [0]], 0)
+    size = tf.concat([window[2:], [-1]], 0)
+    cropped = tf.slice(image, begin, size)
+    cropped.set_shape([None, None, image.shape[-1]])
+    return cropped
+
+
+def random_flip(image):
+    """Mirrors the picture left to right with probability one half."""
+    return tf.image.random_flip_left_right(image)

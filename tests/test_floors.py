@@ -1,0 +1,61 @@
+"""Who may import whom: every floor only from below, never from beside."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PACKAGES = {"datasets", "deployment", "nets", "preprocessing", "tf_slim_compat"}
+ENTRY_SCRIPTS = sorted(
+    path.name for path in ROOT.glob("*.py") if path.stem not in {"setup", *PACKAGES}
+)
+ALLOWED = {
+    "tf_slim_compat.py": set(),
+    "datasets": {"tf_slim_compat", "datasets"},
+    "nets": {"tf_slim_compat", "nets"},
+    "preprocessing": {"tf_slim_compat", "preprocessing"},
+    "deployment": {"tf_slim_compat", "deployment"},
+}
+
+
+def imports_of(path):
+    """The first parts of what a file imports, of this project."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("place", ALLOWED)
+def test_floors_import_only_from_below(place):
+    root = ROOT / place
+    files = [root] if root.is_file() else sorted(root.rglob("*.py"))
+    assert files
+    own = PACKAGES | {pathlib.Path(name).stem for name in ENTRY_SCRIPTS}
+    for path in files:
+        foreign = own.intersection(imports_of(path)) - ALLOWED[place]
+        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+def test_only_entry_scripts_touch_flags():
+    for package in ("datasets", "nets", "preprocessing", "deployment"):
+        for path in (ROOT / package).rglob("*.py"):
+            names = {
+                n.id
+                for n in ast.walk(ast.parse(path.read_text()))
+                if isinstance(n, ast.Name)
+            }
+            assert "FLAGS" not in names, path.relative_to(ROOT)
+
+
+@pytest.mark.parametrize("script", ENTRY_SCRIPTS)
+def test_main_fits_on_a_screen(script):
+    functions = [
+        node
+        for node in ast.parse((ROOT / script).read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "main"
+    ]
+    (main,) = functions
+    assert main.end_lineno - main.lineno < 40
