@@ -23,7 +23,9 @@ flags.DEFINE_integer(
 flags.DEFINE_string("output_graph", "", "The file to write.")
 flags.DEFINE_boolean("input_binary", False, "Whether the input files are binary.")
 flags.DEFINE_string(
-    "output_node_names", "", "Comma-separated nodes whose values are wanted."
+    "output_node_names",
+    "",
+    "Comma-separated nodes whose values are wanted. Unset: the predictions.",
 )
 flags.DEFINE_string("restore_op_name", "save/restore_all", "Not used any more.")
 flags.DEFINE_string("filename_tensor_name", "save/Const:0", "Not used any more.")

@@ -2,19 +2,37 @@
 
 `from tf_slim_compat import slim, tf` gives `tensorflow.compat.v1` in graph mode with
 resource variables, and tf_slim with everything that it misses put back. The repair is
-made on tf_slim itself, so `import tf_slim as slim` elsewhere gets it too.
+made on tf_slim itself, so `import tf_slim as slim` elsewhere gets it too, once this
+module has been imported.
 """
 
 import contextlib
 import contextvars
 import importlib
 import logging
+import os
 import sys
+
+# Where tf_slim looks for names that TensorFlow has since moved; `tensorflow.compat.v1`
+# has them all, two under another name.
+_MOVED = {
+    "framework.ops": ["IndexedSlices", "Tensor"],
+    "ops.array_ops": ["stack", "unstack"],
+    "ops.control_flow_ops": ["Assert", "case", "cond", "while_loop"],
+    "ops.variable_scope": [
+        "disable_resource_variables",
+        "enable_resource_variables",
+        "resource_variables_enabled",
+        "variable",
+    ],
+    "ops.variables": ["VariableV1"],
+}
+_RENAMED = {"variable": "Variable", "VariableV1": "Variable"}
 
 
 @contextlib.contextmanager
-def _quiet_tensorflow():
-    """Holds back the deprecation warnings of TensorFlow's and tf_slim's own imports."""
+def _without_warnings():
+    """Holds back the deprecation warnings that only concern tf_slim's own code."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -24,44 +42,27 @@ def _quiet_tensorflow():
         logger.setLevel(level)
 
 
-# What tf_slim and code of its age look up in TensorFlow's inner modules, and the name
-# that each has in `tensorflow.compat.v1` today.
-_MOVED = {
-    "framework.ops": {"IndexedSlices": "IndexedSlices", "Tensor": "Tensor"},
-    "ops.array_ops": {"stack": "stack", "unstack": "unstack"},
-    "ops.control_flow_ops": {
-        "Assert": "Assert",
-        "case": "case",
-        "cond": "cond",
-        "while_loop": "while_loop",
-    },
-    "ops.variable_scope": {
-        "disable_resource_variables": "disable_resource_variables",
-        "enable_resource_variables": "enable_resource_variables",
-        "resource_variables_enabled": "resource_variables_enabled",
-        "variable": "Variable",
-    },
-    "ops.variables": {"VariableV1": "Variable"},
-}
-
-
 def _restore_moved_names():
+    # tf_slim and its tests hold these modules by reference, so the names go back into
+    # TensorFlow's modules, and only where they are missing.
     for module_name, names in _MOVED.items():
         module = importlib.import_module(f"tensorflow.python.{module_name}")
-        for old, new in names.items():
-            if not hasattr(module, old):
-                setattr(module, old, getattr(tf, new))
+        for name in names:
+            if not hasattr(module, name):
+                setattr(module, name, getattr(tf, _RENAMED.get(name, name)))
 
 
-with _quiet_tensorflow():
+# Notes on the processor's instruction sets are of no use to who trains a network.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+with _without_warnings():
     import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
     _restore_moved_names()
     import tf_slim as slim
-    from tensorflow.python.training import moving_averages
-    from tf_slim.layers import utils
+    from tf_slim.layers import layers as _layers
+    from tf_slim.layers import utils as _utils
 
 __all__ = ["batch_norm", "batch_norm_decay_warmup", "slim", "tf"]
 
@@ -69,38 +70,44 @@ _WARMUP = contextvars.ContextVar("batch_norm_decay_warmup", default=None)
 
 
 class _DecayWarmup:
-    """min(decay, (1 + step) / (10 + step)), one tensor for each decay."""
+    """Keeps 1 - min(decay, (1 + step) / (10 + step)), one tensor for each decay."""
 
     def __init__(self, step):
-        with tf.name_scope("batch_norm_decay_warmup"):
-            step = tf.cast(step, tf.float32)
-            self._cap = tf.divide(1.0 + step, 10.0 + step, name="cap")
+        with tf.name_scope("batch_norm_decay_warmup") as self._scope:
+            # One minus the cap, in the form that loses no digits.
+            self._least_rate = 9.0 / (10.0 + tf.cast(step, tf.float32))
         self._rates = {}
 
-    def rate(self, decay):
-        """One minus the capped decay, made outside of whatever branch asks for it."""
+    def rate(self, decay, dtype):
         if decay not in self._rates:
-            graph = self._cap.graph
+            graph = self._least_rate.graph
+            # Whichever layer comes first may stand in a branch, on another device or
+            # under control dependencies that the other layers do not share.
             with (
                 graph.as_default(),
                 tf.control_dependencies(None),
-                graph.colocate_with(self._cap.op, ignore_existing=True),
-                tf.name_scope("batch_norm_decay_warmup/"),
+                graph.colocate_with(self._least_rate.op, ignore_existing=True),
+                tf.name_scope(self._scope),
             ):
-                self._rates[decay] = 1.0 - tf.minimum(decay, self._cap)
-        return self._rates[decay]
+                self._rates[decay] = tf.maximum(1.0 - decay, self._least_rate)
+        return tf.cast(self._rates[decay], dtype.base_dtype)
 
 
 @contextlib.contextmanager
 def batch_norm_decay_warmup(step):
-    """Lets the moving averages of batch normalisation start without bias.
+    """Lets the moving averages of batch normalization start without bias.
 
-    Within this context every `slim.batch_norm` averages with the decay
-    min(decay, (1 + step) / (10 + step)): a short run has averages of what it saw, and
-    a long run keeps the decay that its network asks for. No variables are added.
+    Every `slim.batch_norm` built within this context averages with the decay
+    min(decay, (1 + step) / (10 + step)), as `tf.train.ExponentialMovingAverage` does
+    when it is given `num_updates`. So a short run has averages of what it saw, and a
+    long run keeps the decay that its network asks for. No variable is added. Averages
+    under `zero_debias_moving_mean` have a correction of their own and are left to it.
+
+    Contexts nest, and the innermost counts.
 
     Args:
-      step: the global step, an integer variable or scalar tensor.
+      step: the steps trained so far: an integer scalar, tensor or variable, usually the
+        global step.
 
     Yields:
       None.
@@ -112,149 +119,202 @@ def batch_norm_decay_warmup(step):
         _WARMUP.reset(token)
 
 
-def _averaging_rate(decay):
-    warmup = _WARMUP.get()
-    return 1.0 - decay if warmup is None else warmup.rate(decay)
-
-
-def _update_average(variable, value, decay, zero_debias, read_value):
-    """Moves `variable` towards `value`; returns the operation, or the new value."""
-    dtype = variable.dtype.base_dtype
-    rate = _averaging_rate(decay)
-    if tf.is_tensor(rate):
-        rate = tf.cast(rate, dtype)
-    if zero_debias:
-        return moving_averages.assign_moving_average(variable, value, 1.0 - rate)
-    with tf.name_scope("AssignMovingAvg") as scope, tf.device(variable.device):
-        delta = (variable - tf.cast(value, dtype)) * rate
-        update = variable.assign_sub(delta, read_value=read_value, name=scope)
-        return tf.convert_to_tensor(update) if read_value else update
-
-
-def _make_variables(
+def _build_variables(
     channels, dtype, center, scale, initializers, regularizers, collections, trainable
 ):
-    """Returns gamma, beta, moving_mean and moving_variance; the first two or None."""
+    """Returns gamma and beta, or None in their place, moving_mean, moving_variance."""
 
-    def make(name, initializer, trainable):
+    def build(name, initializer, regularizer=None, trainable=False):
         return slim.model_variable(
             name,
             shape=[channels],
             dtype=dtype,
             initializer=initializers.get(name, initializer),
-            regularizer=regularizers.get(name) if name in ("beta", "gamma") else None,
+            regularizer=regularizer,
             trainable=trainable,
-            collections=utils.get_variable_collections(collections, name),
+            collections=_utils.get_variable_collections(collections, name),
         )
 
     zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
-    gamma = make("gamma", ones, trainable) if scale else None
-    beta = make("beta", zeros, trainable) if center else None
-    # A partitioned variable cannot be assigned to as one.
-    with tf.variable_scope(tf.get_variable_scope()) as scope:
-        scope.set_partitioner(None)
-        moving_mean = make("moving_mean", zeros, False)
-        moving_variance = make("moving_variance", ones, False)
+    gamma = beta = None
+    if scale:
+        gamma = build("gamma", ones, regularizers.get("gamma"), trainable)
+    if center:
+        beta = build("beta", zeros, regularizers.get("beta"), trainable)
+    # A moving average is assigned to as a whole.
+    with tf.variable_scope(
+        tf.get_variable_scope(), auxiliary_name_scope=False
+    ) as variable_scope:
+        variable_scope.set_partitioner(None)
+        moving_mean = build("moving_mean", zeros)
+        moving_variance = build("moving_variance", ones)
     return gamma, beta, moving_mean, moving_variance
 
 
-def _to_fusable(inputs, data_format):
-    """Returns inputs of rank 4 or 5 for the fused kernel, and its name of the format.
+def _reshape_for_kernel(inputs, data_format):
+    """Returns the inputs as the fused kernel takes them, and its name of their format.
 
-    Ranks 4 and 5 go in as they are.
+    Only ranks other than 4 and 5 need a reshape.
     """
-    rank = inputs.shape.ndims
+    rank = inputs.shape.rank
     if rank == 4:
         return inputs, data_format
     if rank == 5:
-        return inputs, "NDHWC" if data_format == "NHWC" else "NCDHW"
-    if data_format == "NHWC" or rank == 2:
+        return inputs, {"NHWC": "NDHWC", "NCHW": "NCDHW"}[data_format]
+    if rank == 2 or data_format == "NHWC":
         return tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]]), "NHWC"
-    shape = tf.shape(inputs)
-    return tf.reshape(inputs, [shape[0], shape[1], -1, 1]), "NCHW"
+    return tf.reshape(inputs, [tf.shape(inputs)[0], inputs.shape[1], -1, 1]), "NCHW"
 
 
-def _fused(inputs, gamma, beta, moving, epsilon, data_format, training):
-    """Returns the outputs, and the mean and the variance that they were made with."""
-    channels = moving[0].shape
+def _normalize_fused(inputs, variables, epsilon, data_format, is_training):
+    """Returns the normalized inputs, and the mean and the variance that were used.
+
+    The variance of a training batch comes with Bessel's correction.
+    """
+    gamma, beta, *moving = variables
     if gamma is None:
-        gamma = tf.constant(1.0, tf.float32, channels)
+        gamma = tf.constant(1.0, tf.float32, moving[0].shape)
     if beta is None:
-        beta = tf.constant(0.0, tf.float32, channels)
-    fusable, kernel_format = _to_fusable(inputs, data_format)
+        beta = tf.constant(0.0, tf.float32, moving[0].shape)
+    x, kernel_format = _reshape_for_kernel(inputs, data_format)
 
-    def normalize(training):
-        mean, variance = (None, None) if training else moving
+    def normalize(*statistics):
         return tf.nn.fused_batch_norm(
-            fusable,
+            x,
             gamma,
             beta,
-            mean,
-            variance,
+            *statistics,
             epsilon=epsilon,
             data_format=kernel_format,
-            is_training=training,
+            is_training=not statistics,
         )
 
-    outputs, mean, variance = utils.smart_cond(
-        training, lambda: normalize(True), lambda: normalize(False)
+    outputs, *moments = _utils.smart_cond(
+        is_training, normalize, lambda: (normalize(*moving)[0], *moving)
     )
-    if fusable is not inputs:
-        static = [-1 if size is None else size for size in inputs.shape.as_list()]
-        shape = static if static.count(-1) < 2 else tf.shape(inputs)
+    if x is not inputs:
+        sizes = [-1 if size is None else size for size in inputs.shape.as_list()]
+        shape = sizes if sizes.count(-1) <= 1 else tf.shape(inputs)
         outputs = tf.reshape(outputs, shape)
-    return outputs, mean, variance
+    return outputs, moments
 
 
-def _unfused(
-    inputs, gamma, beta, moving, epsilon, data_format, training, weights, adjustment
+def _normalize_unfused(
+    inputs, variables, epsilon, data_format, is_training, batch_weights, adjustment
 ):
-    """As `_fused`, in single operations: for batch weights, adjustments and float64."""
-    rank = inputs.shape.ndims
+    """Does as `_normalize_fused` in single operations, for what the kernel lacks.
+
+    The variance of a training batch comes without Bessel's correction.
+    """
+    gamma, beta, *moving = variables
+    dtype = moving[0].dtype.base_dtype
+    rank = inputs.shape.rank
     channel_axis = 1 if data_format == "NCHW" else rank - 1
     axes = [axis for axis in range(rank) if axis != channel_axis]
-    dtype = moving[0].dtype.base_dtype
-    wide = tf.cast(inputs, dtype)
+    x = tf.cast(inputs, dtype)
+
+    def batch_moments():
+        if batch_weights is None:
+            return list(tf.nn.moments(x, axes))
+        weights = tf.cast(batch_weights, dtype)
+        weights = tf.reshape(weights, [-1] + [1] * (rank - 1))
+        return list(tf.nn.weighted_moments(x, axes, weights))
 
     def broadcast(vector):
         if vector is None or data_format == "NHWC":
             return vector
         return tf.reshape(vector, [1, -1] + [1] * (rank - 2))
 
-    def batch_moments():
-        if weights is None:
-            return tuple(tf.nn.moments(wide, axes))
-        per_example = tf.cast(tf.convert_to_tensor(weights), dtype)
-        per_example = tf.reshape(per_example, [-1] + [1] * (rank - 1))
-        return tuple(tf.nn.weighted_moments(wide, axes, per_example))
-
-    mean, variance = utils.smart_cond(
-        training, batch_moments, lambda: tuple(tf.identity(each) for each in moving)
-    )
+    moments = _utils.smart_cond(is_training, batch_moments, lambda: moving)
+    factor, offset = broadcast(gamma), broadcast(beta)
     if adjustment is not None:
-        factor, offset = utils.smart_cond(
-            training,
+        one, zero = tf.ones([], dtype), tf.zeros([], dtype)
+        growth, shift = _utils.smart_cond(
+            is_training,
             lambda: tuple(adjustment(tf.shape(inputs))),
-            lambda: (tf.ones([1] * rank, dtype), tf.zeros([1] * rank, dtype)),
+            lambda: (one, zero),
         )
-        wide = tf.nn.batch_normalization(
-            wide, broadcast(mean), broadcast(variance), None, None, epsilon
-        )
-        outputs = wide * factor + offset
-        if gamma is not None:
-            outputs *= broadcast(gamma)
-        if beta is not None:
-            outputs += broadcast(beta)
+        factor = one if factor is None else factor
+        offset = shift * factor + (zero if offset is None else offset)
+        factor = growth * factor
+    outputs = tf.nn.batch_normalization(
+        x, *[broadcast(moment) for moment in moments], offset, factor, epsilon
+    )
+    return tf.cast(outputs, inputs.dtype), moments
+
+
+def _update_average(variable, value, decay, as_value):
+    """Moves `variable` towards `value`; returns the assignment, or the new value.
+
+    Outside of training `value` is the variable's own, and nothing moves.
+    """
+    warmup = _WARMUP.get()
+    rate = 1.0 - decay if warmup is None else warmup.rate(decay, variable.dtype)
+    graph = tf.get_default_graph()
+    with tf.name_scope("AssignMovingAvg") as name, graph.colocate_with(variable.op):
+        delta = (variable - value) * rate
+        update = variable.assign_sub(delta, name=name, read_value=as_value)
+        return tf.convert_to_tensor(update) if as_value else update
+
+
+def _update_debiased_average(variable, value, decay, is_training):
+    """As `_update_average`, with the bias of a start at zero divided out."""
+    getter = _layers._build_variable_getter()
+
+    def update():
+        with tf.variable_scope(
+            tf.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False
+        ):
+            return _layers.moving_averages.assign_moving_average(variable, value, decay)
+
+    return _utils.smart_cond(is_training, update, lambda: variable)
+
+
+def _update_averages(
+    outputs, variables, moments, decay, collections, is_training, zero_debias
+):
+    """Builds the updates of a layer; returns the outputs, waiting for them if need be.
+
+    In `UPDATE_OPS` the updates are operations, in other collections new values, as
+    they always were in tf_slim.
+    """
+    training = _utils.constant_value(is_training)
+    if training is not None and not training:
+        return outputs
+    *_, moving_mean, moving_variance = variables
+    mean, variance = moments
+    as_value = collections not in (None, tf.GraphKeys.UPDATE_OPS)
+    if zero_debias:
+        update = _update_debiased_average(moving_mean, mean, decay, is_training)
     else:
-        outputs = tf.nn.batch_normalization(
-            wide,
-            broadcast(mean),
-            broadcast(variance),
-            broadcast(beta),
-            broadcast(gamma),
-            epsilon,
+        update = _update_average(moving_mean, mean, decay, as_value)
+    updates = [update, _update_average(moving_variance, variance, decay, as_value)]
+    if collections is None:
+        with tf.control_dependencies(updates):
+            return tf.identity(outputs)
+    for update in updates:
+        tf.add_to_collections(collections, update)
+    return outputs
+
+
+def _count_channels(inputs, data_format):
+    if data_format not in ("NHWC", "NCHW"):
+        raise ValueError(
+            f"data_format has to be either NCHW or NHWC, not {data_format!r}."
         )
-    return tf.cast(outputs, inputs.dtype), mean, variance
+    rank = inputs.shape.rank
+    if rank is None or rank < 2:
+        raise ValueError(
+            f"batch_norm needs inputs of rank 2 or more, and {inputs.name} has "
+            f"{'undefined rank' if rank is None else f'rank {rank}'}; reshape them."
+        )
+    channels = inputs.shape.as_list()[1 if data_format == "NCHW" else -1]
+    if channels is None:
+        raise ValueError(
+            f"batch_norm needs a known number of channels, and in {inputs.name} of "
+            f"shape {inputs.shape} ({data_format}) it is undefined; use set_shape."
+        )
+    return channels
 
 
 @slim.add_arg_scope
@@ -283,29 +343,71 @@ def batch_norm(
     renorm_decay=0.99,
     adjustment=None,
 ):
-    """Batch normalization (https://arxiv.org/abs/1502.03167)."""
-    if data_format not in ("NHWC", "NCHW"):
-        raise ValueError("data_format has to be either NCHW or NHWC.")
+    """Normalizes every channel over the batch and all other axes, in a fused operation.
+
+    The paper: "Batch Normalization: Accelerating Deep Network Training by Reducing
+    Internal Covariate Shift", https://arxiv.org/abs/1502.03167.
+
+    In training the statistics are those of the batch, and two operations that move the
+    moving averages towards them join `updates_collections`; `slim.learning` runs what
+    is in `UPDATE_OPS` with every step. The averaged variance has Bessel's correction
+    when it comes from the fused operation.
+
+    Args:
+      inputs: float tensor of rank 2 or more, with the channels last or second. Float16
+        and bfloat16 are computed with float32 variables.
+      decay: of the moving averages, 0 to 1; see also `batch_norm_decay_warmup`.
+      center: whether to add `beta`.
+      scale: whether to multiply by `gamma`.
+      epsilon: is added to the variance.
+      activation_fn: callable applied to the outputs, or None.
+      param_initializers: dict of initializers by variable: beta, gamma, moving_mean,
+        moving_variance.
+      param_regularizers: dict of regularizers by variable: beta, gamma.
+      updates_collections: one or several collections for the updates. With None the
+        outputs wait for the updates instead.
+      is_training: whether to use the statistics of the batch: bool, or a scalar bool
+        tensor or variable. Otherwise those of the moving averages are used.
+      reuse: whether to take variables that are there already; needs `scope`.
+      variables_collections: collections for all variables, or a dict by variable.
+      outputs_collections: collections for the outputs.
+      trainable: whether `beta` and `gamma` are trainable variables. The moving averages
+        follow `is_training` alone.
+      batch_weights: float [batch] weights of the examples in the statistics, or None.
+      fused: False computes in single operations, as do batch weights, an adjustment and
+        float64 inputs.
+      data_format: "NHWC" for channels in the last axis, "NCHW" in the second.
+      zero_debias_moving_mean: whether to correct the moving mean for its start at zero,
+        with two more variables (`biased`, `local_step`).
+      scope: of the variables; "BatchNorm" by default.
+      renorm: not built; has to be False.
+      renorm_clipping: has no effect.
+      renorm_decay: has no effect.
+      adjustment: callable that gets the shape of the inputs, int32 [rank], and returns
+        a factor and an offset for the normalized inputs of a training batch, or None.
+
+    Returns:
+      The outputs, of the shape and the dtype of the inputs.
+
+    Raises:
+      ValueError: for an unknown data format, a rank below 2, an unknown number of
+        channels, batch weights of another length than the batch, or renorm.
+    """
     if renorm:
-        raise ValueError("renorm is not supported.")
+        raise ValueError(
+            "batch_norm has no batch renormalization, and got renorm=True; leave it "
+            "out or set it to False."
+        )
     inputs = tf.convert_to_tensor(inputs)
-    if inputs.shape.ndims is None:
-        raise ValueError(f"Inputs {inputs.name} has undefined rank.")
-    channels = inputs.shape[1 if data_format == "NCHW" else -1].value
-    if channels is None:
-        raise ValueError(f"Inputs {inputs.name} has undefined channels.")
-    dtype = inputs.dtype.base_dtype
-    half = dtype in (tf.float16, tf.bfloat16)
-    fuse = (
-        fused is not False
-        and batch_weights is None
-        and adjustment is None
-        and (half or dtype == tf.float32)
-    )
-    with tf.variable_scope(scope, "BatchNorm", [inputs], reuse=reuse) as sc:
-        gamma, beta, *moving = _make_variables(
+    channels = _count_channels(inputs, data_format)
+    if batch_weights is not None:
+        batch_weights = tf.convert_to_tensor(batch_weights)
+        inputs.shape[:1].assert_is_compatible_with(batch_weights.shape)
+    wide = tf.float64 if inputs.dtype.base_dtype == tf.float64 else tf.float32
+    with tf.variable_scope(scope, "BatchNorm", [inputs], reuse=reuse) as layer_scope:
+        variables = _build_variables(
             channels,
-            tf.float32 if half else dtype,
+            wide,
             center,
             scale,
             param_initializers or {},
@@ -313,38 +415,36 @@ def batch_norm(
             variables_collections,
             trainable,
         )
-        args = (inputs, gamma, beta, moving, epsilon, data_format, is_training)
-        if fuse:
-            outputs, *moments = _fused(*args)
+        arguments = (inputs, variables, epsilon, data_format, is_training)
+        has_kernel = batch_weights is None and adjustment is None and wide == tf.float32
+        if has_kernel and fused is not False:
+            outputs, moments = _normalize_fused(*arguments)
         else:
-            outputs, *moments = _unfused(*args, batch_weights, adjustment)
+            outputs, moments = _normalize_unfused(*arguments, batch_weights, adjustment)
         outputs.set_shape(inputs.shape)
-        if utils.constant_value(is_training) is not False:
-            read_value = updates_collections not in (None, tf.GraphKeys.UPDATE_OPS)
-            updates = [
-                _update_average(variable, value, decay, debias, read_value)
-                for variable, value, debias in zip(
-                    moving, moments, (zero_debias_moving_mean, False), strict=True
-                )
-            ]
-            if updates_collections is None:
-                with tf.control_dependencies(updates):
-                    outputs = tf.identity(outputs)
-            else:
-                for update in updates:
-                    tf.add_to_collections(updates_collections, update)
+        outputs = _update_averages(
+            outputs,
+            variables,
+            moments,
+            decay,
+            updates_collections,
+            is_training,
+            zero_debias_moving_mean,
+        )
         if activation_fn is not None:
             outputs = activation_fn(outputs)
-        return utils.collect_named_outputs(outputs_collections, sc.name, outputs)
+        return _utils.collect_named_outputs(
+            outputs_collections, layer_scope.name, outputs
+        )
 
 
-def _replace_everywhere(old, new):
-    """Puts `new` for `old` wherever an imported module of tf_slim exposes it."""
+def _replace_in_tf_slim(old, new):
+    """Puts `new` wherever a module of tf_slim exposes `old`."""
     for name, module in list(sys.modules.items()):
-        if name.split(".")[0] == "tf_slim":
+        if name.partition(".")[0] == "tf_slim":
             for attribute, value in list(vars(module).items()):
                 if value is old:
                     setattr(module, attribute, new)
 
 
-_replace_everywhere(slim.batch_norm, batch_norm)
+_replace_in_tf_slim(slim.batch_norm, batch_norm)

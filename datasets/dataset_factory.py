@@ -40,8 +40,32 @@ def get_dataset(name, split_name, dataset_dir, file_pattern=None, reader=None):
       ValueError: the dataset or the split is unknown, or `dataset_dir` is not given.
       OSError: the folder or shards are missing, or a shard is cut short.
     """
+    return _get_module(name).get_split(split_name, dataset_dir, file_pattern, reader)
+
+
+def get_num_classes(name, dataset_dir=None):
+    """How many classes the dataset called `name` has, without reading its shards.
+
+    Args:
+      name: a key of `datasets_map`.
+      dataset_dir: the folder of the dataset, for those that keep the number there.
+
+    Raises:
+      ValueError: the dataset is unknown, or its number is in a folder not given.
+      OSError: the folder is missing.
+    """
+    module = _get_module(name)
+    info = tfrecord_dataset.read_info(dataset_dir) if dataset_dir else None
+    if info is not None:
+        return len(info.class_names)
+    if hasattr(module, "TABLE"):
+        return module.TABLE.num_classes
+    return module.get_split("train", dataset_dir).num_classes
+
+
+def _get_module(name):
     if name not in datasets_map:
         raise ValueError(
             tfrecord_dataset.unknown("dataset", name, datasets_map, "--dataset_name")
         )
-    return datasets_map[name].get_split(split_name, dataset_dir, file_pattern, reader)
+    return datasets_map[name]

@@ -68,18 +68,24 @@ class DatasetInfo:
         return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def from_json(text: str, path: str) -> DatasetInfo | None:
+def load(path: str) -> DatasetInfo | None:
+    """Reads a `dataset_info.json`; see `from_json`."""
+    with open(path, "rb") as file:
+        return from_json(file.read(), path)
+
+
+def from_json(contents: bytes, path: str) -> DatasetInfo | None:
     """Returns what `to_json` wrote, or None where another program wrote the file.
 
     Args:
-      text: the contents of the file.
+      contents: of the file.
       path: where it lies, for the message.
 
     Raises:
       ValueError: the file is damaged or of a newer format.
     """
     try:
-        whole = json.loads(text)
+        whole = json.loads(contents.decode(errors="surrogateescape"))
         if not isinstance(whole, dict) or "format_version" not in whole:
             return None
         if whole["format_version"] > FORMAT_VERSION:

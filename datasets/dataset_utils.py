@@ -1,10 +1,16 @@
 """Small things that dataset modules and converters share."""
 
+import contextlib
+import http.client
 import os
 import re
+import shutil
+import sys
 import tarfile
+import urllib.parse
 import urllib.request
 import zipfile
+import zlib
 
 from tqdm import tqdm
 
@@ -78,6 +84,76 @@ def open_sharded_output_tfrecords(exit_stack, base_path, num_shards):
     ]
 
 
+def download_url(url, dataset_dir):
+    """Downloads a file into a folder, with a progress bar on a terminal.
+
+    Args:
+      url: where it is; the last part of the path becomes the file's name.
+      dataset_dir: an existing folder.
+
+    Returns:
+      The path of the file.
+
+    Raises:
+      OSError: the file cannot be had whole; nothing is left of it.
+    """
+    name = urllib.parse.unquote(urllib.parse.urlparse(url).path).rsplit("/", 1)[-1]
+    path = os.path.join(dataset_dir, name)
+    partial_path = path + ".partial"
+    try:
+        with urllib.request.urlopen(url) as source, open(partial_path, "wb") as target:
+            size = int(source.headers.get("Content-Length") or 0)
+            hidden = not sys.stderr.isatty()
+            with tqdm.wrapattr(
+                source, "read", total=size or None, desc=name, disable=hidden
+            ) as watched:
+                shutil.copyfileobj(watched, target)
+            if size and target.tell() != size:
+                raise OSError(f"only {target.tell()} of {size} bytes came")
+        os.replace(partial_path, path)
+    except (OSError, http.client.HTTPException) as error:
+        raise OSError(
+            f"Cannot download {url} into {dataset_dir!r}: {error}."
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(partial_path)
+    return path
+
+
+def download_and_uncompress_tarball(tarball_url, dataset_dir):
+    """Downloads a tar archive, compressed or not, and unpacks it into the folder.
+
+    Raises:
+      OSError: the archive cannot be had, is damaged, or has members that would lie
+        outside the folder.
+    """
+    path = download_url(tarball_url, dataset_dir)
+    with _naming_damage(path), tarfile.open(path) as archive:
+        archive.extractall(dataset_dir, filter="data")
+
+
+def download_and_uncompress_zipfile(zip_url, dataset_dir):
+    """Downloads a zip archive and unpacks it into the folder.
+
+    Raises:
+      OSError: the archive cannot be had or is damaged.
+    """
+    path = download_url(zip_url, dataset_dir)
+    with _naming_damage(path), zipfile.ZipFile(path) as archive:
+        archive.extractall(dataset_dir)
+
+
+@contextlib.contextmanager
+def _naming_damage(path):
+    try:
+        yield
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise OSError(
+            f"Cannot unpack {path!r} ({error}): remove it and download it again."
+        ) from error
+
+
 def write_label_file(labels_to_class_names, dataset_dir, filename=LABELS_FILENAME):
     """Writes one line `0:name` for each class.
 
@@ -107,8 +183,8 @@ def read_label_file(dataset_dir, filename=LABELS_FILENAME):
     Returns:
       A dictionary from integer label to name.
     """
-    with tf.io.gfile.GFile(os.path.join(dataset_dir, filename)) as file:
-        lines = file.read().lstrip("\ufeff").splitlines()
+    with tf.io.gfile.GFile(os.path.join(dataset_dir, filename), "rb") as file:
+        lines = file.read().decode(errors="replace").lstrip("\ufeff").splitlines()
     lines = [line.strip() for line in lines if line.strip()]
     if all(re.match(r"\d+:", line) for line in lines):
         pairs = (line.split(":", 1) for line in lines)

@@ -1,6 +1,7 @@
 """Finds the images of a folder that has a folder for each class.
 
-The folder is laid out as `CLASS/*` or as `train/CLASS/*` and `validation/CLASS/*`.
+The folder is laid out as `CLASS/*` or as `train/CLASS/*` and `validation/CLASS/*`
+(or `val`; a `test/CLASS/*` beside them becomes a third split).
 This module does not import TensorFlow.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 from datasets import pictures
 
+SPLITS = ("train", "validation", "test")
 _SPLIT_FOLDERS = {
     "train": "train",
     "validation": "validation",
@@ -81,7 +83,7 @@ def scan(source: str) -> ImageFolder:
 
 
 def _find_splits(source: str) -> dict[str | None, str]:
-    """Returns split name to folder; the only name is None where there are no splits."""
+    """Returns split name to folder; the name is None where some are to be held out."""
     folders = {
         _SPLIT_FOLDERS[name]: os.path.join(source, name)
         for name in _list(source)
@@ -91,6 +93,8 @@ def _find_splits(source: str) -> dict[str | None, str]:
     if "train" in folders and (
         "validation" in folders or len(folders) == len(_list(source))
     ):
+        if "validation" not in folders:
+            folders[None] = folders.pop("train")
         return folders
     return {None: source}
 
@@ -101,9 +105,7 @@ def _list(folder: str) -> list[str]:
         return sorted(e.name for e in entries if e.is_dir() and e.name[0] != ".")
 
 
-def _walk(
-    folder: str, above: list[str], others: collections.Counter
-) -> Iterator[str]:
+def _walk(folder: str, above: list[str], others: collections.Counter) -> Iterator[str]:
     """Yields the images below a class's folder, and counts the other files.
 
     Args:
@@ -111,8 +113,10 @@ def _walk(
       above: folders that a symbolic link must not lead back to.
       others: extension to number of files, added to.
     """
+    if not os.path.isdir(folder):
+        return
     seen = {_identify(path) for path in above}
-    for parent, folders, files in os.walk(folder, followlinks=True):
+    for parent, folders, files in os.walk(folder, onerror=_throw, followlinks=True):
         identity = _identify(parent)
         if identity in seen:
             folders.clear()
@@ -129,6 +133,10 @@ def _walk(
                 others[extension or "no extension"] += 1
 
 
+def _throw(error: OSError) -> None:
+    raise error
+
+
 def _identify(path: str) -> tuple[int, int]:
     stat = os.stat(path)
     return stat.st_dev, stat.st_ino
@@ -141,7 +149,7 @@ def _check_classes(source, class_names, images, others):
             f"of its own, such as {os.path.join(source, 'CLASS', 'photo.jpg')!r}."
         )
     if not images:
-        found = ", ".join(f"{count} {kind}" for kind, count in others.most_common(5))
+        found = ", ".join(f"{count} {kind}" for kind, count in others.most_common(8))
         raise ValueError(
             f"The {len(class_names)} folders in {source!r} hold no JPEG, PNG, BMP, GIF "
             f"or WebP images; other files there: {found or 'none'}."
@@ -154,8 +162,9 @@ def _check_classes(source, class_names, images, others):
     trained = {image.label for image in images if image.split in (None, "train")}
     empty = [name for i, name in enumerate(class_names) if i not in trained]
     if empty:
+        more = ", ..." if len(empty) > 5 else ""
         raise ValueError(
             f"There are no images to train on in {source!r} for "
-            f"{', '.join(map(repr, empty[:5]))}{', ...' if len(empty) > 5 else ''}: add "
-            "images, or remove the empty folder."
+            f"{', '.join(map(repr, empty[:5]))}{more}: add images, or remove the empty "
+            "folder."
         )

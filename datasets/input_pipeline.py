@@ -1,10 +1,23 @@
 """From TFRecord shards to batches of images, on tf.data."""
 
+import contextlib
+import copy
+import itertools
+import logging
+import os
+import re
+import struct
+
+from google.protobuf.message import DecodeError
+
 from tf_slim_compat import slim, tf
 
 # Encoded bytes that the shuffle buffer may hold.
 SHUFFLE_BYTES = 256 * 2**20
 PREFETCHED_BATCHES = 2
+# A cut through a JPEG changes the colours beside it, where they are stored at half
+# the resolution; so this much more is decoded, and cut off afterwards.
+_MARGIN_PX = 2
 
 
 def build_batches(
@@ -72,7 +85,6 @@ def build_batches(
     )
     batches = batches.batch(batch_size, drop_remainder=is_training)
     options = tf.data.Options()
-    options.deterministic = deterministic
     # Threads of its own: the session's may be few, or busy with the network.
     options.threading.private_threadpool_size = num_preprocessing_threads
     options.threading.max_intra_op_parallelism = 1
@@ -84,6 +96,7 @@ def list_files(data_sources):
 
     Raises:
       FileNotFoundError: a pattern matches nothing.
+      OSError: all files are empty.
     """
     if isinstance(data_sources, str):
         data_sources = [data_sources]
@@ -96,6 +109,11 @@ def list_files(data_sources):
                 "file pattern."
             )
         files.update(found)
+    if not any(map(_measure, files)):
+        raise OSError(
+            f"{data_sources[0]!r} and all other shards are empty: convert the dataset "
+            "again."
+        )
     return sorted(files)
 
 
@@ -104,18 +122,19 @@ def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_of
 
     Args: see `build_batches`.
     """
-    _check_items(dataset.decoder)
-    if _can_crop_jpeg(dataset.decoder, preprocessing_fn):
+    decoder = _detach(dataset.decoder)
+    _check_items(decoder)
+    if _can_crop_jpeg(decoder, preprocessing_fn):
 
         def read(record):
             return _decode_and_crop(
-                record, dataset.decoder, preprocessing_fn, image_height, image_width
+                record, decoder, preprocessing_fn, image_height, image_width
             )
 
     else:
 
         def read(record):
-            image, label = dataset.decoder.decode(record, ["image", "label"])
+            image, label = decoder.decode(record, ["image", "label"])
             return preprocessing_fn(image, image_height, image_width), label
 
     num_labels = getattr(dataset, "num_classes", None)
@@ -135,6 +154,23 @@ def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_of
         return image, label
 
     return load
+
+
+def _detach(decoder):
+    """Returns the decoder without tensors of the graph in which it was made.
+
+    Dataset modules write `default_value=tf.zeros([], tf.int64)`.
+    """
+    if not isinstance(decoder, slim.tfexample_decoder.TFExampleDecoder):
+        return decoder
+    decoder = copy.copy(decoder)
+    decoder._keys_to_features = {
+        key: feature._replace(default_value=tf.get_static_value(feature.default_value))
+        if tf.is_tensor(getattr(feature, "default_value", None))
+        else feature
+        for key, feature in decoder._keys_to_features.items()
+    }
+    return decoder
 
 
 def _check_items(decoder):
@@ -183,9 +219,15 @@ def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_widt
             return tf.image.decode_jpeg(
                 encoded, channels, dct_method=image_handler._dct_method
             )
-        return tf.image.decode_and_crop_jpeg(
-            encoded, window, channels, dct_method=image_handler._dct_method
+        begin = tf.maximum(window[:2] - _MARGIN_PX, 0)
+        end = tf.minimum(window[:2] + window[2:] + _MARGIN_PX, shape[:2])
+        image = tf.image.decode_and_crop_jpeg(
+            encoded,
+            tf.concat([begin, end - begin], 0),
+            channels,
+            dct_method=image_handler._dct_method,
         )
+        return _cut(image, window[:2] - begin, window[2:])
 
     def decode_other():
         tensors = {key: example[key] for key in image_handler.keys}
@@ -195,10 +237,7 @@ def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_widt
         window = preprocessing_fn.crop_window(
             tf.shape(image), image_height, image_width
         )
-        if window is None:
-            return image
-        size = tf.concat([window[2:], [-1]], 0)
-        return tf.slice(image, tf.concat([window[:2], [0]], 0), size)
+        return image if window is None else _cut(image, window[:2], window[2:])
 
     # By the bytes: old shards say "jpg" whatever they hold.
     is_jpeg = tf.logical_and(
@@ -211,6 +250,10 @@ def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_widt
         {key: example[key] for key in label_handler.keys}
     )
     return preprocessing_fn.finish(image, image_height, image_width), label
+
+
+def _cut(image, begin, size):
+    return tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [-1]], 0))
 
 
 def _build_shuffled_records(files, num_samples, num_readers, seed):
@@ -230,5 +273,122 @@ def _build_shuffled_records(files, num_samples, num_readers, seed):
 
 def _fit_shuffle_buffer(files, num_samples):
     """Returns how many records of mean size fill `SHUFFLE_BYTES`, or all of them."""
-    num_bytes = sum(tf.io.gfile.stat(path).length for path in files)
-    return max(1, min(num_samples, num_samples * SHUFFLE_BYTES // max(1, num_bytes)))
+    num_bytes = sum(map(_measure, files))
+    return max(1, min(num_samples, num_samples * SHUFFLE_BYTES // num_bytes))
+
+
+def _measure(path):
+    return tf.io.gfile.stat(path).length
+
+
+@contextlib.contextmanager
+def naming_broken_files(dataset):
+    """Within it, an error in reading the dataset becomes one that names the file.
+
+    Raises:
+      OSError: instead of a TensorFlow error from the pipeline; says what `diagnose`
+        finds.
+    """
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        if "IteratorGetNext" not in error.message:
+            raise
+        sentence = diagnose(dataset) or f"Reading failed: {_extract_reason(error)}"
+        raise OSError(sentence) from error
+
+
+def diagnose(dataset):
+    """Looks for the first record that cannot be read, decoded or used.
+
+    First the lengths of all records are followed from shard to shard, which is fast;
+    then all records are decoded.
+
+    Returns:
+      One sentence that names the shard and the record, or None if all are sound.
+    """
+    files = list_files(dataset.data_sources)
+    logging.info("Looking for the broken record in %d files.", len(files))
+    num_records = []
+    for path in files:
+        count, position = _count_records(path)
+        if position is not None:
+            return (
+                f"{path!r} is broken at byte {position}, after {count} records: it was "
+                "cut short or changed; copy or convert the dataset again."
+            )
+        num_records.append(count)
+    index, reason = _find_bad_record(dataset, files)
+    if index is None:
+        return None
+    file_index = 0
+    while index >= num_records[file_index]:
+        index -= num_records[file_index]
+        file_index += 1
+    path = files[file_index]
+    return (
+        f"Record {index} of {path!r}{_describe_record(path, index)} cannot be used "
+        f"({reason}): convert the images again with convert_dataset.py, which leaves "
+        "out damaged ones."
+    )
+
+
+def _count_records(path):
+    """Returns the number of whole records and where the rest begins, if there is any.
+
+    A record is its length (8 bytes), a checksum (4), the payload, a checksum (4).
+    """
+    size = _measure(path)
+    position = count = 0
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while position < size:
+            file.seek(position)
+            header = file.read(8)
+            end = size + 1
+            if len(header) == 8:
+                end = position + 16 + struct.unpack("<Q", header)[0]
+            if end > size:
+                return count, position
+            position = end
+            count += 1
+    return count, None
+
+
+def _find_bad_record(dataset, files):
+    """Returns (index, reason) of the first record that does not load, or Nones."""
+
+    def shrink(image, *_):
+        return tf.reshape(tf.cast(tf.reduce_max(image), tf.float32), [1, 1, 1])
+
+    index = 0
+    with tf.Graph().as_default(), tf.Session() as session:
+        load = build_loader(dataset, shrink, 1, 1, labels_offset=0)
+        loaded = tf.data.TFRecordDataset(files).map(load, os.cpu_count())
+        iterator = tf.data.make_initializable_iterator(loaded)
+        element = iterator.get_next()
+        session.run([iterator.initializer, tf.tables_initializer()])
+        try:
+            while True:
+                session.run(element)
+                index += 1
+        except tf.errors.OutOfRangeError:
+            return None, None
+        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+            return index, _extract_reason(error)
+
+
+def _extract_reason(error):
+    """Returns what an error from tf.data says, without where it says it happened."""
+    line = error.message.split("\n\t [[")[0].split("\n")[-1]
+    return re.sub(r"^Error in user-defined function .*?::Root::\w+: ", "", line)
+
+
+def _describe_record(path, index):
+    """Returns the name of the picture in a record, as far as it can be read."""
+    try:
+        record = next(itertools.islice(tf.io.tf_record_iterator(path), index, None))
+        feature = tf.train.Example.FromString(record).features.feature
+        names = feature["image/filename"].bytes_list.value
+        return f" (the picture {os.fsdecode(names[0])!r})" if names else ""
+    except (tf.errors.DataLossError, DecodeError):
+        return ""

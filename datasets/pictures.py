@@ -16,13 +16,14 @@ import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
 )
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 _PNG_GREY, _PNG_RGB = 0, 2
+_PNG_END = b"IEND\xae\x42\x60\x82"
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -112,8 +113,10 @@ def _is_plain_png(image: Image.Image, data: bytes) -> bool:
     bit_depth, color_type = data[24], data[25]
     if bit_depth != 8 or color_type not in (_PNG_GREY, _PNG_RGB):
         return False
+    # Pillow decodes without the end and without checksums, TensorFlow does not.
+    if _PNG_END not in data:
+        return False
     try:
-        # Pillow decodes without checksums and end mark, TensorFlow does not.
         Image.open(io.BytesIO(data)).verify()
     except Exception:
         return False

@@ -122,7 +122,7 @@ def read_info(dataset_dir):
     path = os.path.join(dataset_dir, dataset_info.FILE_NAME)
     if not tf.io.gfile.exists(path):
         return None
-    with tf.io.gfile.GFile(path) as file:
+    with tf.io.gfile.GFile(path, "rb") as file:
         return dataset_info.from_json(file.read(), path)
 
 

@@ -50,7 +50,7 @@ def get_checkpoint_path(path):
             )
         return latest
     prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
-    for candidate in (path, prefix):
+    for candidate in (prefix, path):
         if tf.train.checkpoint_exists(candidate):
             return candidate
     folder = os.path.dirname(path) or "."

@@ -8,6 +8,7 @@ import logging as python_logging
 import os
 import signal
 import sys
+import warnings
 
 from absl import app, flags, logging
 
@@ -18,8 +19,10 @@ from tf_slim_compat import tf
 _EXPECTED_ERRORS = (ValueError, OSError)
 
 
-def run(main):
+def run(main, takes_files=False):
     """Parses the flags, calls `main(argv)` and exits with its status.
+
+    Unless `takes_files`, anything that is no flag is a mistake.
 
     An expected error (`ValueError`, `OSError`, an error of a TensorFlow
     kernel) is printed as one sentence and exits with status 1; the traceback
@@ -28,13 +31,16 @@ def run(main):
     handler = logging.get_absl_handler()
     handler.setFormatter(python_logging.Formatter("%(message)s"))
     flags.FLAGS.set_default("verbosity", logging.INFO)
-    app.run(lambda argv: sys.exit(_guarded(main, argv)))
+    # What TensorFlow and tf_slim say of their own inner workings.
+    tf.logging.set_verbosity(tf.logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"tensorflow\.|tf_slim\.")
+    app.run(lambda argv: sys.exit(_guarded(main, argv, takes_files)))
 
 
-def _guarded(main, argv):
+def _guarded(main, argv, takes_files):
     program = os.path.basename(argv[0])
     try:
-        if len(argv) > 1:
+        if len(argv) > 1 and not takes_files:
             raise ValueError(
                 f"Unexpected argument {argv[1]!r}: give options as --name=value; "
                 f"{program} --help lists them."

@@ -139,17 +139,19 @@ def _build_summaries(clone, learning_rate, total_loss):
     Activations are those of the first clone, of the first image in its batch:
     the histogram of a whole batch costs as much as the network itself.
     """
-    summaries = set(tf.get_collection(tf.GraphKeys.SUMMARIES, clone.scope))
+    histograms = {v.op.name: v for v in slim.get_model_variables()}
+    scalars = {"learning_rate": learning_rate, "total_loss": total_loss}
     for name, tensor in clone.outputs.items():
         sample = tensor[:1]
-        summaries.add(tf.summary.histogram(f"activations/{name}", sample))
-        summaries.add(
-            tf.summary.scalar(f"sparsity/{name}", tf.nn.zero_fraction(sample))
-        )
+        histograms[f"activations/{name}"] = sample
+        scalars[f"sparsity/{name}"] = tf.nn.zero_fraction(sample)
     for loss in tf.get_collection(tf.GraphKeys.LOSSES, clone.scope):
-        summaries.add(tf.summary.scalar(f"losses/{loss.op.name}", loss))
-    for variable in slim.get_model_variables():
-        summaries.add(tf.summary.histogram(variable.op.name, variable))
-    summaries.add(tf.summary.scalar("learning_rate", learning_rate))
-    summaries.add(tf.summary.scalar("total_loss", total_loss))
-    return tf.summary.merge(sorted(summaries, key=lambda tensor: tensor.name))
+        scalars[f"losses/{loss.op.name}"] = loss
+    # The raw operations take tags as they are; tf.summary numbers those that are
+    # the name of a variable or a loss as well.
+    summaries = [
+        *tf.get_collection(tf.GraphKeys.SUMMARIES, clone.scope),
+        *(tf.raw_ops.HistogramSummary(tag=t, values=v) for t, v in histograms.items()),
+        *(tf.raw_ops.ScalarSummary(tags=t, values=v) for t, v in scalars.items()),
+    ]
+    return tf.summary.merge(summaries)

@@ -5,7 +5,7 @@ Architecture for Computer Vision", 2015, https://arxiv.org/abs/1512.00567
 
 Input: float [batch, 299, 299, 3] in [-1, 1]; 75 pixels and more work too. Output:
 logits [batch, classes]; the last map is [batch, 8, 8, 2048]. Parameters with 1,001
-classes: 27,145,970, of which 23,817,352 without the auxiliary classifier. Published
+classes: 27,145,970, of which 23,819,401 without the auxiliary classifier. Published
 top-1 accuracy on ImageNet: 78.0 %.
 """
 

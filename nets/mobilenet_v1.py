@@ -19,6 +19,7 @@ from typing import NamedTuple
 from nets.net_utils import (
     StrideBudget,
     build_pooled_head,
+    check_images,
     collect_end_points,
     depth_scale,
     fixed_padding,
@@ -173,11 +174,7 @@ def mobilenet_v1(
     Raises:
       ValueError: `inputs` is not of rank 4, or `depth_multiplier` is not positive.
     """
-    if inputs.shape.rank != 4:
-        raise ValueError(
-            "inputs must have rank 4 [batch, height, width, channels], not the "
-            f"shape {inputs.shape}."
-        )
+    check_images(inputs)
     with (
         tf.variable_scope(scope, "MobilenetV1", [inputs], reuse=reuse) as scope,
         slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),

@@ -44,6 +44,15 @@ def collect_end_points(layers, final_endpoint=None):
     return net, end_points
 
 
+def check_images(inputs):
+    """Raises a `ValueError` unless `inputs` is [batch, height, width, channels]."""
+    if inputs.shape.rank != 4:
+        raise ValueError(
+            "inputs must have rank 4 [batch, height, width, channels], not the "
+            f"shape {inputs.shape}."
+        )
+
+
 def depth_scale(depth_multiplier, min_depth):
     """Returns the function from a layer's tabled depth to its depth in this variant.
 
@@ -108,6 +117,8 @@ def fixed_padding(inputs, kernel_size, rate=1):
     if isinstance(kernel_size, int):
         kernel_size = (kernel_size, kernel_size)
     totals = [(size - 1) * rate for size in kernel_size]
+    if not any(totals):
+        return inputs
     margins = [[total // 2, total - total // 2] for total in totals]
     return tf.pad(inputs, [[0, 0], *margins, [0, 0]])
 
@@ -115,10 +126,12 @@ def fixed_padding(inputs, kernel_size, rate=1):
 def reduced_kernel_size(inputs, kernel_size):
     """Returns `kernel_size` [height, width], no larger than the input's map.
 
+    For video, `kernel_size` is [frames, height, width].
+
     A network made for 224 or 299 pixels so accepts smaller pictures; an unknown height
     or width (fully convolutional use) leaves the kernel as it is.
     """
-    sizes = inputs.shape.as_list()[1:3]
+    sizes = inputs.shape.as_list()[1 : 1 + len(kernel_size)]
     return [
         kernel if size is None else min(size, kernel)
         for size, kernel in zip(sizes, kernel_size, strict=True)
@@ -144,37 +157,43 @@ def build_pooled_head(
     Adds its end points to `end_points`: the pool's, "Logits" and "Predictions".
 
     Args:
-      net: float tensor [batch, height, width, channels].
+      net: float tensor [batch, height, width, channels], or for video [batch, frames,
+        height, width, channels]; the logits are then averaged over the frames.
       end_points: dict that is added to.
       num_classes: int; 0 or None stops after the pool.
-      window: [height, width] of the pool, reduced for a smaller map.
+      window: [height, width] or [frames, height, width] of the pool, reduced for a
+        smaller map.
       dropout_keep_prob: float in (0, 1].
       prediction_fn: callable of (logits, scope=...).
       spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
       global_pool: pool the whole map whatever its size, in place of `window`.
       digit: int in the scope names Dropout_1b, Conv2d_1c_1x1. With 0 the predictions
         stand within the scope "Logits", with 1 beside it.
-      pool_name: name of the windowed pool's end point.
+      pool_name: name of the windowed pool's end point, or None for no end point.
       prelogits: whether what enters the last convolution is an end point "PreLogits".
 
     Returns:
       The logits, or the pooled features [batch, h, w, channels] without `num_classes`.
     """
+    is_video = len(window) == 3
+    avg_pool = slim.avg_pool3d if is_video else slim.avg_pool2d
+    conv = slim.conv3d if is_video else slim.conv2d
     with tf.variable_scope("Logits"):
         if global_pool:
             net = tf.reduce_mean(net, [1, 2], keepdims=True, name="global_pool")
             end_points["global_pool"] = net
         else:
             kernel = reduced_kernel_size(net, window)
-            scope = f"AvgPool_{digit}a_{kernel[0]}x{kernel[1]}"
-            net = slim.avg_pool2d(net, kernel, 1, "VALID", scope=scope)
-            end_points[pool_name] = net
+            scope = f"AvgPool_{digit}a_{kernel[-2]}x{kernel[-1]}"
+            net = avg_pool(net, kernel, 1, "VALID", scope=scope)
+            if pool_name:
+                end_points[pool_name] = net
         if not num_classes:
             return net
         net = slim.dropout(net, dropout_keep_prob, scope=f"Dropout_{digit}b")
         if prelogits:
             end_points["PreLogits"] = net
-        logits = slim.conv2d(
+        logits = conv(
             net,
             num_classes,
             1,
@@ -182,6 +201,8 @@ def build_pooled_head(
             normalizer_fn=None,
             scope=f"Conv2d_{digit}c_1x1",
         )
+        if is_video:
+            logits = tf.reduce_mean(logits, 1)
         if spatial_squeeze:
             logits = tf.squeeze(logits, [1, 2], name="SpatialSqueeze")
         end_points["Logits"] = logits
@@ -190,6 +211,13 @@ def build_pooled_head(
     if digit != 0:
         end_points["Predictions"] = prediction_fn(logits, scope="Predictions")
     return logits
+
+
+def name_network(network, name, default_image_size):
+    """Returns `network`, a function made within another, named as users know it."""
+    network.__name__ = network.__qualname__ = name
+    network.default_image_size = default_image_size
+    return network
 
 
 def variant(function, name, **defaults):
@@ -204,7 +232,10 @@ def variant(function, name, **defaults):
         return function(*args, **{**defaults, **kwargs})
 
     build.__name__ = build.__qualname__ = name
-    changes = ", ".join(f"{key}={value!r}" for key, value in defaults.items())
+    changes = ", ".join(
+        f"{key}={value!r}" if not isinstance(value, dict) else f"its own {key}"
+        for key, value in defaults.items()
+    )
     build.__doc__ = f"`{function.__name__}` with {changes}; see there."
     if size is not None:
         build.default_image_size = size

@@ -87,11 +87,53 @@ def _family(module, arg_scope, preprocessing, paper, rows):
 _family("lenet", "lenet_arg_scope", "lenet", "LeCun et al. 1998", [
     ("lenet", "lenet", "LeNet", None),
 ])
+_family("lenet", "lenet5_arg_scope", "lenet", "LeCun et al. 1998", [
+    ("lenet5", "lenet5", "LeNet5", None),
+])
+_family("softmax_regression", "softmax_regression_arg_scope", "cifarnet", "textbooks", [
+    ("softmax_regression", "softmax_regression", "SoftmaxRegression", None),
+])
+_family("simple_cnn", "simple_cnn_arg_scope", "cifarnet", "textbooks", [
+    ("simple_cnn", "simple_cnn", "SimpleCnn", None),
+])
 _family("cifarnet", "cifarnet_arg_scope", "cifarnet", "Krizhevsky 2009", [
     ("cifarnet", "cifarnet", "CifarNet", None),
 ])
+_family("alexnet", "alexnet_arg_scope", "vgg", "Krizhevsky et al. 2012", [
+    ("alexnet", "alexnet", "alexnet", 59.3),
+])
+_family("alexnet", "alexnet_v2_arg_scope", "vgg", "arXiv:1404.5997", [
+    ("alexnet_v2", "alexnet_v2", "alexnet_v2", 57.7),
+])
+_family("overfeat", "overfeat_arg_scope", "vgg", "arXiv:1312.6229", [
+    ("overfeat", "overfeat", "overfeat", 60.7),
+])
+_family("vgg", "vgg_arg_scope", "vgg", "arXiv:1409.1556", [
+    ("vgg_a", "vgg_a", "vgg_a", 70.4),
+    ("vgg_16", "vgg_16", "vgg_16", 71.5),
+    ("vgg_19", "vgg_19", "vgg_19", 71.1),
+])
+_family("inception_v1", "inception_v1_arg_scope", "inception", "arXiv:1409.4842", [
+    ("inception_v1", "inception_v1", "InceptionV1", 69.8),
+])
+_family("inception_v2", "inception_v2_arg_scope", "inception", "arXiv:1502.03167", [
+    ("inception_v2", "inception_v2", "InceptionV2", 73.9),
+])
 _family("inception_v3", "inception_v3_arg_scope", "inception", "arXiv:1512.00567", [
     ("inception_v3", "inception_v3", "InceptionV3", 78.0),
+])
+_family("inception_v4", "inception_v4_arg_scope", "inception", "arXiv:1602.07261", [
+    ("inception_v4", "inception_v4", "InceptionV4", 80.2),
+])
+_family("inception_resnet_v2", "inception_resnet_v2_arg_scope", "inception",
+        "arXiv:1602.07261", [
+    ("inception_resnet_v2", "inception_resnet_v2", "InceptionResnetV2", 80.4),
+])
+_family("i3d", "i3d_arg_scope", "inception", "arXiv:1705.07750", [
+    ("i3d", "i3d", "InceptionV1", None),
+])
+_family("s3dg", "s3dg_arg_scope", "inception", "arXiv:1712.04851", [
+    ("s3dg", "s3dg", "InceptionV1", None),
 ])
 _family("resnet_v1", "resnet_arg_scope", "vgg", "arXiv:1512.03385", [
     ("resnet_v1_50", "resnet_v1_50", "resnet_v1_50", 75.2),
@@ -99,11 +141,51 @@ _family("resnet_v1", "resnet_arg_scope", "vgg", "arXiv:1512.03385", [
     ("resnet_v1_152", "resnet_v1_152", "resnet_v1_152", 76.8),
     ("resnet_v1_200", "resnet_v1_200", "resnet_v1_200", None),
 ])
+_family("resnet_v2", "resnet_arg_scope", "vgg", "arXiv:1603.05027", [
+    ("resnet_v2_50", "resnet_v2_50", "resnet_v2_50", 75.6),
+    ("resnet_v2_101", "resnet_v2_101", "resnet_v2_101", 77.0),
+    ("resnet_v2_152", "resnet_v2_152", "resnet_v2_152", 77.8),
+    ("resnet_v2_200", "resnet_v2_200", "resnet_v2_200", 79.9),
+])
+_family("densenet", "densenet_arg_scope", "vgg", "arXiv:1608.06993", [
+    ("densenet_121", "densenet_121", "densenet121", 75.0),
+    ("densenet_161", "densenet_161", "densenet161", 77.8),
+    ("densenet_169", "densenet_169", "densenet169", 76.2),
+    ("densenet_201", "densenet_201", "densenet201", 77.4),
+])
 _family("mobilenet_v1", "mobilenet_v1_arg_scope", "inception", "arXiv:1704.04861", [
     ("mobilenet_v1", "mobilenet_v1", "MobilenetV1", 70.9),
     ("mobilenet_v1_075", "mobilenet_v1_075", "MobilenetV1", 68.4),
     ("mobilenet_v1_050", "mobilenet_v1_050", "MobilenetV1", 63.3),
     ("mobilenet_v1_025", "mobilenet_v1_025", "MobilenetV1", 49.8),
+])
+_family("mobilenet.mobilenet_v2", "training_scope", "inception", "arXiv:1801.04381", [
+    ("mobilenet_v2", "mobilenet", "MobilenetV2", 71.8),
+    ("mobilenet_v2_140", "mobilenet_v2_140", "MobilenetV2", 75.0),
+    ("mobilenet_v2_035", "mobilenet_v2_035", "MobilenetV2", 60.3),
+])
+_family("mobilenet.mobilenet_v3", "training_scope", "inception", "arXiv:1905.02244", [
+    ("mobilenet_v3_large", "large", "MobilenetV3", 75.2),
+    ("mobilenet_v3_small", "small", "MobilenetV3", 67.5),
+    ("mobilenet_v3_large_minimalistic", "large_minimalistic", "MobilenetV3", 72.3),
+    ("mobilenet_v3_small_minimalistic", "small_minimalistic", "MobilenetV3", 61.9),
+    ("mobilenet_edgetpu", "edge_tpu", "MobilenetEdgeTPU", 75.6),
+    ("mobilenet_edgetpu_075", "edge_tpu_075", "MobilenetEdgeTPU", 73.5),
+])
+_family("nasnet.nasnet", "nasnet_cifar_arg_scope", "cifarnet", "arXiv:1707.07012", [
+    ("nasnet_cifar", "build_nasnet_cifar", "", None),
+])
+_family("nasnet.nasnet", "nasnet_mobile_arg_scope", "inception", "arXiv:1707.07012", [
+    ("nasnet_mobile", "build_nasnet_mobile", "", 74.0),
+])
+_family("nasnet.nasnet", "nasnet_large_arg_scope", "inception", "arXiv:1707.07012", [
+    ("nasnet_large", "build_nasnet_large", "", 82.7),
+])
+_family("nasnet.pnasnet", "pnasnet_mobile_arg_scope", "inception", "arXiv:1712.00559", [
+    ("pnasnet_mobile", "build_pnasnet_mobile", "", 74.2),
+])
+_family("nasnet.pnasnet", "pnasnet_large_arg_scope", "inception", "arXiv:1712.00559", [
+    ("pnasnet_large", "build_pnasnet_large", "", 82.9),
 ])
 # fmt: on
 

@@ -28,7 +28,7 @@ _RESIZE_METHODS = (
 
 _DISTORTIONS = {
     "brightness": functools.partial(tf.image.random_brightness, max_delta=32.0 / 255.0),
-    "saturation": functools.partial(tf.image.random_saturation, lower=0.5, upper=1.5),
+    "saturation": functools.partial(utils.random_saturation, lower=0.5, upper=1.5),
     "hue": functools.partial(tf.image.random_hue, max_delta=0.2),
     "contrast": functools.partial(tf.image.random_contrast, lower=0.5, upper=1.5),
 }
@@ -194,9 +194,10 @@ def _as_unit_float(image, source_dtype):
 
 def _resize(image, height, width, method=tf.image.ResizeMethod.BILINEAR):
     """Resizes to float32 in [0, 1], `[height, width, channels]`."""
-    # The scaling waits for the resized picture, which is the smaller one in most cases.
-    resized = tf.image.resize_images(image, [height, width], method)
-    resized.set_shape([height, width, image.shape[-1]])
+    if method == tf.image.ResizeMethod.BILINEAR:
+        resized = utils.resize_bilinear(image, height, width)
+    else:
+        resized = tf.image.resize_images(image, [height, width], method)
     return _as_unit_float(resized, image.dtype)
 
 

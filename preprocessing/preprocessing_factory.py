@@ -3,12 +3,16 @@
     fn = preprocessing_factory.get_preprocessing("resnet_v1_50", is_training=True)
     image = fn(image, 224, 224)
 
-or, where the decoder can cut a window out of a JPEG while it decodes it:
+or, where only the window that is read of a JPEG is decoded:
 
     shape = tf.image.extract_jpeg_shape(contents)
     window = fn.crop_window(shape, 224, 224)
     image = fn.finish(tf.image.decode_and_crop_jpeg(contents, window, channels=3),
                       224, 224)
+
+`decode_and_crop_jpeg` guesses the outermost column where the chroma is subsampled:
+decode one pixel more on the left and the right, and cut it off, to have exactly what
+decoding the whole picture gives.
 """
 
 import dataclasses
@@ -140,17 +144,22 @@ def get_family(name):
       ValueError: no family has this name; the message gives the nearest names, then
         all.
     """
+    name = str(name)
     for family, (_, patterns) in FAMILIES.items():
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns):
             return family
-    nearest = sorted(list_names(), key=lambda known: -_likeness(name, known))[:3]
+    names = list_names()
+    likeness = {known: _likeness(name, known) for known in names}
+    nearest = sorted((n for n in names if likeness[n] >= 0.6), key=likeness.get)[-3:]
+    hint = f"did you mean {' or '.join(reversed(nearest))}? " if nearest else ""
     raise ValueError(
-        f'Unknown preprocessing "{name}"; the nearest names are {", ".join(nearest)}. '
-        f"All names, * standing for any ending: {', '.join(list_names())}."
+        f"There is no preprocessing {name!r}; {hint}"
+        f"It can be {', '.join(names)} (* stands for any ending)."
     )
 
 
 def _likeness(name, pattern):
+    """From 0 to 1: how much the name, or its beginning, is like the pattern."""
     stem = pattern.rstrip("*")
     start = name[: len(stem)] if stem != pattern else name
     return difflib.SequenceMatcher(None, start, stem).ratio()

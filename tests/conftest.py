@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import random
 
 import pytest
 
@@ -19,3 +20,31 @@ needs_satellite = pytest.mark.skipif(
     not SATELLITE.is_dir(),
     reason="the satellite photographs are not here (SATELLITE_DIR)",
 )
+
+
+@pytest.fixture(scope="session")
+def pictures_dir(tmp_path_factory):
+    """A folder of drawn pictures, five classes of 20."""
+    import draw_patterns
+
+    folder = tmp_path_factory.mktemp("pictures")
+    rng = random.Random(0)
+    for pattern in draw_patterns.PATTERNS:
+        (folder / pattern).mkdir()
+        for number in range(20):
+            draw_patterns.draw(pattern, rng).save(folder / pattern / f"{number}.jpg")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_dir(pictures_dir, tmp_path_factory):
+    """The drawn pictures as a dataset `patterns`: 80 to train on, 20 held out."""
+    from datasets import convert_images
+
+    folder = tmp_path_factory.mktemp("data")
+    convert_images.convert(
+        convert_images.ConvertConfig(
+            str(pictures_dir), str(folder), "patterns", shards=2, workers=1
+        )
+    )
+    return folder

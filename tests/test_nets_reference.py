@@ -7,12 +7,6 @@ from conftest import needs_reference
 from nets import nets_factory
 
 NOT_YET_BUILT = (
-    "alexnet_v2",
-    "i3d",
-    "inception_resnet_v2",
-    "inception_v1",
-    "inception_v2",
-    "inception_v4",
     "mobilenet_edgetpu",
     "mobilenet_edgetpu_075",
     "mobilenet_v2",
@@ -22,20 +16,6 @@ NOT_YET_BUILT = (
     "mobilenet_v3_large_minimalistic",
     "mobilenet_v3_small",
     "mobilenet_v3_small_minimalistic",
-    "nasnet_cifar",
-    "nasnet_large",
-    "nasnet_mobile",
-    "overfeat",
-    "pnasnet_large",
-    "pnasnet_mobile",
-    "resnet_v2_101",
-    "resnet_v2_152",
-    "resnet_v2_200",
-    "resnet_v2_50",
-    "s3dg",
-    "vgg_16",
-    "vgg_19",
-    "vgg_a",
 )
 QUICK = ("cifarnet", "lenet", "mobilenet_v1_025")
 

@@ -1,0 +1,95 @@
+"""PNASNet-5: one cell that a progressive search found, stacked.
+
+C. Liu, B. Zoph, M. Neumann, J. Shlens, W. Hua, L.-J. Li, L. Fei-Fei, A. Yuille,
+J. Huang, K. Murphy, "Progressive Neural Architecture Search", 2017,
+https://arxiv.org/abs/1712.00559
+
+Input: float [batch, size, size, 3] in [-1, 1]; any static size of some 32 pixels or
+more works. Output: logits [batch, classes].
+
+| network        | size | last map              | parameters | published top-1 |
+|----------------|------|-----------------------|------------|-----------------|
+| pnasnet_mobile | 224  | [batch, 7, 7, 1080]   | 5,065,568  | 74.2 %          |
+| pnasnet_large  | 331  | [batch, 11, 11, 4320] | 86,061,989 | 82.9 %          |
+
+The parameters are those with 1,001 classes; the auxiliary classifier of the training
+graph has 2,413,545 more, and 4,586,985.
+"""
+
+from nets.nasnet.nasnet import build_arg_scope, build_network
+from nets.nasnet.nasnet_utils import Config, Identity, NasNetABaseCell, Pool, Separable
+from tf_slim_compat import slim
+
+
+class PNasNetNormalCell(NasNetABaseCell):
+    """The one cell of PNASNet-5, which halves the map where its stride is 2."""
+
+    rows = (
+        (Separable(1, 5), Pool(1, slim.max_pool2d)),
+        (Separable(0, 7), Pool(0, slim.max_pool2d)),
+        (Separable(0, 5), Separable(0, 3)),
+        (Separable(4, 3), Pool(0, slim.max_pool2d)),
+        (Separable(1, 3), Identity(0)),
+    )
+    outputs = (2, 3, 4, 5, 6)
+
+
+def large_imagenet_config():
+    """Returns the `Config` of pnasnet_large."""
+    return Config(
+        num_cells=12,
+        num_conv_filters=216,
+        stem_multiplier=3.0,
+        drop_path_keep_prob=0.6,
+        skip_reduction_layer_input=True,
+    )
+
+
+def mobile_imagenet_config():
+    """Returns the `Config` of pnasnet_mobile."""
+    return Config(num_cells=9, num_conv_filters=54, skip_reduction_layer_input=True)
+
+
+def build_pnasnet_large(
+    images, num_classes, is_training=True, final_endpoint=None, config=None
+):
+    """Builds PNASNet-5 for ImageNet; `config` is `large_imagenet_config()` by default.
+
+    See `nasnet.build_network` for the arguments, what it returns and what it raises.
+    """
+    return build_network(
+        images,
+        num_classes,
+        is_training,
+        config or large_imagenet_config(),
+        normal_cell=PNasNetNormalCell,
+        final_endpoint=final_endpoint,
+    )
+
+
+build_pnasnet_large.default_image_size = 331
+
+
+def build_pnasnet_mobile(
+    images, num_classes, is_training=True, final_endpoint=None, config=None
+):
+    """As `build_pnasnet_large`, with `mobile_imagenet_config()` by default."""
+    config = config or mobile_imagenet_config()
+    return build_pnasnet_large(images, num_classes, is_training, final_endpoint, config)
+
+
+build_pnasnet_mobile.default_image_size = 224
+
+
+def pnasnet_large_arg_scope(
+    weight_decay=4e-5, batch_norm_decay=0.9997, batch_norm_epsilon=1e-3
+):
+    """See `nasnet.build_arg_scope`."""
+    return build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon)
+
+
+def pnasnet_mobile_arg_scope(
+    weight_decay=4e-5, batch_norm_decay=0.9997, batch_norm_epsilon=1e-3
+):
+    """See `nasnet.build_arg_scope`."""
+    return build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon)

@@ -1,0 +1,424 @@
+"""From folders of pictures to shards: what is written, and what is refused."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets import convert_images, dataset_factory, dataset_info, dataset_utils
+from tf_slim_compat import tf
+
+
+def draw(path, color=(9, 99, 199)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (8, 6), color).save(path)
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Ten pictures of cats and six of dogs."""
+    for name, count in [("cat", 10), ("dog", 6)]:
+        for index in range(count):
+            draw(tmp_path / "photos" / name / f"{index}.png", (index, 0, 0))
+    return tmp_path / "photos"
+
+
+def convert(source, **options):
+    options = {"dataset_dir": source.parent / "data", "workers": 1, **options}
+    options["dataset_dir"] = str(options["dataset_dir"])
+    return convert_images.convert(
+        convert_images.ConvertConfig(source=str(source), **options)
+    )
+
+
+def read(dataset_dir, split=""):
+    """Returns the features of all records, as {key: value}, shard by shard."""
+    records = []
+    for path in sorted(dataset_dir.glob("*.tfrecord")):
+        if split not in path.name:
+            continue
+        for record in tf.io.tf_record_iterator(str(path)):
+            feature = tf.train.Example.FromString(record).features.feature
+            records.append(
+                {
+                    key: (value.bytes_list.value or value.int64_list.value)[0]
+                    for key, value in feature.items()
+                }
+            )
+    return records
+
+
+def test_what_is_written(source, tmp_path):
+    info = convert(source, dataset_name="pets", shards=2, validation_fraction=0.25)
+    data = tmp_path / "data"
+    assert sorted(path.name for path in data.iterdir()) == [
+        "dataset_info.json",
+        "labels.txt",
+        "pets_train_00000-of-00002.tfrecord",
+        "pets_train_00001-of-00002.tfrecord",
+        "pets_validation_00000-of-00002.tfrecord",
+        "pets_validation_00001-of-00002.tfrecord",
+    ]
+    assert (data / "labels.txt").read_text() == "0:cat\n1:dog\n"
+    assert dataset_info.load(str(data / "dataset_info.json")) == info
+    assert info.class_names == ("cat", "dog")
+    assert {split: sum(counts) for split, counts in info.class_counts.items()} == {
+        "train": 12,
+        "validation": 4,
+    }
+    for shards in info.splits.values():
+        for shard in shards:
+            path = data / shard.file
+            assert path.stat().st_size == shard.bytes
+            assert len(read(data, shard.file)) == shard.records
+    records = read(data)
+    assert len({record["image/filename"] for record in records}) == 16
+    for record in records:
+        kind, name = record["image/filename"].decode().split("/")
+        assert record == {
+            "image/encoded": (source / kind / name).read_bytes(),
+            "image/format": b"png",
+            "image/class/label": ["cat", "dog"].index(kind),
+            "image/class/text": kind.encode(),
+            "image/height": 6,
+            "image/width": 8,
+            "image/filename": f"{kind}/{name}".encode(),
+        }
+
+
+def test_dataset_modules_read_it(source, tmp_path):
+    convert(source, dataset_name="satellite")
+    for name in "satellite", "image_folder":
+        dataset = dataset_factory.get_dataset(
+            name, "validation", str(tmp_path / "data")
+        )
+        assert (dataset.num_samples, dataset.num_classes) == (3, 2)
+        assert dataset.labels_to_names == {0: "cat", 1: "dog"}
+
+
+def test_classes_are_mixed(source, tmp_path):
+    convert(source, shards=1)
+    labels = [r["image/class/label"] for r in read(tmp_path / "data", "train")]
+    assert labels != sorted(labels)
+
+
+def test_seed_decides(source, tmp_path):
+    def fingerprint(seed, name, **options):
+        info = convert(source, dataset_dir=tmp_path / name, seed=seed, **options)
+        return info.fingerprint
+
+    first = fingerprint(1, "a")
+    assert fingerprint(1, "b", workers=2) == first
+    assert fingerprint(2, "c") != first
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction", "expected"),
+    [
+        ((10, 6), 0.25, {"train": (7, 5), "validation": (3, 1)}),
+        ((10, 6), 0.01, {"train": (9, 5), "validation": (1, 1)}),
+        ((10, 6), 0.99, {"train": (1, 1), "validation": (9, 5)}),
+        ((5, 1, 2), 0.2, {"train": (4, 1, 1), "validation": (1, 0, 1)}),
+        ((10, 6), 0.0, {"train": (10, 6)}),
+        # A sixth of 24 is 4, though a sixth of 8 is 1.33.
+        ((8, 8, 8), 1 / 6, {"train": (6, 7, 7), "validation": (2, 1, 1)}),
+    ],
+)
+def test_held_out_images(tmp_path, sizes, fraction, expected):
+    for label, size in enumerate(sizes):
+        for index in range(size):
+            draw(tmp_path / "photos" / f"class{label}" / f"{index}.png")
+    info = convert(tmp_path / "photos", validation_fraction=fraction)
+    assert info.class_counts == expected
+
+
+def test_more_shards_than_images(source, tmp_path):
+    info = convert(source, shards=5, validation_fraction=0.1)
+    assert [shard.file for shard in info.splits["validation"]] == [
+        "images_validation_00000-of-00002.tfrecord",
+        "images_validation_00001-of-00002.tfrecord",
+    ]
+
+
+@pytest.mark.parametrize("name", ["validation", "val"])
+def test_folders_of_splits(tmp_path, name):
+    photos = tmp_path / "photos"
+    for split, count in [("train", 3), (name, 2), ("test", 1)]:
+        for kind in "cat", "dog":
+            for index in range(count):
+                draw(photos / split / kind / f"{index}.png")
+    (photos / name / "dog").rename(tmp_path / "elsewhere")
+    draw(photos / "notes" / "plan.png")
+    info = convert(photos)
+    assert info.class_counts == {
+        "train": (3, 3),
+        "validation": (2, 0),
+        "test": (1, 1),
+    }
+
+
+def test_a_lone_folder_train_is_split(source):
+    (source.parent / "more").mkdir()
+    source.rename(source.parent / "more" / "train")
+    info = convert(source.parent / "more", dataset_dir=source.parent / "data")
+    assert info.class_names == ("cat", "dog")
+    assert set(info.splits) == {"train", "validation"}
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in "bus", "train", "tram":
+        draw(tmp_path / "photos" / name / "1.png")
+    assert convert(tmp_path / "photos").class_names == ("bus", "train", "tram")
+
+
+def test_names_of_all_kinds(tmp_path):
+    photos = tmp_path / "my photos"
+    names = ["Алиса", "big cat", "ネコ", "100%"]
+    for name in names:
+        draw(photos / name / f"{name} 1.png")
+        draw(photos / name / "2 é%s*.PNG")
+    raw = os.fsdecode(b"caf\xe9")
+    draw(photos / raw / "a.png")
+    info = convert(photos, dataset_dir=tmp_path / "my [data] 100%")
+    assert info.class_names == tuple(sorted([*names, raw]))
+    dataset = dataset_factory.get_dataset(
+        "image_folder", "train", str(tmp_path / "my [data] 100%")
+    )
+    assert dataset.labels_to_names == dict(enumerate(info.class_names))
+    texts = {r["image/class/text"] for r in read(tmp_path / "my [data] 100%")}
+    assert texts == {os.fsencode(name) for name in info.class_names}
+    convert_images.describe(info, "data").encode()
+
+
+def test_links_nesting_and_other_files(source, tmp_path, capsys):
+    draw(source / "cat" / "kittens" / "young" / "0.png")
+    draw(tmp_path / "elsewhere" / "far.png")
+    draw(tmp_path / "third" / "bird.png")
+    (source / "cat" / "linked").symlink_to(tmp_path / "elsewhere")
+    (source / "dog" / "linked.jpg").symlink_to(tmp_path / "elsewhere" / "far.png")
+    (source / "bird").symlink_to(tmp_path / "third")
+    # Cycles, which must neither hang nor count twice.
+    (source / "cat" / "again").symlink_to(source / "cat")
+    (source / "dog" / "up").symlink_to(source)
+    draw(source / "cat" / ".hidden.png")
+    draw(source / "cat" / ".cache" / "1.png")
+    draw(source / ".thumbnails" / "1.png")
+    (source / "cat" / "Thumbs.db").write_bytes(b"?")
+    (source / "dog" / "a.txt").write_text("?")
+    (source / "dog" / "b.TXT").write_text("?")
+    info = convert(source, validation_fraction=0)
+    assert info.class_counts == {"train": (1, 12, 7)}
+    assert "kinds: 2 .txt, 1 .db." in capsys.readouterr().err
+
+
+@pytest.fixture
+def damaged(source):
+    """The pictures with three that cannot be read."""
+    (source / "cat" / "bad.jpg").write_bytes(b"no picture")
+    (source / "cat" / "empty.png").write_bytes(b"")
+    (source / "dog" / "gone.png").symlink_to(source / "nothing")
+    return source
+
+
+def test_bad_images_are_named_and_counted(damaged, capsys):
+    info = convert(damaged)
+    assert info.num_skipped == 3
+    assert sum(map(sum, info.class_counts.values())) == 16
+    message = capsys.readouterr().err
+    for name in "bad.jpg", "empty.png", "gone.png":
+        assert name in message
+    assert "3 unreadable" in convert_images.describe(info, "data")
+
+
+def test_bad_images_do_not_thin_out_validation(tmp_path):
+    for name in "cat", "dog":
+        draw(tmp_path / "photos" / name / "0.png")
+        draw(tmp_path / "photos" / name / "1.png")
+        for index in range(8):
+            path = tmp_path / "photos" / name / f"bad{index}.png"
+            path.write_bytes(b"?")
+    with pytest.raises(ValueError, match="Too few images can be read .*'cat', 'dog'"):
+        convert(tmp_path / "photos", validation_fraction=0.3)
+    info = convert(tmp_path / "photos", validation_fraction=0.1)
+    assert info.class_counts == {"train": (1, 1), "validation": (1, 1)}
+
+
+def test_bad_images_stop_it_where_asked(damaged, tmp_path):
+    for workers in 1, 2:
+        with pytest.raises(ValueError, match="Cannot read .*--on_bad_image=skip"):
+            convert(damaged, skip_bad_images=False, workers=workers)
+        assert not (tmp_path / "data").exists()
+
+
+def test_all_of_a_class_damaged(source, tmp_path):
+    draw(source / "fox" / "1.png")
+    (source / "fox" / "1.png").write_bytes(b"?")
+    with pytest.raises(ValueError, match="Too few images can be read .*'fox'"):
+        convert(source)
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"validation_fraction": 1.0}, "--validation_fraction=1.0 must be"),
+        ({"validation_fraction": -0.1}, "--validation_fraction=-0.1 must be"),
+        ({"shards": 0}, "--shards=0 must be 1 or more"),
+        ({"workers": -1}, "--workers=-1 must be 1 or more"),
+        ({"dataset_name": "a b/c"}, "--dataset_name='a b/c'"),
+        ({"dataset_dir": ""}, "--dataset_dir"),
+    ],
+)
+def test_wrong_settings(source, options, message):
+    with pytest.raises(ValueError, match=message):
+        convert(source, **options)
+
+
+def test_source_and_dataset_dir_within_each_other(source):
+    for place in source, source / "data", source.parent:
+        with pytest.raises(ValueError, match="must not lie within each other"):
+            convert(source, dataset_dir=place)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "holds no folders"),
+        (["1.png"], "holds no folders"),
+        (["cat/a.txt", "dog/b.heic"], "hold no JPEG.*1 .txt, 1 .heic"),
+        (["cat/1.png"], "single class 'cat'"),
+        (["cat/1.png", "dog/a.txt"], "no images to train on .*'dog'"),
+        (
+            ["train/a/1.png", "train/b/1.png", "validation/c/1.png"],
+            "no images to train on .*'c'",
+        ),
+    ],
+)
+def test_sources_that_make_no_dataset(tmp_path, files, message):
+    (tmp_path / "photos").mkdir()
+    for name in files:
+        draw(tmp_path / "photos" / "x.png")
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / "x.png").rename(path)
+    with pytest.raises(ValueError, match=message):
+        convert(tmp_path / "photos")
+    assert not (tmp_path / "data").exists()
+
+
+def test_source_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no folder"):
+        convert(tmp_path / "photos")
+    config = convert_images.ConvertConfig(source=None, dataset_dir=str(tmp_path))
+    with pytest.raises(ValueError, match="--source"):
+        convert_images.convert(config)
+
+
+def test_output_that_cannot_be_written(source, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="Cannot write into .*--dataset_dir"):
+        convert(source, dataset_dir=tmp_path / "file" / "data")
+
+
+def test_overwriting(source, tmp_path):
+    first = convert(source, dataset_name="pets", shards=3)
+    with pytest.raises(ValueError, match="already holds .*--overwrite"):
+        convert(source, dataset_name="pets")
+    with pytest.raises(ValueError, match="already holds the dataset 'pets'"):
+        convert(source, dataset_name="others", overwrite=True)
+    assert len(read(tmp_path / "data")) == 16
+    (tmp_path / "data" / "notes.txt").write_text("keep")
+    second = convert(source, dataset_name="pets", shards=1, seed=5, overwrite=True)
+    assert second.fingerprint != first.fingerprint
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
+        "dataset_info.json",
+        "labels.txt",
+        "notes.txt",
+        "pets_train_00000-of-00001.tfrecord",
+        "pets_validation_00000-of-00001.tfrecord",
+    ]
+
+
+def test_files_of_others_are_not_overwritten(source, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dataset_info.json").write_text('{"name": "theirs"}')
+    with pytest.raises(ValueError, match="already holds"):
+        convert(source, overwrite=True)
+
+
+def test_failure_while_overwriting_keeps_the_old(source, tmp_path):
+    first = convert(source)
+    (source / "cat" / "bad.png").write_bytes(b"?")
+    with pytest.raises(ValueError, match=r"bad\.png"):
+        convert(source, overwrite=True, skip_bad_images=False)
+    assert len(read(tmp_path / "data")) == 16
+    info = dataset_info.load(str(tmp_path / "data" / "dataset_info.json"))
+    assert info == first
+
+
+def test_interrupted_while_moving_into_place(source, tmp_path):
+    info = convert(source)
+    data = tmp_path / "data"
+    (data / ".images.partial").mkdir()
+    for name in dataset_info.FILE_NAME, info.splits["train"][-1].file:
+        (data / name).rename(data / ".images.partial" / name)
+    with pytest.raises(OSError, match="image_folder reads"):
+        dataset_factory.get_dataset("image_folder", "train", str(data))
+    assert convert(source) == info
+    assert not list(data.glob(".*"))
+    assert len(read(data)) == 16
+
+
+def test_many_classes_make_a_short_table(tmp_path):
+    info = dataset_info.DatasetInfo(
+        name="x",
+        class_names=tuple(f"class{i}" for i in range(1000)),
+        splits={"train": (dataset_info.Shard("f", 1, 1000),)},
+        class_counts={"train": (1,) * 1000},
+    )
+    text = convert_images.describe(info, "my data")
+    assert len(text.splitlines()) < 40
+    assert "970 more" in text
+    assert "--dataset_dir='my data'" in text
+
+
+def test_progress_in_a_log_is_sparse(source, capsys):
+    convert(source)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "16 of 16 images"
+    assert len(lines) == 10
+
+
+def test_info_of_a_newer_format(tmp_path):
+    info = dataset_info.DatasetInfo("x", ("a",), {}, {})
+    whole = json.loads(info.to_json())
+    whole["format_version"] += 1
+    path = tmp_path / "dataset_info.json"
+    path.write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match="format version"):
+        dataset_info.load(str(path))
+    path.write_text(info.to_json()[:-5])
+    with pytest.raises(ValueError, match="is damaged"):
+        dataset_info.load(str(path))
+    whole["format_version"] = 1
+    whole["splits"] = 7
+    path.write_text(json.dumps(whole))
+    with pytest.raises(ValueError, match="is damaged"):
+        dataset_info.load(str(path))
+
+
+def test_labels_file_is_read_back(source, tmp_path):
+    convert(source)
+    names = dataset_utils.read_label_file(str(tmp_path / "data"))
+    assert names == {0: "cat", 1: "dog"}
+
+
+def test_pixels_come_back(source, tmp_path):
+    convert(source, validation_fraction=0)
+    record = read(tmp_path / "data")[0]
+    with tf.Graph().as_default(), tf.Session() as session:
+        image = session.run(tf.io.decode_image(record["image/encoded"]))
+    index = int(record["image/filename"].decode().split("/")[1][:-4])
+    assert np.array_equal(image, np.full((6, 8, 3), (index, 0, 0)))

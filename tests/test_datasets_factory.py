@@ -1,0 +1,249 @@
+"""The table of datasets: each reads shards with its file names; mistakes are named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from datasets import dataset_factory, dataset_info, dataset_utils
+from tf_slim_compat import slim, tf
+
+# The public facts of each dataset: file names, sizes of the splits, classes.
+MODULES = {
+    "cifar10": ("cifar10_{}.tfrecord", {"train": 50000, "test": 10000}, 10),
+    "flowers": (
+        "flowers_{}_00000-of-00001.tfrecord",
+        {"train": 3320, "validation": 350},
+        5,
+    ),
+    "imagenet": (
+        "{}-00000-of-00001",
+        {"train": 1281167, "validation": 50000},
+        1001,
+    ),
+    "mnist": ("mnist_{}.tfrecord", {"train": 60000, "test": 10000}, 10),
+    "satellite": (
+        "satellite_{}_00000-of-00001.tfrecord",
+        {"train": 4800, "validation": 1200},
+        6,
+    ),
+    "visualwakewords": (
+        "{}.record-00000-of-00001",
+        {"train": 82783, "val": 40504},
+        2,
+    ),
+}
+
+
+def encode_png(pixels):
+    with tf.Graph().as_default(), tf.Session() as session:
+        return session.run(tf.image.encode_png(pixels))
+
+
+def write(path, label=1, count=1, shape=(32, 32, 3)):
+    encoded = encode_png(np.zeros(shape, np.uint8))
+    example = dataset_utils.image_to_tfexample(encoded, b"png", *shape[:2], label)
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for _ in range(count):
+            writer.write(example.SerializeToString())
+
+
+def write_info(folder, shards, splits=None):
+    """Writes `dataset_info.json` about shards {name: number of records}."""
+    found = tuple(
+        dataset_info.Shard(name, (folder / name).stat().st_size, records)
+        for name, records in shards.items()
+    )
+    info = dataset_info.DatasetInfo(
+        "satellite", ("a", "b", "c"), splits or {"train": found}, {"train": (1, 1, 1)}
+    )
+    (folder / "dataset_info.json").write_text(info.to_json())
+
+
+def get(folder, split="train", name="satellite", **options):
+    return dataset_factory.get_dataset(name, split, str(folder), **options)
+
+
+def test_all_modules_are_listed():
+    assert set(dataset_factory.datasets_map) == {*MODULES, "image_folder"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_module(name, tmp_path):
+    file_name, sizes, num_classes = MODULES[name]
+    shape = (28, 28, 1) if name == "mnist" else (32, 32, 3)
+    for split, size in sizes.items():
+        write(tmp_path / file_name.format(split), shape=shape)
+        dataset = get(tmp_path, split, name)
+        assert isinstance(dataset, slim.dataset.Dataset)
+        assert dataset.num_samples == size
+        assert dataset.num_classes == num_classes
+        assert dataset.labels_to_names is None
+        assert dataset.reader is tf.TFRecordReader
+        assert dataset.data_sources == [str(tmp_path / file_name.format(split))]
+        assert set(dataset.items_to_descriptions) == {"image", "label"}
+        assert set(dataset.decoder.list_items()) == {"image", "label"}
+        with tf.Graph().as_default(), tf.Session() as session:
+            record = next(tf.io.tf_record_iterator(dataset.data_sources[0]))
+            image, label = dataset.decoder.decode(record, ["image", "label"])
+            assert session.run(image).shape == shape
+            assert session.run(label) == 1
+
+
+def test_the_old_data_provider_reads_it(tmp_path):
+    write(tmp_path / "flowers_train_00000-of-00001.tfrecord", label=3)
+    with tf.Graph().as_default(), tf.Session() as session:
+        provider = slim.dataset_data_provider.DatasetDataProvider(
+            get(tmp_path, name="flowers")
+        )
+        image, label = provider.get(["image", "label"])
+        with slim.queues.QueueRunners(session):
+            image, label = session.run([image, label])
+    assert image.shape == (32, 32, 3)
+    assert label == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        ({"labels.txt": "0:ice\n1:big rock: red\n"}, {0: "ice", 1: "big rock: red"}),
+        ({"label.txt": "ice\nbig rock\n"}, {0: "ice", 1: "big rock"}),
+        ({"label.txt": "\ufeffice\r\nrock"}, {0: "ice", 1: "rock"}),
+        ({"labels.txt": "ice\nrock\n\n"}, {0: "ice", 1: "rock"}),
+        ({"labels.txt": "0:ice\n", "label.txt": "rock\n"}, {0: "ice"}),
+        ({"label.txt": "Алиса\n"}, {0: "Алиса"}),
+        ({}, None),
+    ],
+)
+def test_class_names(tmp_path, files, names):
+    write(tmp_path / "satellite_train_0.tfrecord")
+    for name, text in files.items():
+        (tmp_path / name).write_bytes(text.encode())
+    assert get(tmp_path).labels_to_names == names
+
+
+def test_info_wins_over_the_table(tmp_path, caplog):
+    names = [f"satellite_train_{i:05d}-of-00002.tfrecord" for i in range(2)]
+    for name in names:
+        write(tmp_path / name, count=5)
+    write_info(tmp_path, dict.fromkeys(names, 5))
+    (tmp_path / "labels.txt").write_text("0:other\n")
+    with caplog.at_level("INFO"):
+        dataset = get(tmp_path)
+    assert "counts 10 images of 3 classes" in caplog.text
+    assert (dataset.num_samples, dataset.num_classes) == (10, 3)
+    assert dataset.labels_to_names == {0: "a", 1: "b", 2: "c"}
+    # A narrower pattern is a wish, not a mistake.
+    part = get(tmp_path, file_pattern="satellite_%s_00001-*")
+    assert part.num_samples == 5
+    part = get(tmp_path, file_pattern="satellite_train_00000-of-00002.tfrecord")
+    assert part.num_samples == 5
+
+
+def test_info_about_other_files_is_passed_over(tmp_path):
+    write(tmp_path / "satellite_train_00000-of-00001.tfrecord")
+    write(tmp_path / "pets_train.tfrecord")
+    write_info(tmp_path, {"pets_train.tfrecord": 1})
+    assert get(tmp_path).num_samples == 4800
+    # TensorFlow Datasets has a file of that name too.
+    (tmp_path / "dataset_info.json").write_text(json.dumps({"name": "tfds"}))
+    assert get(tmp_path).num_samples == 4800
+
+
+def test_splits_that_only_the_info_knows(tmp_path):
+    name = "satellite_test_00000-of-00001.tfrecord"
+    write(tmp_path / name, count=2)
+    shard = dataset_info.Shard(name, (tmp_path / name).stat().st_size, 2)
+    info = dataset_info.DatasetInfo(
+        "satellite", ("a", "b"), {"test": (shard,)}, {"test": (1, 1)}
+    )
+    (tmp_path / "dataset_info.json").write_text(info.to_json())
+    assert get(tmp_path, "test").num_samples == 2
+    assert get(tmp_path, "test", "image_folder").num_samples == 2
+    with pytest.raises(ValueError, match="no split 'train'.* can be test"):
+        get(tmp_path, "train", "image_folder")
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(ValueError, match="did you mean 'satellite'.*cifar10, flowers"):
+        get(tmp_path, name="satelite")
+    write(tmp_path / "satellite_train_0.tfrecord")
+    with pytest.raises(ValueError, match="'validation'.*--dataset_split_name.*train, "):
+        get(tmp_path, "valid")
+
+
+@pytest.mark.parametrize("name", ["satellite", "image_folder"])
+def test_folders_that_are_none(tmp_path, name):
+    for nothing in None, "":
+        with pytest.raises(ValueError, match="--dataset_dir"):
+            dataset_factory.get_dataset(name, "train", nothing)
+    with pytest.raises(FileNotFoundError, match="There is no folder .*--dataset_dir"):
+        get(tmp_path / "none", name=name)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="is not a folder: --dataset_dir"):
+        get(tmp_path / "file", name=name)
+
+
+def test_no_file_matches(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"satellite_train_\*.tfrecord'.*nothing"
+    ):
+        get(tmp_path)
+    (tmp_path / "photo.jpg").write_text("")
+    with pytest.raises(FileNotFoundError, match=r"satellite_train_\*.*lies photo.jpg"):
+        get(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"'.*other_train-\*'"):
+        get(tmp_path, file_pattern="other_%s-*")
+    write(tmp_path / "pets.tfrecord")
+    write_info(tmp_path, {"pets.tfrecord": 1})
+    with pytest.raises(FileNotFoundError, match="--dataset_name=image_folder"):
+        get(tmp_path)
+
+
+def test_image_folder_needs_its_info(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"dataset_info.json: image_folder"):
+        get(tmp_path, name="image_folder")
+
+
+def test_missing_shards_are_named(tmp_path):
+    for index in 0, 2:
+        write(tmp_path / f"satellite_train_{index:05d}-of-00003.tfrecord")
+    with pytest.raises(FileNotFoundError, match="1 of 3 .*satellite_train_00001-of"):
+        get(tmp_path)
+    get(tmp_path, file_pattern="satellite_%s_00000*")
+
+
+def test_missing_shards_by_the_info(tmp_path):
+    for index in range(2):
+        write(tmp_path / f"satellite_train_{index}.tfrecord")
+    write_info(tmp_path, {f"satellite_train_{index}.tfrecord": 1 for index in range(2)})
+    (tmp_path / "satellite_train_1.tfrecord").unlink()
+    with pytest.raises(FileNotFoundError, match="satellite_train_1.tfrecord"):
+        get(tmp_path)
+
+
+def test_shards_cut_short_are_named(tmp_path):
+    path = tmp_path / "satellite_train_0.tfrecord"
+    write(path)
+    write_info(tmp_path, {path.name: 1})
+    size = path.stat().st_size
+    path.write_bytes(path.read_bytes()[:-7])
+    with pytest.raises(
+        OSError, match=f"satellite_train_0.tfrecord' has {size - 7} .* {size} "
+    ):
+        get(tmp_path)
+
+
+def test_shards_of_another_conversion(tmp_path):
+    for index in range(2):
+        write(tmp_path / f"satellite_train_{index}.tfrecord")
+    write_info(tmp_path, {"satellite_train_0.tfrecord": 1})
+    with pytest.raises(ValueError, match="does not list .*satellite_train_1.tfrecord"):
+        get(tmp_path)
+
+
+def test_folder_names_with_wildcards(tmp_path):
+    folder = tmp_path / "data [old] 100%s*"
+    folder.mkdir()
+    write(folder / "satellite_train_0.tfrecord")
+    assert get(folder).data_sources == [str(folder / "satellite_train_0.tfrecord")]

@@ -1,0 +1,41 @@
+"""Every optimizer by its name, and that each lowers a loss with its defaults."""
+
+import pytest
+
+from deployment import optimizers
+from tf_slim_compat import tf
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
+def test_each_optimizer_lowers_a_loss(name):
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.get_variable("x", initializer=[1.0, -2.0])
+        loss = tf.reduce_sum(tf.square(x))
+        config = optimizers.OptimizerConfig(name=name)
+        update = optimizers.build_optimizer(config, 0.05).minimize(loss)
+        session.run(tf.global_variables_initializer())
+        first = session.run(loss)
+        for _ in range(20):
+            session.run(update)
+        assert session.run(loss) < first
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "epsilon"),
+    [
+        ("rmsprop", None, 1.0),
+        ("adadelta", None, 1.0),
+        ("adam", None, 1e-8),
+        ("adam", 0.1, 0.1),
+        ("rmsprop", 1e-3, 1e-3),
+    ],
+)
+def test_unset_epsilon_is_the_optimizers_own(name, given, epsilon):
+    config = optimizers.OptimizerConfig(name=name, opt_epsilon=given)
+    assert optimizers.build_optimizer(config, 0.1)._epsilon == epsilon
+
+
+def test_unknown_name_names_the_nearest():
+    config = optimizers.OptimizerConfig(name="momentun")
+    with pytest.raises(ValueError, match="Did you mean 'momentum'"):
+        optimizers.build_optimizer(config, 0.1)

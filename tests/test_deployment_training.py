@@ -1,0 +1,310 @@
+"""Training in this process: it learns, resumes, warm-starts, and says what it does."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from deployment import evaluation, model_deploy, training
+from deployment.learning_rates import Schedule
+from deployment.optimizers import OptimizerConfig
+from tf_slim_compat import slim, tf
+
+NUM_CLASSES = 3
+RNG = np.random.RandomState(0)
+# Bright on the left, on the right, or above: nothing that a mean colour tells.
+TEMPLATES = np.zeros([NUM_CLASSES, 8, 8, 1], np.float32)
+TEMPLATES[0, :, :4] = TEMPLATES[1, :, 4:] = TEMPLATES[2, :4] = 1.0
+LABELS = np.arange(48) % NUM_CLASSES
+IMAGES = TEMPLATES[LABELS] + RNG.normal(0, 0.3, [48, 8, 8, 1]).astype(np.float32)
+# Far from zero mean and unit variance, as no fresh moving average expects.
+IMAGES = 5 + 3 * IMAGES
+
+
+def network(images, num_classes=NUM_CLASSES, is_training=True, decay=0.9997):
+    with slim.arg_scope([slim.batch_norm], is_training=is_training, decay=decay):
+        net = slim.conv2d(
+            images, 8, 3, stride=2, normalizer_fn=slim.batch_norm, scope="Net/Conv"
+        )
+        net = slim.flatten(net)
+        logits = slim.fully_connected(
+            net, num_classes, activation_fn=None, scope="Net/Logits"
+        )
+    return logits, {"Conv": net, "Logits": logits}
+
+
+def build_batches(batch_size=8):
+    examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
+    return examples.repeat().batch(batch_size, drop_remainder=True)
+
+
+def build_one_pass():
+    examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
+    return examples.batch(7)
+
+
+def make_config(train_dir, steps=40, **options):
+    options.setdefault("num_classes", NUM_CLASSES)
+    options.setdefault("schedule", Schedule("fixed", 0.01))
+    options.setdefault("optimizer", OptimizerConfig("adam"))
+    return training.TrainingConfig(
+        train_dir=str(train_dir),
+        num_samples=48,
+        batch_size=8,
+        number_of_steps=steps,
+        deployment=model_deploy.DeploymentConfig(clone_on_cpu=True),
+        **options,
+    )
+
+
+def train(train_dir, steps=40, network_fn=network, **options):
+    return training.train(
+        make_config(train_dir, steps, **options), network_fn, build_batches
+    )
+
+
+def evaluate(train_dir, **options):
+    config = evaluation.EvaluationConfig(str(train_dir), None, NUM_CLASSES, **options)
+    return evaluation.evaluate(
+        config, lambda images: network(images, is_training=False), build_one_pass
+    )
+
+
+def read(train_dir, name):
+    path = tf.train.latest_checkpoint(str(train_dir))
+    return tf.train.load_variable(path, name)
+
+
+@pytest.fixture(autouse=True)
+def info_log(caplog):
+    caplog.set_level(logging.INFO, logger="absl")
+    return caplog
+
+
+@pytest.fixture(scope="module")
+def trained_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    train(folder)
+    return folder
+
+
+def test_a_short_run_evaluates_as_it_trained(trained_dir):
+    assert evaluate(trained_dir)["Accuracy"] > 0.9
+
+
+def test_moving_averages_of_a_short_run_are_unbiased(trained_dir):
+    """At decay 0.9997, 40 plain steps would leave 99 % of the initial values."""
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        network(tf.constant(IMAGES), is_training=False)
+        path = tf.train.latest_checkpoint(str(trained_dir))
+        tf.train.Saver(slim.get_model_variables()).restore(session, path)
+        maps = session.run(graph.get_tensor_by_name("Net/Conv/Conv2D:0"))
+    for leaf, expected in (
+        ("moving_mean", maps.mean(axis=(0, 1, 2))),
+        ("moving_variance", maps.var(axis=(0, 1, 2))),
+    ):
+        average = read(trained_dir, f"Net/Conv/BatchNorm/{leaf}")
+        np.testing.assert_allclose(average, expected, rtol=0.2, atol=0.2)
+    assert np.abs(maps.mean(axis=(0, 1, 2))).max() > 1  # not where it started
+
+
+def test_progress_names_loss_rate_and_time_left(tmp_path, info_log):
+    train(tmp_path, steps=20)
+    lines = [m for m in info_log.messages if m.startswith("global step 20: loss = ")]
+    assert len(lines) == 1
+    for word in ("sec/step", "images/s", "learning rate 0.01", "0:00:00 left"):
+        assert word in lines[0]
+
+
+def test_resumes_where_it_stopped(tmp_path, info_log):
+    train(tmp_path, steps=5)
+    before = read(tmp_path, "Net/Conv/weights/Adam")
+    train(tmp_path, steps=8)
+    assert "Resuming from" in info_log.text
+    assert read(tmp_path, "global_step") == 8
+    assert not np.array_equal(before, read(tmp_path, "Net/Conv/weights/Adam"))
+
+
+def test_a_finished_run_takes_no_further_step(tmp_path, info_log):
+    train(tmp_path, steps=5)
+    weights = read(tmp_path, "Net/Conv/weights")
+    assert train(tmp_path, steps=5) is None
+    assert "Nothing to train" in info_log.text
+    np.testing.assert_array_equal(read(tmp_path, "Net/Conv/weights"), weights)
+
+
+def test_a_checkpoint_path_beside_a_resumed_run_is_pointed_out(
+    tmp_path, trained_dir, info_log
+):
+    train(tmp_path, steps=2)
+    train(tmp_path, steps=3, checkpoint_path=str(trained_dir))
+    assert "is not used: --train_dir has a checkpoint" in info_log.text
+
+
+def test_warm_start_restores_and_says_so(tmp_path, trained_dir, info_log):
+    train(
+        tmp_path,
+        steps=1,
+        checkpoint_path=str(trained_dir),
+        checkpoint_exclude_scopes="Net/Logits",
+        trainable_scopes="Net/Logits",
+    )
+    assert "4 variables" in info_log.text and "Net/Logits/biases" in info_log.text
+    np.testing.assert_array_equal(
+        read(tmp_path, "Net/Conv/weights"), read(trained_dir, "Net/Conv/weights")
+    )
+    assert not np.array_equal(
+        read(tmp_path, "Net/Logits/weights"), read(trained_dir, "Net/Logits/weights")
+    )
+
+
+def test_trainable_scopes_that_overlap_train_once(tmp_path, trained_dir):
+    """The predecessor applied such updates twice."""
+    options = {
+        "steps": 1,
+        "checkpoint_path": str(trained_dir),
+        "optimizer": OptimizerConfig("sgd"),
+    }
+    train(tmp_path / "one", trainable_scopes="Net/Logits", **options)
+    train(tmp_path / "two", trainable_scopes="Net/Logits,Net/Logits/weights", **options)
+    for leaf in ("weights", "biases"):
+        np.testing.assert_array_equal(
+            read(tmp_path / "one", f"Net/Logits/{leaf}"),
+            read(tmp_path / "two", f"Net/Logits/{leaf}"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"num_classes": 7},
+            r"Net/Logits/weights has the shape \[128, 7\].*"
+            r"--checkpoint_exclude_scopes=Net/Logits\.$",
+        ),
+        ({"trainable_scopes": "Net/Logit5"}, "nearest scopes: Net/Logits"),
+        ({"checkpoint_exclude_scopes": "Ned"}, "--checkpoint_exclude_scopes has"),
+        ({"checkpoint_path": "/nowhere/model.ckpt"}, "There is no checkpoint"),
+        ({"optimizer": OptimizerConfig("adamax")}, "Did you mean 'adam'"),
+    ],
+)
+def test_mistakes_are_one_clear_sentence(tmp_path, trained_dir, options, said):
+    options = {"checkpoint_path": str(trained_dir), **options}
+    num_classes = options.get("num_classes", NUM_CLASSES)
+    with pytest.raises(ValueError, match=said) as error:
+        train(tmp_path, network_fn=lambda x: network(x, num_classes), **options)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_variables_need_the_flag(tmp_path, trained_dir):
+    def larger(images):
+        logits, end_points = network(images)
+        slim.fully_connected(logits, 2, scope="Net/Extra")
+        return logits, end_points
+
+    options = {"network_fn": larger, "checkpoint_path": str(trained_dir), "steps": 1}
+    with pytest.raises(ValueError, match="Net/Extra.*or --ignore_missing_vars"):
+        train(tmp_path, **options)
+    train(tmp_path, ignore_missing_vars=True, **options)
+    assert read(tmp_path, "Net/Extra/weights").shape == (NUM_CLASSES, 2)
+
+
+def test_a_train_dir_of_another_run_is_an_error(tmp_path):
+    train(tmp_path, steps=1)
+    with pytest.raises(ValueError, match="belongs to a run with other settings"):
+        train(tmp_path, steps=2, optimizer=OptimizerConfig("momentum"))
+
+
+def test_a_train_dir_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match="cannot be written"):
+        train(tmp_path / "file" / "run")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"quantize_delay": 0}, "not built yet"),
+        ({"steps": 0}, "--max_number_of_steps must be 1 or more"),
+    ],
+)
+def test_impossible_settings_are_errors(tmp_path, options, said):
+    with pytest.raises(ValueError, match=said):
+        make_config(tmp_path, **options)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
+    train(tmp_path, steps=2)
+
+    def broken(images):
+        logits, end_points = network(images)
+        return logits + tf.math.log(-1.0), end_points
+
+    with pytest.raises(ValueError, match="The loss became nan at step 3"):
+        train(tmp_path, steps=5, network_fn=broken)
+    assert read(tmp_path, "global_step") == 2
+
+
+def test_moving_averages_of_the_weights_are_kept_and_evaluated(tmp_path):
+    train(tmp_path, steps=30, moving_average_decay=0.9)
+    weights = read(tmp_path, "Net/Conv/weights")
+    average = read(tmp_path, "Net/Conv/weights/ExponentialMovingAverage")
+    assert np.abs(weights - average).max() > 0
+    assert evaluate(tmp_path, moving_average_decay=0.9)["Accuracy"] > 0.9
+
+
+def test_summaries_have_what_users_look_for(tmp_path):
+    train(tmp_path, steps=2, save_summaries_secs=1)
+    (events,) = tmp_path.glob("events*")
+    tags = {
+        value.tag
+        for event in tf.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert {
+        "total_loss",
+        "learning_rate",
+        "losses/softmax_cross_entropy_loss/value",
+        "sparsity/Conv",
+        "activations/Conv",
+        "Net/Conv/weights",
+    } <= tags
+
+
+def test_evaluation_counts_every_image_once(trained_dir):
+    config = evaluation.EvaluationConfig(str(trained_dir), None, NUM_CLASSES)
+    predictions = evaluation.predict(
+        config, lambda images: network(images, is_training=False), build_one_pass
+    )
+    np.testing.assert_array_equal(predictions.labels, LABELS)
+    assert predictions.step == 40
+
+
+def test_max_num_batches_stops_early(trained_dir):
+    config = evaluation.EvaluationConfig(
+        str(trained_dir), None, NUM_CLASSES, max_num_batches=2
+    )
+    predictions = evaluation.predict(
+        config, lambda images: network(images, is_training=False), build_one_pass
+    )
+    assert len(predictions.labels) == 14
+
+
+def test_metrics_by_hand():
+    logits = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 3.0, 1.0]], np.float32)
+    predictions = evaluation.Predictions(0, np.array([0, 1, 2]), logits)
+    assert predictions.accuracy() == pytest.approx(1 / 3)
+    assert predictions.recall(2) == 1.0
+    losses = [
+        np.log(np.exp(row).sum()) - row[i] for i, row in enumerate(logits.astype(float))
+    ]
+    assert predictions.loss() == pytest.approx(np.mean(losses), rel=1e-6)
+
+
+def test_another_networks_checkpoint_cannot_be_evaluated(tmp_path):
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.get_variable("Other/weights", [1])
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(tmp_path / "model.ckpt"))
+    with pytest.raises(ValueError, match="is of another network: it holds Other"):
+        evaluate(tmp_path)

@@ -1,0 +1,244 @@
+"""The main path as a user types it: convert, train, evaluate, export, freeze, classify.
+
+Then what users get wrong, each of which must end in one clear sentence.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from tf_slim_compat import tf
+
+NETWORK = ["--model_name=mobilenet_v1_025"]
+DATASET = ["--dataset_name=image_folder"]
+
+
+def run(script, *arguments, status=0):
+    """Runs an entry script in its own process; returns what it printed."""
+    result = subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == status, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def fail(script, *arguments):
+    """Runs a script that must fail; returns its one sentence."""
+    output = run(script, *arguments, status=1)
+    assert "Traceback" not in output
+    (message,) = re.findall(rf"^{script}: error: (.*)$", output, re.MULTILINE)
+    assert output.rstrip().endswith(message), "more was said after the error"
+    return message
+
+
+@pytest.fixture(scope="module")
+def work(pictures_dir, tmp_path_factory):
+    """A folder with a converted dataset, a trained network and a frozen graph."""
+    folder = tmp_path_factory.mktemp("work")
+    data = [*DATASET, f"--dataset_dir={folder}/data"]
+    outputs = {
+        "convert": run(
+            "convert_dataset.py",
+            f"--source={pictures_dir}",
+            f"--dataset_dir={folder}/data",
+            "--workers=1",
+        ),
+        "train": run(
+            "train_image_classifier.py",
+            f"--train_dir={folder}/run",
+            *data,
+            *NETWORK,
+            "--train_image_size=64",
+            "--batch_size=8",
+            "--max_number_of_steps=6",
+            "--log_every_n_steps=2",
+        ),
+        "evaluate": run(
+            "eval_image_classifier.py",
+            f"--checkpoint_path={folder}/run",
+            f"--eval_dir={folder}/eval",
+            "--dataset_split_name=validation",
+            *data,
+            *NETWORK,
+            "--eval_image_size=64",
+            "--batch_size=7",
+        ),
+        "export": run(
+            "export_inference_graph.py",
+            "--alsologtostderr",
+            f"--output_file={folder}/graph.pb",
+            "--image_size=64",
+            *data,
+            *NETWORK,
+        ),
+        "freeze": run(
+            "freeze_graph.py",
+            f"--input_graph={folder}/graph.pb",
+            "--input_binary=true",
+            f"--input_checkpoint={folder}/run/model.ckpt-6",
+            "--output_node_names=MobilenetV1/Predictions/Reshape_1",
+            f"--output_graph={folder}/frozen.pb",
+        ),
+        "classify": run(
+            "classify_image.py",
+            f"--model_path={folder}/frozen.pb",
+            f"--label_path={folder}/data/labels.txt",
+            f"--image_file={pictures_dir}/dots/0.jpg",
+            f"{pictures_dir}/rings",
+        ),
+    }
+    return folder, outputs
+
+
+@pytest.mark.slow
+def test_the_main_path(work):
+    folder, outputs = work
+    info = json.loads((folder / "data" / "dataset_info.json").read_text())
+    assert info["splits"]["validation"]["num_samples"] == 20
+    assert "global step 6: loss = " in outputs["train"]
+    assert (folder / "run" / "checkpoint").exists()
+    assert "Evaluated 20 images at step 6" in outputs["evaluate"]
+    assert re.search(r"eval/Accuracy\[[01]\.\d+\]", outputs["evaluate"])
+    # Five classes: that the label is among the best five says nothing.
+    assert "Recall_5" not in outputs["evaluate"]
+    assert list((folder / "eval").glob("events*"))
+    assert outputs["classify"].count(".jpg\n") == 21
+    scores = re.findall(r"^  (\d\.\d{4})  \w+$", outputs["classify"], re.MULTILINE)
+    assert sum(map(float, scores[:5])) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_nothing_is_printed_that_users_need_not_read(work):
+    for step, output in work[1].items():
+        for noise in ("WARNING", "deprecated", "oneDNN", "cuInit", "INFO:"):
+            assert noise not in output, f"{step} says {noise}"
+
+
+@pytest.mark.slow
+def test_the_frozen_graph_alone_gives_the_evaluations_logits(work):
+    """As TensorFlow 1 programs load it: GraphDef, import, feed, fetch."""
+    from datasets import dataset_factory, input_pipeline
+    from deployment import evaluation
+    from nets import nets_factory
+    from preprocessing import preprocessing_factory
+
+    folder, _ = work
+    dataset = dataset_factory.get_dataset(
+        "image_folder", "validation", str(folder / "data")
+    )
+
+    def build_batches():
+        preprocessing_fn = preprocessing_factory.get_preprocessing("mobilenet_v1_025")
+        return input_pipeline.build_batches(
+            dataset, preprocessing_fn, 64, 64, 20, is_training=False
+        )
+
+    config = evaluation.EvaluationConfig(str(folder / "run"), None, 5)
+    network_fn = nets_factory.get_network_fn("mobilenet_v1_025", 5)
+    predictions = evaluation.predict(config, network_fn, build_batches)
+    with tf.Graph().as_default(), tf.Session() as session:
+        iterator = tf.data.make_initializable_iterator(build_batches())
+        session.run(iterator.initializer)
+        images, _ = session.run(iterator.get_next())
+    graph_def = tf.GraphDef()
+    graph_def.ParseFromString((folder / "frozen.pb").read_bytes())
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(graph_def, name="")
+        logits = session.run("MobilenetV1/Logits/SpatialSqueeze:0", {"input:0": images})
+    np.testing.assert_allclose(logits, predictions.logits, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_mistakes_in_training_are_one_sentence(work, tmp_path):
+    folder, _ = work
+    script = "train_image_classifier.py"
+    there = [f"--train_dir={tmp_path}/run", f"--dataset_dir={folder}/data"]
+    for said, arguments in (
+        ("--dataset_dir", [*DATASET]),
+        ("There is no folder", [*DATASET, "--dataset_dir=/nowhere"]),
+        ("There is no dataset 'satelite'", [*there, "--dataset_name=satelite"]),
+        ("Unknown network", [*there, *DATASET, "--model_name=mobilenet"]),
+        (
+            "Unknown preprocessing",
+            [*there, *DATASET, *NETWORK, "--preprocessing_name=incepton"],
+        ),
+        (
+            "There is no split 'test'",
+            [*there, *DATASET, "--dataset_split_name=test"],
+        ),
+        ("Unexpected argument", [*there, "mobilenet"]),
+    ):
+        assert said in fail(script, *arguments)
+
+
+@pytest.mark.slow
+def test_mistakes_with_checkpoints_are_one_sentence(work, tmp_path):
+    folder, _ = work
+    data = [*DATASET, f"--dataset_dir={folder}/data"]
+    split = "--dataset_split_name=validation"
+    checkpoint = f"--checkpoint_path={folder}/run"
+    message = fail(
+        "eval_image_classifier.py", checkpoint, *data, split, "--model_name=lenet"
+    )
+    assert "is of another network: it holds MobilenetV1" in message
+    message = fail(
+        "train_image_classifier.py",
+        f"--train_dir={tmp_path}/run",
+        *data,
+        *NETWORK,
+        "--labels_offset=-2",
+        checkpoint,
+    )
+    assert "--checkpoint_exclude_scopes=MobilenetV1/Logits" in message
+    message = fail(
+        "freeze_graph.py",
+        f"--input_graph={folder}/graph.pb",
+        "--input_binary=true",
+        f"--input_checkpoint={folder}/run",
+        "--output_node_names=MobilenetV1/Prediction/Reshape_1",
+        f"--output_graph={tmp_path}/frozen.pb",
+    )
+    assert "the nearest: MobilenetV1/Predictions/Reshape_1" in message
+    message = fail(
+        "export_inference_graph.py", *data, *NETWORK, f"--output_file={folder}/run"
+    )
+    assert "cannot be written" in message
+
+
+@pytest.mark.slow
+def test_damaged_shards_are_named(work, tmp_path):
+    folder, _ = work
+    data = tmp_path / "data"
+    shutil.copytree(folder / "data", data)
+    shards = sorted(data.glob("*train*.tfrecord"))
+    arguments = [
+        "train_image_classifier.py",
+        f"--train_dir={tmp_path}/run",
+        f"--dataset_dir={data}",
+        *DATASET,
+        *NETWORK,
+        "--train_image_size=64",
+        "--batch_size=8",
+        "--max_number_of_steps=40",
+    ]
+    size = shards[1].stat().st_size
+    os.truncate(shards[1], size - 100)
+    assert shards[1].name in fail(*arguments)
+    # Without dataset_info.json, as with other people's shards, reading finds out.
+    (data / "dataset_info.json").unlink()
+    for shard in data.glob("*.tfrecord"):
+        shard.rename(shard.with_name(shard.name.replace("images_", "satellite_")))
+    arguments[4] = "--dataset_name=satellite"
+    assert shards[1].name.replace("images_", "satellite_") in fail(*arguments)
+    shards[1].with_name(shards[1].name.replace("images_", "satellite_")).unlink()
+    assert "missing" in fail(*arguments)

@@ -1,0 +1,398 @@
+"""The registry, the public signatures, and the networks' arguments."""
+
+import ast
+import importlib
+import importlib.util
+import inspect
+import json
+import re
+
+import pytest
+from conftest import REFERENCE, needs_reference
+
+from nets import inception_v3, mobilenet_v1, nets_factory, resnet_utils, resnet_v1
+from nets.nets_factory import Network, get_network_fn
+from tf_slim_compat import slim, tf
+
+# Helpers of the predecessor that no user's code calls.
+NOT_KEPT = {"NoOpScope", "arg_scope", "trunc_normal", "wrapped_partial"}
+
+
+@pytest.fixture(autouse=True)
+def graph():
+    with tf.Graph().as_default() as graph:
+        yield graph
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """What a test registers is gone after it."""
+    monkeypatch.setattr(nets_factory, "_registry", dict(nets_factory._registry))
+
+
+def images(size, channels=3, batch=2):
+    return tf.zeros([batch, size, size, channels])
+
+
+def shapes(end_points):
+    return {name: tensor.shape.as_list() for name, tensor in end_points.items()}
+
+
+def tiny(images, num_classes=2, is_training=False, width=4):
+    """A user's own network."""
+    net = slim.conv2d(images, width, 3, scope="conv")
+    net = slim.flatten(net)
+    if not num_classes:
+        return net, {}
+    logits = slim.fully_connected(net, num_classes, activation_fn=None, scope="logits")
+    return logits, {"Logits": logits}
+
+
+def tiny_arg_scope(weight_decay=0.0):
+    with slim.arg_scope(
+        [slim.conv2d], weights_regularizer=slim.l2_regularizer(weight_decay)
+    ) as scope:
+        return scope
+
+
+# The registry
+
+
+def test_unknown_network_names_the_nearest_and_then_all():
+    with pytest.raises(ValueError, match="'mobilenet_v1_25'. Nearest: ") as error:
+        get_network_fn("mobilenet_v1_25", 5)
+    nearest, everything = str(error.value).split(" All: ")
+    assert "mobilenet_v1_025" in nearest
+    assert everything.rstrip(".").split(", ") == nets_factory.list_networks()
+
+
+def test_maps_hold_every_network():
+    assert sorted(nets_factory.networks_map) == nets_factory.list_networks()
+    assert sorted(nets_factory.arg_scopes_map) == nets_factory.list_networks()
+    assert nets_factory.networks_map["mobilenet_v1"] is mobilenet_v1.mobilenet_v1
+    scope = nets_factory.arg_scopes_map["resnet_v1_50"]
+    assert scope is resnet_utils.resnet_arg_scope
+    assert "no_such_network" not in nets_factory.networks_map
+    assert nets_factory.networks_map.get("no_such_network") is None
+
+
+@pytest.mark.parametrize("name", nets_factory.list_networks())
+def test_record(name):
+    network = nets_factory.get_network(name)
+    assert network.name == name
+    assert network.default_image_size == network.build.default_image_size
+    assert "weight_decay" in inspect.signature(network.arg_scope).parameters
+    assert network.preprocessing and network.paper
+    assert network.top1 is None or 40 < network.top1 < 90
+    fn = get_network_fn(name, 5)
+    assert fn.default_image_size == network.default_image_size
+
+
+def test_register_a_network_of_ones_own(registry, graph):
+    nets_factory.register(Network("tiny", tiny, tiny_arg_scope, 16))
+    assert "tiny" in nets_factory.list_networks()
+    assert nets_factory.networks_map["tiny"] is tiny
+    fn = get_network_fn("tiny", 3, weight_decay=0.1, is_training=True)
+    assert fn.default_image_size == 16
+    logits, _ = fn(images(16), width=8)
+    assert logits.shape.as_list() == [2, 3]
+    assert len(tf.losses.get_regularization_losses()) == 1
+
+
+def test_register_refuses_a_name_that_is_taken(registry):
+    with pytest.raises(ValueError, match="'lenet' is registered already"):
+        nets_factory.register(Network("lenet", tiny, tiny_arg_scope, 16))
+
+
+# Arguments that get_network_fn passes on
+
+
+@pytest.mark.parametrize(
+    "name, num_classes, size, channels, features",
+    [
+        ("lenet", 0, 28, 1, [2, 1024]),
+        ("lenet", None, 28, 1, [2, 1024]),
+        ("cifarnet", 0, 32, 3, [2, 192]),
+        ("mobilenet_v1_025", None, 64, 3, [2, 1, 1, 256]),
+        ("inception_v3", 0, 107, 3, [2, 1, 1, 2048]),
+        ("resnet_v1_50", None, 64, 3, [2, 1, 1, 2048]),
+    ],
+)
+def test_no_classes_gives_features(name, num_classes, size, channels, features):
+    net, end_points = get_network_fn(name, num_classes)(images(size, channels))
+    assert net.shape.as_list() == features
+    assert not {"Logits", "AuxLogits", "Predictions"} & end_points.keys()
+    assert not [v for v in tf.global_variables() if "ogits" in v.op.name]
+
+
+def test_weight_decay_reaches_the_arg_scope():
+    get_network_fn("lenet", 10, weight_decay=0.0)(images(28, 1))
+    assert not tf.losses.get_regularization_losses()
+
+
+def test_is_training_reaches_batch_norm_and_dropout(graph):
+    get_network_fn("mobilenet_v1_025", 5, is_training=False)(images(32))
+    assert not tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+    kinds = {op.type for op in graph.get_operations()}
+    assert "FusedBatchNormV3" in kinds
+    assert not kinds & {"RandomUniform", "BiasAddV1"}
+
+
+def test_reuse_shares_all_variables():
+    fn = get_network_fn("mobilenet_v1_025", 5)
+    fn(images(32))
+    count = len(tf.global_variables())
+    fn(images(32), reuse=True)
+    assert len(tf.global_variables()) == count
+
+
+def test_small_pictures_reduce_the_last_kernels():
+    with slim.arg_scope(inception_v3.inception_v3_arg_scope()):
+        _, end_points = inception_v3.inception_v3(images(107), 5)
+    assert end_points["Mixed_7c"].shape.as_list() == [2, 2, 2, 2048]
+    assert end_points["AvgPool_1a"].shape.as_list() == [2, 1, 1, 2048]
+    assert end_points["AuxLogits"].shape.as_list() == [2, 5]
+    _, end_points = mobilenet_v1.mobilenet_v1(images(96), 5)
+    assert end_points["AvgPool_1a"].shape.as_list() == [2, 1, 1, 1024]
+
+
+@pytest.mark.parametrize("name", ["inception_v3", "mobilenet_v1_025"])
+def test_height_and_width_may_be_unknown(name):
+    inputs = tf.placeholder(tf.float32, [None, None, None, 3])
+    fn = get_network_fn(name, 5)
+    logits, _ = fn(inputs, global_pool=True)
+    assert logits.shape.as_list() == [None, 5]
+
+
+# The convolutions alone
+
+
+@pytest.mark.parametrize(
+    "endpoint, shape",
+    [
+        ("Conv2d_0", [2, 112, 112, 32]),
+        ("Conv2d_2_depthwise", [2, 56, 56, 64]),
+        ("Conv2d_13_pointwise", [2, 7, 7, 1024]),
+    ],
+)
+def test_mobilenet_v1_base_stops_at_final_endpoint(endpoint, shape, graph):
+    net, end_points = mobilenet_v1.mobilenet_v1_base(images(224), endpoint)
+    assert net is end_points[endpoint] and list(end_points)[-1] == endpoint
+    assert net.shape.as_list() == shape
+    # The graph ends with that layer: nothing after it was built.
+    assert f"/{endpoint}/" in graph.get_operations()[-1].name
+
+
+@pytest.mark.parametrize("endpoint", ["Conv2d_1a_3x3", "MaxPool_5a_3x3", "Mixed_6a"])
+def test_inception_v3_base_stops_at_final_endpoint(endpoint, graph):
+    net, end_points = inception_v3.inception_v3_base(images(107), endpoint)
+    assert net is end_points[endpoint] and list(end_points)[-1] == endpoint
+    assert f"/{endpoint}/" in graph.get_operations()[-1].name
+
+
+def test_unknown_final_endpoint():
+    with pytest.raises(ValueError, match="Unknown final_endpoint 'Conv_3'.*Nearest"):
+        mobilenet_v1.mobilenet_v1_base(images(32), final_endpoint="Conv_3")
+
+
+@pytest.mark.parametrize(
+    "base, endpoint, tabled",
+    [
+        (mobilenet_v1.mobilenet_v1_base, "Conv2d_3_pointwise", 128),
+        (inception_v3.inception_v3_base, "Conv2d_4a_3x3", 192),
+    ],
+)
+def test_depth_multiplier(base, endpoint, tabled):
+    def depth(**kwargs):
+        net, _ = base(images(107), endpoint, scope="net", **kwargs)
+        return net.shape[-1]
+
+    with tf.variable_scope("half"):
+        assert depth(depth_multiplier=0.5) == tabled // 2
+    with tf.variable_scope("least"):
+        assert depth(depth_multiplier=0.001, min_depth=3) == 3
+    with pytest.raises(ValueError, match="depth_multiplier must be greater than 0"):
+        depth(depth_multiplier=0.0)
+
+
+def test_mobilenet_v1_takes_a_table_of_ones_own():
+    table = [
+        mobilenet_v1.Conv(kernel=[3, 3], stride=2, depth=8),
+        mobilenet_v1.DepthSepConv(kernel=[3, 3], stride=2, depth=16),
+    ]
+    logits, end_points = mobilenet_v1.mobilenet_v1(
+        images(32), 5, conv_defs=table, global_pool=True
+    )
+    assert end_points["Conv2d_1_pointwise"].shape.as_list() == [2, 8, 8, 16]
+    assert logits.shape[-1] == 5
+
+
+# Fully convolutional
+
+
+@pytest.mark.parametrize("explicit", [False, True])
+@pytest.mark.parametrize("output_stride", [8, 16, 32])
+def test_mobilenet_v1_output_stride(output_stride, explicit):
+    net, end_points = mobilenet_v1.mobilenet_v1_base(
+        images(224), output_stride=output_stride, use_explicit_padding=explicit
+    )
+    assert net.shape.as_list() == [2, 224 // output_stride, 224 // output_stride, 1024]
+    assert end_points["Conv2d_5_pointwise"].shape.as_list() == [2, 28, 28, 256]
+
+
+def test_mobilenet_v1_refuses_other_output_strides():
+    with pytest.raises(ValueError, match="output_stride must be None, 8, 16 or 32"):
+        mobilenet_v1.mobilenet_v1_base(images(224), output_stride=10)
+
+
+TINY_BLOCKS = [
+    ("block1", 1, 2, 2),
+    ("block2", 2, 1, 2),
+    ("block3", 4, 1, 2),
+    ("block4", 8, 1, 1),
+]
+
+
+def tiny_resnet(inputs, **kwargs):
+    blocks = [resnet_v1.resnet_v1_block(*row) for row in TINY_BLOCKS]
+    with slim.arg_scope(resnet_v1.resnet_arg_scope()):
+        return resnet_v1.resnet_v1(inputs, blocks, is_training=False, **kwargs)
+
+
+@pytest.mark.parametrize("output_stride", [4, 8, 16, 32])
+def test_resnet_v1_output_stride(output_stride):
+    net, end_points = tiny_resnet(
+        images(65), output_stride=output_stride, global_pool=False, scope="net"
+    )
+    side = -(-65 // output_stride)
+    assert net.shape.as_list() == [2, side, side, 32]
+    # Each block strides in its last unit, as far as it may.
+    assert shapes(end_points)["net/block1"][1] == -(-65 // min(8, output_stride))
+
+
+@pytest.mark.parametrize("output_stride", [6, 64])
+def test_resnet_v1_refuses_an_output_stride_out_of_reach(output_stride):
+    with pytest.raises(ValueError, match="output_stride"):
+        tiny_resnet(images(65), output_stride=output_stride)
+
+
+def test_resnet_v1_dilation_computes_what_striding_skips(graph):
+    inputs = tf.random_uniform([1, 65, 65, 3], seed=1)
+    with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+        dense, _ = tiny_resnet(inputs, output_stride=4, global_pool=False, scope="net")
+        coarse, _ = tiny_resnet(inputs, global_pool=False, scope="net")
+    difference = dense[:, ::8, ::8] - coarse
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        largest, scale = session.run(
+            [tf.reduce_max(tf.abs(difference)), tf.reduce_max(tf.abs(coarse))]
+        )
+    assert largest < 1e-4 * scale
+
+
+def test_resnet_v1_logits_at_each_place():
+    inputs = tf.placeholder(tf.float32, [None, None, None, 3])
+    logits, end_points = tiny_resnet(
+        inputs,
+        num_classes=7,
+        global_pool=False,
+        output_stride=8,
+        spatial_squeeze=False,
+        scope="net",
+    )
+    assert logits.shape.as_list() == [None, None, None, 7]
+    assert "global_pool" not in end_points
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        value = session.run(logits, {inputs: [[[[0.0] * 3] * 41] * 81]})
+    assert value.shape == (1, 11, 6, 7)
+
+
+def test_resnet_v1_stores_maps_before_the_stride():
+    _, strided = tiny_resnet(images(64), scope="strided")
+    net, end_points = tiny_resnet(
+        images(64), store_non_strided_activations=True, global_pool=False, scope="net"
+    )
+    assert shapes(strided)["strided/block1"] == [2, 8, 8, 4]
+    assert shapes(end_points)["net/block1"] == [2, 16, 16, 4]
+    assert net.shape.as_list() == [2, 2, 2, 32]
+
+
+def test_resnet_v1_without_root_block():
+    net, _ = tiny_resnet(images(32, 8), include_root_block=False, global_pool=False)
+    assert net.shape.as_list() == [2, 4, 4, 32]
+
+
+def test_resnet_v1_depth_multiplier():
+    fn = get_network_fn("resnet_v1_50", None)
+    _, end_points = fn(images(32), depth_multiplier=0.25, min_base_depth=20)
+    assert end_points["resnet_v1_50/block1"].shape[-1] == 4 * 20
+    assert end_points["resnet_v1_50/block4"].shape[-1] == 512
+
+
+def test_conv2d_same_equals_a_dense_convolution_subsampled():
+    inputs = tf.random_uniform([1, 8, 9, 2], seed=1)
+    with tf.variable_scope("", reuse=tf.AUTO_REUSE):
+        strided = resnet_utils.conv2d_same(inputs, 3, 3, stride=2, scope="conv")
+        dense = slim.conv2d(inputs, 3, 3, scope="conv")
+    with tf.Session() as session:
+        session.run(tf.global_variables_initializer())
+        ours, theirs = session.run([strided, resnet_utils.subsample(dense, 2)])
+    assert ours == pytest.approx(theirs, abs=1e-5)
+
+
+# Signatures
+
+
+def load_api():
+    path = REFERENCE / "api.json"
+    if not path.exists():
+        return {}
+    modules = json.loads(path.read_text())
+    return {name: api for name, api in modules.items() if name.startswith("nets.")}
+
+
+def is_built(module):
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def described(default):
+    """Functions by their names: the reference is text."""
+    return f"<function {default.__name__}>" if callable(default) else default
+
+
+def reference_arguments(signature):
+    """Returns argument name -> default (or "required") of a signature in text."""
+    quoted = re.sub(
+        r"<function (?:\S+\.)?(\S+?)>(?=[,)])", r"'<function \1>'", signature
+    )
+    arguments = ast.parse(f"def f{quoted}: pass").body[0].args
+    names = [argument.arg for argument in arguments.args]
+    required = ["required"] * (len(names) - len(arguments.defaults))
+    defaults = [ast.literal_eval(default) for default in arguments.defaults]
+    return dict(zip(names, required + defaults, strict=True))
+
+
+@needs_reference
+@pytest.mark.parametrize("module", [name for name in load_api() if is_built(name)])
+def test_signatures(module):
+    ours = importlib.import_module(module)
+    for name, facts in load_api()[module].items():
+        if name in NOT_KEPT:
+            continue
+        function = getattr(ours, name)
+        if "default_image_size" in facts:
+            assert function.default_image_size == facts["default_image_size"], name
+        if "signature" not in facts:
+            continue
+        parameters = inspect.signature(function).parameters
+        for argument, default in reference_arguments(facts["signature"]).items():
+            assert argument in parameters, f"{name} lacks {argument}"
+            ours_default = parameters[argument].default
+            if default == "required":
+                assert ours_default is inspect.Parameter.empty, f"{name}: {argument}"
+            else:
+                assert described(ours_default) == default, f"{name}: {argument}"
