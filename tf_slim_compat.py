@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import sys
+import warnings
 
 # Where tf_slim looks for names that TensorFlow has since moved; `tensorflow.compat.v1`
 # has them all, two under another name.
@@ -52,8 +53,10 @@ def _restore_moved_names():
                 setattr(module, name, getattr(tf, _RENAMED.get(name, name)))
 
 
-# Notes on the processor's instruction sets are of no use to who trains a network.
+# Notes about the processor's instruction sets, and about how tf_slim calls its layers,
+# are of no use to who trains a network.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+warnings.filterwarnings("ignore", "`layer.apply` is deprecated", UserWarning)
 with _without_warnings():
     import tensorflow.compat.v1 as tf
 
@@ -402,7 +405,12 @@ def batch_norm(
     channels = _count_channels(inputs, data_format)
     if batch_weights is not None:
         batch_weights = tf.convert_to_tensor(batch_weights)
-        inputs.shape[:1].assert_is_compatible_with(batch_weights.shape)
+        if not inputs.shape[:1].is_compatible_with(batch_weights.shape):
+            raise ValueError(
+                "batch_norm needs one batch weight for each example, and got weights "
+                f"of shape {batch_weights.shape} for {inputs.name} of shape "
+                f"{inputs.shape}; give them the shape {inputs.shape[:1]}."
+            )
     wide = tf.float64 if inputs.dtype.base_dtype == tf.float64 else tf.float32
     with tf.variable_scope(scope, "BatchNorm", [inputs], reuse=reuse) as layer_scope:
         variables = _build_variables(

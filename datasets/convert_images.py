@@ -103,7 +103,7 @@ def describe(info: dataset_info.DatasetInfo, dataset_dir: str) -> str:
         for row in rows
     ]
     if info.num_skipped:
-        lines.append(f"Left out {info.num_skipped} unreadable files, named above.")
+        lines.append(f"Unreadable files left out, named above: {info.num_skipped}.")
     lines += [
         f"Written to {dataset_dir}. Next:",
         "  python train_image_classifier.py --dataset_name=image_folder "

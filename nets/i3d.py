@@ -9,9 +9,15 @@ sizes work too. Output: logits [batch, classes]; the last map is [batch, frames 
 Kinetics-400, from RGB: 71.1 %.
 """
 
-from nets.i3d_utils import LAYERS, conv3d_spatiotemporal, make_video_ops
+from nets.i3d_utils import (
+    HEAD,
+    LAYERS,
+    collect_video_layers,
+    conv3d_spatiotemporal,
+    make_video_ops,
+)
 from nets.inception_utils import build_layers
-from nets.net_utils import build_pooled_head, collect_end_points
+from nets.net_utils import build_pooled_head
 from tf_slim_compat import slim, tf
 
 
@@ -64,15 +70,8 @@ def i3d_base(inputs, final_endpoint="Mixed_5c", scope="InceptionV1"):
     Raises:
       ValueError: `final_endpoint` is none of the layers.
     """
-    with (
-        tf.variable_scope(scope, "InceptionV1", [inputs]),
-        slim.arg_scope(
-            [slim.conv3d],
-            weights_initializer=tf.truncated_normal_initializer(stddev=0.01),
-        ),
-    ):
-        layers = build_layers(inputs, LAYERS, make_video_ops())
-        return collect_end_points(layers, final_endpoint)
+    layers = build_layers(inputs, LAYERS, make_video_ops())
+    return collect_video_layers(inputs, layers, final_endpoint, scope)
 
 
 def i3d(
@@ -110,12 +109,10 @@ def i3d(
             net,
             end_points,
             num_classes,
-            window=[2, 7, 7],
             dropout_keep_prob=dropout_keep_prob,
             prediction_fn=prediction_fn,
             spatial_squeeze=spatial_squeeze,
-            digit=0,
-            pool_name=None,
+            **HEAD,
         )
     return logits, end_points
 

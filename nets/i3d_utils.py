@@ -6,6 +6,7 @@ Tensors are [batch, frames, height, width, channels], "NDHWC", or with "NCDHW"
 
 from nets import inception_v1
 from nets.inception_utils import Conv, build_branches, make_ops
+from nets.net_utils import collect_end_points
 from tf_slim_compat import slim, tf
 
 
@@ -35,6 +36,20 @@ LAYERS = {
     for name, layer in inception_v1.LAYERS.items()
 }
 LAYERS["Conv2d_2c_3x3"] = OutputConv(*LAYERS["Conv2d_2c_3x3"])
+# For `net_utils.build_pooled_head`.
+HEAD = {"window": [2, 7, 7], "digit": 0, "pool_name": None}
+
+
+def collect_video_layers(inputs, layers, final_endpoint, scope):
+    """As `net_utils.collect_end_points`, in the networks' scope and initial spread."""
+    with (
+        tf.variable_scope(scope, "InceptionV1", [inputs]),
+        slim.arg_scope(
+            [slim.conv3d],
+            weights_initializer=tf.truncated_normal_initializer(stddev=0.01),
+        ),
+    ):
+        return collect_end_points(layers, final_endpoint)
 
 
 def _copy_of_centre_frame(shape, dtype=None, partition_info=None):

@@ -14,20 +14,17 @@ import functools
 
 from nets.i3d import i3d_arg_scope
 from nets.i3d_utils import (
+    HEAD,
     LAYERS,
     OutputConv,
+    collect_video_layers,
     conv3d_spatiotemporal,
     inception_block_v1_3d,
     make_video_ops,
     self_gating,
 )
 from nets.inception_utils import build_layer, layers_from
-from nets.net_utils import (
-    build_pooled_head,
-    collect_end_points,
-    depth_scale,
-    unknown_name,
-)
+from nets.net_utils import build_pooled_head, depth_scale, unknown_name
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -142,18 +139,10 @@ def s3dg_base(
         depth=depth_scale(depth_multiplier, min_depth),
         data_format=data_format,
     )
-    with (
-        tf.variable_scope(scope, "InceptionV1", [inputs]),
-        slim.arg_scope(
-            [slim.conv3d],
-            weights_initializer=tf.truncated_normal_initializer(stddev=0.01),
-        ),
-        slim.arg_scope(
-            [slim.batch_norm],
-            data_format="NCHW" if data_format == "NCDHW" else "NHWC",
-        ),
-    ):
-        return collect_end_points(layers, final_endpoint)
+    # What batch normalisation calls the formats.
+    plane_format = "NCHW" if data_format == "NCDHW" else "NHWC"
+    with slim.arg_scope([slim.batch_norm], data_format=plane_format):
+        return collect_video_layers(inputs, layers, final_endpoint, scope)
 
 
 def s3dg(
@@ -215,12 +204,10 @@ def s3dg(
             net,
             end_points,
             num_classes,
-            window=[2, 7, 7],
             dropout_keep_prob=dropout_keep_prob,
             prediction_fn=prediction_fn,
             spatial_squeeze=spatial_squeeze,
-            digit=0,
-            pool_name=None,
+            **HEAD,
         )
     return logits, end_points
 

@@ -229,7 +229,7 @@ def test_bad_images_are_named_and_counted(damaged, capsys):
     message = capsys.readouterr().err
     for name in "bad.jpg", "empty.png", "gone.png":
         assert name in message
-    assert "3 unreadable" in convert_images.describe(info, "data")
+    assert "named above: 3." in convert_images.describe(info, "data")
 
 
 def test_bad_images_do_not_thin_out_validation(tmp_path):

@@ -139,14 +139,14 @@ def test_densenet_halves_maps_between_blocks():
 
 
 def test_densenet_has_the_names_of_the_public_checkpoints():
-    nets_factory.get_network_fn("densenet_121", 5)(tf.zeros([2, 32, 32, 3]))
+    tiny_densenet(tf.zeros([2, 32, 32, 3]), scope="densenet121")
     names = {v.op.name for v in tf.global_variables()}
     assert {
         "densenet121/conv1/weights",
         "densenet121/BatchNorm/gamma",
         "densenet121/dense_block1/conv_block1/x1/BatchNorm/moving_mean",
-        "densenet121/dense_block4/conv_block16/x2/Conv/weights",
-        "densenet121/transition_block3/blk/Conv/weights",
+        "densenet121/dense_block2/conv_block2/x2/Conv/weights",
+        "densenet121/transition_block1/blk/Conv/weights",
         "densenet121/final_block/BatchNorm/beta",
         "densenet121/logits/weights",
         "densenet121/logits/biases",

@@ -15,7 +15,13 @@ from nets.nets_factory import Network, get_network_fn
 from tf_slim_compat import slim, tf
 
 # Helpers of the predecessor that no user's code calls.
-NOT_KEPT = {"NoOpScope", "arg_scope", "trunc_normal", "wrapped_partial"}
+NOT_KEPT = {
+    "NoOpScope",
+    "apply_activation",
+    "arg_scope",
+    "trunc_normal",
+    "wrapped_partial",
+}
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 """NASNet and PNASNet beyond the reference: configurations, drop path, end points."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -9,26 +11,36 @@ from tf_slim_compat import slim, tf
 
 @pytest.fixture(autouse=True)
 def graph():
-    with tf.Graph().as_default() as graph:
+    with tf.Graph().as_default(), slim.arg_scope(nasnet.nasnet_mobile_arg_scope()):
         tf.set_random_seed(1)
-        yield graph
+        yield
 
 
-def images(size=32):
+def images(size=16):
     values = np.random.RandomState(0).uniform(-1, 1, (2, size, size, 3))
     return tf.constant(values, tf.float32)
 
 
-def tiny_config(**changes):
-    """Three cells of 4 filters at first; the second and the third come at reductions."""
-    config = nasnet.cifar_config()
-    for name, value in {"num_cells": 3, "num_conv_filters": 4, **changes}.items():
+def small_config(**changes):
+    """Two cells of 4 filters, each at a reduction."""
+    config = nasnet_utils.Config(num_cells=2, num_conv_filters=4)
+    for name, value in changes.items():
         config.set_hparam(name, value)
     return config
 
 
-def names():
-    return {variable.op.name for variable in tf.global_variables()}
+def build(config, num_classes=10, is_training=True, size=16, **kwargs):
+    """Builds the least of these networks: no cells but the two of the config."""
+    kwargs = {"normal_cell": pnasnet.PNasNetNormalCell, **kwargs}
+    return nasnet.build_network(
+        images(size), num_classes, is_training, config, has_stem_cells=False, **kwargs
+    )
+
+
+def names(*prefixes):
+    """Returns the names of the variables that begin with one of the prefixes."""
+    names = (variable.op.name for variable in tf.global_variables())
+    return [name for name in names if name.startswith(prefixes)]
 
 
 def run(fetches, feed=None):
@@ -39,11 +51,10 @@ def run(fetches, feed=None):
 
 def test_drop_path_keeps_the_expectation_and_drops_whole_examples():
     net = tf.ones([2000, 2, 2, 3])
-    dropped = run(nasnet_utils.drop_path(net, 0.75))
-    of_example = dropped.reshape(2000, -1)
-    assert (of_example == of_example[:, :1]).all()
-    assert np.allclose(np.unique(of_example), [0, 1 / 0.75])
-    assert abs(dropped.mean() - 1) < 0.05
+    by_example = run(nasnet_utils.drop_path(net, 0.75)).reshape(2000, -1)
+    assert (by_example == by_example[:, :1]).all()
+    assert np.allclose(np.unique(by_example), [0, 1 / 0.75])
+    assert abs(by_example.mean() - 1) < 0.05
 
 
 def test_drop_path_outside_training_is_nothing():
@@ -54,17 +65,15 @@ def test_drop_path_outside_training_is_nothing():
 def test_drop_path_takes_an_unknown_batch():
     net = tf.placeholder(tf.float32, [None, 2, 2, 3])
     dropped = nasnet_utils.drop_path(net, 0.5)
-    assert dropped.shape.as_list() == [None, 2, 2, 3]
     assert run(dropped, {net: np.ones([5, 2, 2, 3])}).shape == (5, 2, 2, 3)
 
 
 @pytest.fixture
 def keep_probs(monkeypatch):
-    """Records each keep probability that the cells pass to drop_path."""
+    """The keep probabilities that cells have passed to drop_path."""
     found = []
 
-    @slim.add_arg_scope
-    def drop_path(net, keep_prob, is_training=True):
+    def drop_path(net, keep_prob):
         found.append(keep_prob)
         return net
 
@@ -72,36 +81,34 @@ def keep_probs(monkeypatch):
     return found
 
 
-def test_drop_path_comes_with_depth_and_with_steps(keep_probs):
-    config = tiny_config(drop_path_keep_prob=0.6, total_training_steps=100)
+@pytest.mark.parametrize("cell_num", [0, 4])
+def test_drop_path_comes_with_depth_and_with_steps(keep_probs, cell_num):
     step = tf.placeholder(tf.int64, [])
-    nasnet.build_nasnet_cifar(images(), 10, config=config, current_step=step)
-    assert len(keep_probs) == 3 * 8 + 2 * 9  # Identity has no path to drop.
-    first, last = keep_probs[0], keep_probs[-1]
-    for at_step, progress in (0, 0), (50, 0.5), (100, 1), (1000, 1):
-        values = run([first, last], {step: at_step})
-        expected = [1 - 0.4 * progress / 5, 1 - 0.4 * progress]
-        assert np.allclose(values, expected), at_step
+    cell = nasnet_utils.NasNetANormalCell(4, 0.6, 5, 100)
+    cell(images(), scope="cell", cell_num=cell_num, current_step=step)
+    assert len(keep_probs) == 8  # Two of the ten operations are the identity.
+    for now, progress in (0, 0), (50, 0.5), (100, 1), (1000, 1):
+        expected = 1 - 0.4 * progress * (cell_num + 1) / 5
+        assert np.allclose(run([keep_probs[0], keep_probs[-1]], {step: now}), expected)
 
 
 def test_drop_path_follows_the_global_step(keep_probs):
     step = tf.train.create_global_step()
-    nasnet.build_nasnet_cifar(images(), 10, config=tiny_config())
-    assert [name for name in names() if "global_step" in name] == ["global_step"]
+    build(small_config(drop_path_keep_prob=0.6, total_training_steps=10))
+    assert names("global_step") and not names("cell_0/comb_iter_0/left/global_step")
     with tf.Session() as session:
         session.run(tf.global_variables_initializer())
-        assert session.run(keep_probs[-1]) == 1
-        session.run(step.assign(937500))
-        assert np.isclose(session.run(keep_probs[-1]), 0.6)
+        assert session.run([keep_probs[0], keep_probs[-1]]) == [1, 1]
+        session.run(step.assign(10))
+        assert np.allclose(session.run([keep_probs[0], keep_probs[-1]]), [0.8, 0.6])
 
 
-@pytest.mark.parametrize(
-    "changes, is_training", [({}, False), ({"drop_path_keep_prob": 1.0}, True)]
-)
-def test_no_drop_path(keep_probs, changes, is_training):
-    nasnet.build_nasnet_cifar(images(), 10, is_training, tiny_config(**changes))
+@pytest.mark.parametrize("keep_prob, is_training", [(0.6, False), (1.0, True)])
+def test_no_drop_path(keep_probs, keep_prob, is_training):
+    config = small_config(num_cells=1, drop_path_keep_prob=keep_prob)
+    build(config, is_training=is_training, final_endpoint="Cell_0")
     assert not keep_probs
-    assert not any("global_step" in name for name in names())
+    assert not [name for name in names("") if "global_step" in name]
 
 
 def test_config_refuses_what_it_does_not_have():
@@ -113,14 +120,14 @@ def test_config_refuses_what_it_does_not_have():
 
 
 def test_config_is_heeded_and_not_changed():
-    config = tiny_config(num_cells=2, filter_scaling_rate=3, drop_path_keep_prob=0.5)
-    before = nasnet_utils.Config(**{k: getattr(config, k) for k in config.__slots__})
+    config = small_config(num_cells=1, num_reduction_layers=1, filter_scaling_rate=3)
+    config.drop_path_keep_prob = 0.5
+    before = dataclasses.replace(config)
     _, end_points = nasnet.build_nasnet_cifar(images(), 10, False, config)
     assert config == before
-    shapes = {name: net.shape.as_list() for name, net in end_points.items()}
-    assert shapes["Reduction_Cell_0"] == [2, 16, 16, 4 * 4 * 3]
-    assert shapes["Cell_1"] == [2, 8, 8, 6 * 4 * 9]
-    assert "Cell_2" not in shapes
+    assert end_points["Reduction_Cell_0"].shape.as_list() == [2, 8, 8, 4 * 4 * 3]
+    assert end_points["Cell_0"].shape.as_list() == [2, 8, 8, 6 * 4 * 3]
+    assert "Cell_1" not in end_points
 
 
 @pytest.mark.parametrize(
@@ -132,39 +139,31 @@ def test_calc_reduction_layers(num_cells, reductions, expected):
 
 
 @pytest.mark.parametrize(
-    "build, last",
-    [
-        (nasnet.build_nasnet_mobile, "Stem"),
-        (nasnet.build_nasnet_large, "Reduction_Cell_0"),
-        (pnasnet.build_pnasnet_mobile, "Cell_0"),
-    ],
+    "build_net, last",
+    [(nasnet.build_nasnet_large, "Stem"), (pnasnet.build_pnasnet_mobile, "Cell_0")],
 )
-def test_final_endpoint_builds_nothing_after_it(build, last):
-    net, end_points = build(images(), 10, final_endpoint=last, config=tiny_config())
+def test_final_endpoint_builds_nothing_after_it(build_net, last):
+    config = small_config(skip_reduction_layer_input=True)
+    net, end_points = build_net(images(32), 10, final_endpoint=last, config=config)
     assert net is end_points[last]
     assert list(end_points)[-1] == last
-    assert "AuxLogits" not in end_points
-    assert not [name for name in names() if name.startswith(("cell_1", "final_layer"))]
+    assert not names("reduction_cell", "cell_1", "aux", "final_layer")
 
 
 def test_final_endpoint_logits_are_the_logits():
-    config = tiny_config(num_cells=1, num_reduction_layers=0)
-    net, _ = pnasnet.build_pnasnet_mobile(
-        images(), 10, final_endpoint="Logits", config=config
-    )
+    net, _ = build(small_config(num_cells=1), final_endpoint="Logits")
     assert net.op.name == "final_layer/FC/BiasAdd"
 
 
 def test_unknown_final_endpoint():
-    config = tiny_config(num_cells=1, num_reduction_layers=0)
     with pytest.raises(ValueError, match="'cell_0'.* Nearest: Cell_0"):
-        nasnet.build_nasnet_mobile(images(), 10, final_endpoint="cell_0", config=config)
+        build(small_config(num_cells=1), final_endpoint="cell_0")
 
 
 def test_auxiliary_classifier_of_a_small_picture():
-    _, end_points = nasnet.build_nasnet_cifar(images(8), 10, config=tiny_config())
+    _, end_points = build(small_config(), size=4)
     assert end_points["AuxLogits"].shape.as_list() == [2, 10]
-    assert "aux_1/aux_logits/FC/weights" in names()
+    assert "aux_0/aux_logits/FC/weights" in names("aux")
 
 
 @pytest.mark.parametrize(
@@ -172,41 +171,40 @@ def test_auxiliary_classifier_of_a_small_picture():
     [(10, {"use_aux_head": 0}), (10, {"num_reduction_layers": 1}), (None, {})],
 )
 def test_no_auxiliary_classifier(num_classes, changes):
-    config = tiny_config(num_cells=2, **changes)
-    net, end_points = nasnet.build_nasnet_cifar(images(), num_classes, config=config)
+    net, end_points = build(small_config(**changes), num_classes)
     assert "AuxLogits" not in end_points
-    assert not [name for name in names() if name.startswith("aux")]
+    assert not names("aux")
     assert net is end_points["Logits" if num_classes else "global_pool"]
 
 
-@pytest.mark.parametrize("skips", [False, True])
-def test_second_input_of_a_cell_of_pnasnet_that_reduces(skips):
-    config = tiny_config(skip_reduction_layer_input=skips)
-    pnasnet.build_pnasnet_large(images(), 10, final_endpoint="Cell_1", config=config)
-    # Of the cells before the last, the nearer has the size of the input already.
-    assert ("cell_1/prev_1x1/weights" in names()) == skips
-    assert ("cell_1/path1_conv/weights" in names()) == (not skips)
+@pytest.mark.parametrize("skips, filters", [(True, 5 * 4), (False, 4)])
+def test_second_input_of_a_cell_of_pnasnet_that_reduces(skips, filters):
+    config = small_config(num_cells=3, skip_reduction_layer_input=skips)
+    build(config, final_endpoint="Cell_2")
+    (weights,) = slim.get_variables_by_name("cell_2/path1_conv/weights")
+    assert weights.shape.as_list()[2] == filters  # of Cell_0, or else of the stem
 
 
 def test_layouts_compute_the_same():
-    results = []
+    logits, shapes = [], []
     for data_format in "NHWC", "NCHW":
-        config = tiny_config(num_cells=2, data_format=data_format)
-        with tf.Graph().as_default(), tf.variable_scope("", reuse=tf.AUTO_REUSE):
+        config = small_config(
+            num_cells=1, num_reduction_layers=1, data_format=data_format
+        )
+        with tf.Graph().as_default():
             tf.set_random_seed(1)
-            logits, end_points = nasnet.build_nasnet_cifar(images(9), 10, False, config)
-            results.append((run(logits), end_points["Cell_0"].shape.as_list()))
-    (logits, shape), (transposed_logits, transposed_shape) = results
-    assert shape == [2, 5, 5, 48] and transposed_shape == [2, 48, 5, 5]
-    assert np.allclose(logits, transposed_logits, atol=1e-4 * np.abs(logits).max())
+            net, end_points = nasnet.build_nasnet_cifar(images(9), 10, False, config)
+            logits.append(run(net))
+            shapes.append(end_points["Cell_0"].shape.as_list())
+    assert shapes == [[2, 5, 5, 48], [2, 48, 5, 5]]
+    assert np.allclose(*logits, atol=1e-4 * np.abs(logits[0]).max())
 
 
 @pytest.mark.parametrize("bounded", [False, True])
 def test_bounded_activation(bounded):
-    config = tiny_config(use_bounded_activation=bounded)
-    net, _ = pnasnet.build_pnasnet_mobile(
-        1000 * images(), 10, False, final_endpoint="Stem", config=config
-    )
+    cell = pnasnet.PNasNetNormalCell(4, 1.0, 1, 1, use_bounded_activation=bounded)
+    with slim.arg_scope([slim.batch_norm], is_training=False):
+        net = cell(1000 * images(), scope="cell")
     assert (np.abs(run(net)).max() <= 6) == bounded
 
 

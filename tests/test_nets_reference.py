@@ -6,17 +6,7 @@ from conftest import needs_reference
 
 from nets import nets_factory
 
-NOT_YET_BUILT = (
-    "mobilenet_edgetpu",
-    "mobilenet_edgetpu_075",
-    "mobilenet_v2",
-    "mobilenet_v2_035",
-    "mobilenet_v2_140",
-    "mobilenet_v3_large",
-    "mobilenet_v3_large_minimalistic",
-    "mobilenet_v3_small",
-    "mobilenet_v3_small_minimalistic",
-)
+NOT_YET_BUILT = ()
 QUICK = ("cifarnet", "lenet", "mobilenet_v1_025")
 
 REFERENCE_NAMES = reference_networks.reference_names()

@@ -32,107 +32,114 @@ from nets.net_utils import collect_end_points
 from tf_slim_compat import slim, tf
 
 
-def cifar_config():
-    """Returns the `Config` of nasnet_cifar, "6 @ 768" of the paper."""
-    return Config(
-        num_cells=18,
-        num_conv_filters=32,
-        stem_multiplier=3.0,
-        drop_path_keep_prob=0.6,
-        total_training_steps=937500,
-        dense_dropout_keep_prob=1.0,
-    )
+class _Row(NamedTuple):
+    """A cell: its names, and which of the outputs before is its second input."""
+
+    scope: str
+    end_point: str | None
+    reduces: bool
+    filter_scaling: float
+    back: int = 2
 
 
-def mobile_imagenet_config():
-    """Returns the `Config` of nasnet_mobile, "4 @ 1056" of the paper."""
-    return Config(num_cells=12, num_conv_filters=44)
+def _rows(config, has_stem_cells, has_reduction_cells):
+    """Yields all cells; without reduction cells, some of the numbered ones reduce."""
+    rate = config.filter_scaling_rate
+    if has_stem_cells:
+        yield _Row("cell_stem_0", None, True, rate**-2)
+        yield _Row("cell_stem_1", "Stem", True, rate**-1)
+    reductions = calc_reduction_layers(config.num_cells, config.num_reduction_layers)
+    skips = bool(config.skip_reduction_layer_input)
+    scaling = 1.0
+    for number in range(config.num_cells):
+        reduces, back = number in reductions, 2
+        if reduces:
+            scaling *= rate
+            # Who skips: the cell after a reduction cell; without those, the cell that
+            # reduces, unless it is told to. So the public checkpoints were trained.
+            back = 3 if skips == has_reduction_cells else 2
+        if reduces and has_reduction_cells:
+            name = f"Reduction_Cell_{reductions.index(number)}"
+            yield _Row(name.lower(), name, True, scaling)
+            reduces = False
+        yield _Row(f"cell_{number}", f"Cell_{number}", reduces, scaling, back)
 
 
-def large_imagenet_config():
-    """Returns the `Config` of nasnet_large, "6 @ 4032" of the paper."""
-    return Config(
-        num_cells=18,
-        num_conv_filters=168,
-        stem_multiplier=3.0,
-        drop_path_keep_prob=0.7,
-        skip_reduction_layer_input=True,
-    )
+def _layers(images, num_classes, is_training, config, rows, cells, current_step):
+    """Builds one layer after another; yields (end point, tensor)."""
+    activation_fn = tf.nn.relu6 if config.use_bounded_activation else tf.nn.relu
+    aux_cell = None
+    if is_training and num_classes and config.use_aux_head:
+        aux_cell = _aux_cell(config)
+    has_stem_cells = rows[0].end_point is None
+    first = _build_first_layer(images, config, has_stem_cells)
+    if not has_stem_cells:
+        yield "Stem", first
+    for row, net in _build_cells(first, rows, cells, current_step):
+        if row.end_point:
+            yield row.end_point, net
+        if row.scope == aux_cell:
+            with tf.variable_scope(aux_cell.replace("cell", "aux")):
+                logits = _build_aux_logits(net, num_classes, activation_fn)
+            yield "AuxLogits", logits
+    with tf.variable_scope("final_layer"):
+        net = global_avg_pool(activation_fn(net))
+        yield "global_pool", net
+        if not num_classes:
+            return
+        net = slim.dropout(net, config.dense_dropout_keep_prob, scope="dropout")
+        logits = slim.fully_connected(net, num_classes, scope="FC")
+        yield "Logits", logits
+        yield "Predictions", tf.nn.softmax(logits, name="predictions")
 
 
-def build_nasnet_cifar(
-    images, num_classes, is_training=True, config=None, current_step=None
-):
-    """Builds NASNet-A for images of some 32 pixels; see `build_network`.
-
-    Args:
-      images: float tensor [batch, height, width, channels] of static height and width.
-      num_classes: int; 0 or None gives the pooled features [batch, filters].
-      is_training: bool.
-      config: `Config`; None for `cifar_config()`.
-      current_step: int or scalar tensor, for drop path; None for the global step.
-
-    Returns:
-      `(logits, end_points)`.
-    """
-    return build_network(
-        images,
-        num_classes,
-        is_training,
-        config or cifar_config(),
-        normal_cell=NasNetANormalCell,
-        reduction_cell=NasNetAReductionCell,
-        has_stem_cells=False,
-        current_step=current_step,
-    )
+def _aux_cell(config):
+    """Returns the cell before the second reduction, or None where there is none."""
+    reductions = calc_reduction_layers(config.num_cells, config.num_reduction_layers)
+    return f"cell_{reductions[1] - 1}" if len(reductions) > 1 else None
 
 
-build_nasnet_cifar.default_image_size = 32
+def _build_first_layer(images, config, has_stem_cells):
+    """A convolution; images are "NHWC" whatever comes after."""
+    if config.data_format == "NCHW":
+        images = tf.transpose(images, [0, 3, 1, 2])
+    if has_stem_cells:
+        filters = int(32 * config.stem_multiplier)
+        net = slim.conv2d(images, filters, 3, 2, "VALID", scope="conv0")
+        return slim.batch_norm(net, scope="conv0_bn")
+    filters = int(config.num_conv_filters * config.stem_multiplier)
+    net = slim.conv2d(images, filters, 3, scope="l1_stem_3x3")
+    return slim.batch_norm(net, scope="l1_stem_bn")
 
 
-def build_nasnet_mobile(
-    images,
-    num_classes,
-    is_training=True,
-    final_endpoint=None,
-    config=None,
-    current_step=None,
-):
-    """Builds NASNet-A for ImageNet; `config` is `mobile_imagenet_config()` by default.
-
-    See `build_network` for the arguments, what it returns and what it raises.
-    """
-    return build_network(
-        images,
-        num_classes,
-        is_training,
-        config or mobile_imagenet_config(),
-        normal_cell=NasNetANormalCell,
-        reduction_cell=NasNetAReductionCell,
-        final_endpoint=final_endpoint,
-        current_step=current_step,
-    )
+def _build_cells(net, rows, cells, current_step):
+    """Yields (row, output) of each cell; `cells` is the normal and the reducing one."""
+    outputs = [None, None, net]
+    for number, row in enumerate(rows):
+        net = cells[row.reduces](
+            net,
+            scope=row.scope,
+            filter_scaling=row.filter_scaling,
+            stride=2 if row.reduces else 1,
+            prev_layer=outputs[-row.back],
+            cell_num=number,
+            current_step=current_step,
+        )
+        outputs.append(net)
+        yield row, net
 
 
-build_nasnet_mobile.default_image_size = 224
-
-
-def build_nasnet_large(
-    images,
-    num_classes,
-    is_training=True,
-    final_endpoint=None,
-    config=None,
-    current_step=None,
-):
-    """As `build_nasnet_mobile`, with `large_imagenet_config()` by default."""
-    config = config or large_imagenet_config()
-    return build_nasnet_mobile(
-        images, num_classes, is_training, final_endpoint, config, current_step
-    )
-
-
-build_nasnet_large.default_image_size = 331
+def _build_aux_logits(net, num_classes, activation_fn):
+    """Returns the logits of the auxiliary classifier."""
+    with tf.variable_scope("aux_logits"):
+        window = [min(size, 5) for size in get_map_size(net)]
+        net = slim.avg_pool2d(activation_fn(net), window, 3, "VALID")
+        net = slim.conv2d(net, 128, 1, scope="proj")
+        net = activation_fn(slim.batch_norm(net, scope="aux_bn0"))
+        net = slim.conv2d(net, 768, get_map_size(net), padding="VALID", scope="Conv")
+        net = activation_fn(slim.batch_norm(net, scope="aux_bn1"))
+        net = tf.reshape(net, [-1, 768])
+        return slim.fully_connected(net, num_classes, scope="FC")
 
 
 def build_network(
@@ -140,9 +147,9 @@ def build_network(
     num_classes,
     is_training,
     config,
-    *,
     normal_cell,
     reduction_cell=None,
+    *,
     has_stem_cells=True,
     final_endpoint=None,
     current_step=None,
@@ -205,114 +212,6 @@ def build_network(
     return net, end_points
 
 
-class _Row(NamedTuple):
-    """A cell: its names, and which of the outputs before is its second input."""
-
-    scope: str
-    end_point: str | None
-    reduces: bool
-    filter_scaling: float
-    back: int = 2
-
-
-def _rows(config, has_stem_cells, has_reduction_cells):
-    """Yields all cells; without reduction cells, some of the numbered ones reduce."""
-    rate = config.filter_scaling_rate
-    if has_stem_cells:
-        yield _Row("cell_stem_0", None, True, rate**-2)
-        yield _Row("cell_stem_1", "Stem", True, rate**-1)
-    reductions = calc_reduction_layers(config.num_cells, config.num_reduction_layers)
-    skips = bool(config.skip_reduction_layer_input)
-    scaling = 1.0
-    for number in range(config.num_cells):
-        reduces, back = number in reductions, 2
-        if reduces:
-            scaling *= rate
-            back = 3 if skips == has_reduction_cells else 2
-        if reduces and has_reduction_cells:
-            name = f"Reduction_Cell_{reductions.index(number)}"
-            yield _Row(name.lower(), name, True, scaling)
-            reduces = False
-        yield _Row(f"cell_{number}", f"Cell_{number}", reduces, scaling, back)
-
-
-def _layers(images, num_classes, is_training, config, rows, cells, current_step):
-    """Builds one layer after another; yields (end point, tensor)."""
-    activation_fn = tf.nn.relu6 if config.use_bounded_activation else tf.nn.relu
-    aux_cell = None
-    if is_training and num_classes and config.use_aux_head:
-        aux_cell = _aux_cell(config)
-    has_stem_cells = rows[0].end_point is None
-    first = _build_first_layer(images, config, has_stem_cells)
-    if not has_stem_cells:
-        yield "Stem", first
-    for row, net in _build_cells(first, rows, cells, current_step):
-        if row.end_point:
-            yield row.end_point, net
-        if row.scope == aux_cell:
-            with tf.variable_scope(aux_cell.replace("cell", "aux")):
-                logits = _build_aux_logits(net, num_classes, activation_fn)
-            yield "AuxLogits", logits
-    with tf.variable_scope("final_layer"):
-        net = global_avg_pool(activation_fn(net))
-        yield "global_pool", net
-        if not num_classes:
-            return
-        net = slim.dropout(net, config.dense_dropout_keep_prob, scope="dropout")
-        logits = slim.fully_connected(net, num_classes, scope="FC")
-        yield "Logits", logits
-        yield "Predictions", tf.nn.softmax(logits, name="predictions")
-
-
-def _aux_cell(config):
-    """Returns the cell before the second reduction, or None where there is none."""
-    reductions = calc_reduction_layers(config.num_cells, config.num_reduction_layers)
-    return f"cell_{reductions[1] - 1}" if len(reductions) > 1 else None
-
-
-def _build_first_layer(images, config, has_stem_cells):
-    """A convolution; images are "NHWC" whatever comes after."""
-    if config.data_format == "NCHW":
-        images = tf.transpose(images, [0, 3, 1, 2])
-    if has_stem_cells:
-        filters = int(32 * config.stem_multiplier)
-        net = slim.conv2d(images, filters, 3, 2, "VALID", scope="conv0")
-        return slim.batch_norm(net, scope="conv0_bn")
-    filters = int(config.num_conv_filters * config.stem_multiplier)
-    net = slim.conv2d(images, filters, 3, scope="l1_stem_3x3")
-    return slim.batch_norm(net, scope="l1_stem_bn")
-
-
-def _build_cells(net, rows, cells, current_step):
-    """Yields (row, output) of each cell; `cells` is the normal and the reducing one."""
-    outputs = [None, net]
-    for number, row in enumerate(rows):
-        net = cells[row.reduces](
-            net,
-            scope=row.scope,
-            filter_scaling=row.filter_scaling,
-            stride=2 if row.reduces else 1,
-            prev_layer=outputs[-row.back],
-            cell_num=number,
-            current_step=current_step,
-        )
-        outputs.append(net)
-        yield row, net
-
-
-def _build_aux_logits(net, num_classes, activation_fn):
-    """Returns the logits of the auxiliary classifier."""
-    with tf.variable_scope("aux_logits"):
-        window = [min(size, 5) for size in get_map_size(net)]
-        net = slim.avg_pool2d(activation_fn(net), window, 3, "VALID")
-        net = slim.conv2d(net, 128, 1, scope="proj")
-        net = activation_fn(slim.batch_norm(net, scope="aux_bn0"))
-        net = slim.conv2d(net, 768, get_map_size(net), padding="VALID", scope="Conv")
-        net = activation_fn(slim.batch_norm(net, scope="aux_bn1"))
-        net = tf.reshape(net, [-1, 768])
-        return slim.fully_connected(net, num_classes, scope="FC")
-
-
 def build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon):
     """Returns the arg scope of all these networks.
 
@@ -337,6 +236,112 @@ def build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon):
         ) as scope,
     ):
         return scope
+
+
+def cifar_config():
+    """Returns the `Config` of nasnet_cifar, "6 @ 768" of the paper."""
+    return Config(
+        num_cells=18,
+        num_conv_filters=32,
+        stem_multiplier=3.0,
+        drop_path_keep_prob=0.6,
+        total_training_steps=937500,
+        dense_dropout_keep_prob=1.0,
+    )
+
+
+def mobile_imagenet_config():
+    """Returns the `Config` of nasnet_mobile, "4 @ 1056" of the paper."""
+    return Config(num_cells=12, num_conv_filters=44)
+
+
+def large_imagenet_config():
+    """Returns the `Config` of nasnet_large, "6 @ 4032" of the paper."""
+    return Config(
+        num_cells=18,
+        num_conv_filters=168,
+        stem_multiplier=3.0,
+        drop_path_keep_prob=0.7,
+        skip_reduction_layer_input=True,
+    )
+
+
+_CELLS = NasNetANormalCell, NasNetAReductionCell
+
+
+def build_nasnet_cifar(
+    images, num_classes, is_training=True, config=None, current_step=None
+):
+    """Builds NASNet-A for images of some 32 pixels; see `build_network`.
+
+    Args:
+      images: float tensor [batch, height, width, channels] of static height and width.
+      num_classes: int; 0 or None gives the pooled features [batch, filters].
+      is_training: bool.
+      config: `Config`; None for `cifar_config()`.
+      current_step: int or scalar tensor, for drop path; None for the global step.
+
+    Returns:
+      `(logits, end_points)`.
+    """
+    config = config or cifar_config()
+    return build_network(
+        images,
+        num_classes,
+        is_training,
+        config,
+        *_CELLS,
+        has_stem_cells=False,
+        current_step=current_step,
+    )
+
+
+build_nasnet_cifar.default_image_size = 32
+
+
+def build_nasnet_mobile(
+    images,
+    num_classes,
+    is_training=True,
+    final_endpoint=None,
+    config=None,
+    current_step=None,
+):
+    """Builds NASNet-A for ImageNet; `config` is `mobile_imagenet_config()` by default.
+
+    See `build_network` for the arguments, what it returns and what it raises.
+    """
+    config = config or mobile_imagenet_config()
+    return build_network(
+        images,
+        num_classes,
+        is_training,
+        config,
+        *_CELLS,
+        final_endpoint=final_endpoint,
+        current_step=current_step,
+    )
+
+
+build_nasnet_mobile.default_image_size = 224
+
+
+def build_nasnet_large(
+    images,
+    num_classes,
+    is_training=True,
+    final_endpoint=None,
+    config=None,
+    current_step=None,
+):
+    """As `build_nasnet_mobile`, with `large_imagenet_config()` by default."""
+    config = config or large_imagenet_config()
+    return build_nasnet_mobile(
+        images, num_classes, is_training, final_endpoint, config, current_step
+    )
+
+
+build_nasnet_large.default_image_size = 331
 
 
 def nasnet_cifar_arg_scope(

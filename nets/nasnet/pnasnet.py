@@ -16,7 +16,7 @@ The parameters are those with 1,001 classes; the auxiliary classifier of the tra
 graph has 2,413,545 more, and 4,586,985.
 """
 
-from nets.nasnet.nasnet import build_arg_scope, build_network
+from nets.nasnet.nasnet import build_network, nasnet_mobile_arg_scope
 from nets.nasnet.nasnet_utils import Config, Identity, NasNetABaseCell, Pool, Separable
 from tf_slim_compat import slim
 
@@ -57,12 +57,13 @@ def build_pnasnet_large(
 
     See `nasnet.build_network` for the arguments, what it returns and what it raises.
     """
+    config = config or large_imagenet_config()
     return build_network(
         images,
         num_classes,
         is_training,
-        config or large_imagenet_config(),
-        normal_cell=PNasNetNormalCell,
+        config,
+        PNasNetNormalCell,
         final_endpoint=final_endpoint,
     )
 
@@ -80,16 +81,4 @@ def build_pnasnet_mobile(
 
 build_pnasnet_mobile.default_image_size = 224
 
-
-def pnasnet_large_arg_scope(
-    weight_decay=4e-5, batch_norm_decay=0.9997, batch_norm_epsilon=1e-3
-):
-    """See `nasnet.build_arg_scope`."""
-    return build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon)
-
-
-def pnasnet_mobile_arg_scope(
-    weight_decay=4e-5, batch_norm_decay=0.9997, batch_norm_epsilon=1e-3
-):
-    """See `nasnet.build_arg_scope`."""
-    return build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon)
+pnasnet_large_arg_scope = pnasnet_mobile_arg_scope = nasnet_mobile_arg_scope

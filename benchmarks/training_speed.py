@@ -1,0 +1,112 @@
+r"""Training speed on a dataset, against the same step on synthetic data.
+
+  python benchmarks/training_speed.py --dataset_dir=data mobilenet_v1 resnet_v1_50
+
+Both are measured in turn, block by block, in one process: the ratio tells what the
+input pipeline costs, whatever else the machine does.
+"""
+
+import argparse
+import functools
+import statistics
+import time
+
+import numpy as np
+
+from datasets import dataset_factory, input_pipeline
+from deployment import model_deploy, training, training_graph
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from tf_slim_compat import tf
+
+
+class Trainer:
+    """A training graph with its session; `run(n)` takes n steps."""
+
+    def __init__(self, config, network_fn, build_batches):
+        with tf.Graph().as_default():
+            graph = training_graph.build_training_graph(
+                config, network_fn, build_batches
+            )
+            self._train_op = graph.train_op
+            self._session = tf.Session(
+                config=training.build_session_config(config.deployment)
+            )
+            self._session.run([tf.global_variables_initializer()])
+            self._session.run(tf.tables_initializer())
+
+    def run(self, steps):
+        """Seconds a step."""
+        started = time.perf_counter()
+        for _ in range(steps):
+            self._session.run(self._train_op)
+        return (time.perf_counter() - started) / steps
+
+
+def measure(name, dataset, options):
+    """Prints the speeds of one network."""
+    network_fn = nets_factory.get_network_fn(
+        name, dataset.num_classes, weight_decay=4e-5, is_training=True
+    )
+    size, batch_size = network_fn.default_image_size, options.batch_size
+    preprocessing_fn = preprocessing_factory.get_preprocessing(name, is_training=True)
+    real = functools.partial(
+        input_pipeline.build_batches,
+        dataset,
+        preprocessing_fn,
+        size,
+        size,
+        batch_size,
+        is_training=True,
+    )
+
+    def synthetic():
+        images = np.random.RandomState(0).uniform(-1, 1, [batch_size, size, size, 3])
+        labels = np.arange(batch_size) % dataset.num_classes
+        batch = (images.astype(np.float32), labels.astype(np.int64))
+        return tf.data.Dataset.from_tensors(batch).cache().repeat()
+
+    config = training.TrainingConfig(
+        train_dir="unused",
+        num_classes=dataset.num_classes,
+        num_samples=dataset.num_samples,
+        batch_size=batch_size,
+        deployment=model_deploy.choose_deployment(),
+    )
+    trainers = [
+        Trainer(config, network_fn, real),
+        Trainer(config, network_fn, synthetic),
+    ]
+    for trainer in trainers:
+        trainer.run(2)
+    secs = [[t.run(options.steps) for t in trainers] for _ in range(options.blocks)]
+    rates = [
+        batch_size / statistics.median(column) for column in zip(*secs, strict=True)
+    ]
+    ratio = statistics.median(synthetic / real for real, synthetic in secs)
+    print(
+        f"{name} at {size} pixels, batch {batch_size}: {rates[0]:.1f} images/s from "
+        f"the dataset, {rates[1]:.1f} synthetic; ratio {ratio:.3f} "
+        f"(median of {options.blocks} pairs of {options.steps} steps)",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("networks", nargs="+")
+    parser.add_argument("--dataset_name", default="image_folder")
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=5, help="steps in a block")
+    parser.add_argument("--blocks", type=int, default=5)
+    options = parser.parse_args()
+    dataset = dataset_factory.get_dataset(
+        options.dataset_name, "train", options.dataset_dir
+    )
+    for name in options.networks:
+        measure(name, dataset, options)
+
+
+if __name__ == "__main__":
+    main()
