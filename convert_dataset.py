@@ -3,7 +3,8 @@
     python convert_dataset.py --source=photos --dataset_dir=data
 
 `photos` holds a folder for each class (`photos/cat/*`, `photos/dog/*`), or folders
-`train` and `validation` that do. JPEG, PNG, BMP, GIF and WebP are read.
+`train` and `validation` that do. JPEG, PNG, BMP, GIF and WebP are read; what becomes
+of grey, turned, transparent and other pictures says `datasets/pictures.py`.
 """
 
 from absl import flags

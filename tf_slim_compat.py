@@ -12,6 +12,7 @@ import importlib
 import logging
 import os
 import sys
+import tempfile
 import warnings
 
 # Where tf_slim looks for names that TensorFlow has since moved; `tensorflow.compat.v1`
@@ -32,15 +33,29 @@ _RENAMED = {"variable": "Variable", "VariableV1": "Variable"}
 
 
 @contextlib.contextmanager
-def _without_warnings():
-    """Holds back the deprecation warnings that only concern tf_slim's own code."""
+def _quiet():
+    """Holds back what TensorFlow and this module's repairs say while they load.
+
+    TensorFlow's C++ code writes to the file descriptor before any setting can reach
+    it, so that is turned aside; if loading fails, all of it is shown.
+    """
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            logger.setLevel(level)
 
 
 def _restore_moved_names():
@@ -53,15 +68,25 @@ def _restore_moved_names():
                 setattr(module, name, getattr(tf, _RENAMED.get(name, name)))
 
 
-# Notes about the processor's instruction sets, and about how tf_slim calls its layers,
-# are of no use to who trains a network.
+def _is_for_users(record):
+    """Whether a log message is not about what tf_slim itself calls in TensorFlow."""
+    message = record.getMessage()
+    return "is deprecated" not in message or "/tf_slim/" not in message
+
+
+logging.getLogger("tensorflow").addFilter(_is_for_users)
+for _message in ("`.*` is deprecated", "Attempting to use a closed FileWriter"):
+    warnings.filterwarnings("ignore", _message, UserWarning, r"tensorflow\.python\.")
+# Nor are the notes on the processor's instruction sets for who trains a network.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
-warnings.filterwarnings("ignore", "`layer.apply` is deprecated", UserWarning)
-with _without_warnings():
+
+with _quiet():
     import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
+    # The search for GPUs complains where there is none; it is made only once.
+    tf.config.list_physical_devices("GPU")
     _restore_moved_names()
     import tf_slim as slim
     from tf_slim.layers import layers as _layers

@@ -379,7 +379,8 @@ def _find_bad_record(dataset, files):
 
 def _extract_reason(error):
     """Returns what an error from tf.data says, without where it says it happened."""
-    line = error.message.split("\n\t [[")[0].split("\n")[-1]
+    head = re.split(r"\n\t \[\[|\n+Original stack trace", error.message)[0]
+    line = head.split("\n")[-1]
     return re.sub(r"^Error in user-defined function .*?::Root::\w+: ", "", line)
 
 

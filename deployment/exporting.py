@@ -11,6 +11,14 @@ from deployment import checkpoints
 from tf_slim_compat import tf
 
 INPUT_NAME = "input"
+# What TensorFlow's freezing function wants to be told in any case.
+_FREEZE_DEFAULTS = {
+    "input_saver": "",
+    "restore_op_name": None,
+    "filename_tensor_name": None,
+    "clear_devices": True,
+    "initializer_nodes": "",
+}
 _VARIABLE_OPS = {"VarHandleOp", "Variable", "VariableV2"}
 
 
@@ -80,11 +88,16 @@ def load_graph_def(path, is_binary=True):
 def find_outputs(graph_def):
     """The names of the nodes that hold a network's result.
 
-    These are the nodes that no other reads: the predictions, where a network has
-    some, else all of them.
+    These are the nodes that depend on the input and that no other reads: the
+    predictions, where a network has some, else all of them.
     """
-    read = {name.split(":")[0].lstrip("^") for n in graph_def.node for name in n.input}
-    ends = [node.name for node in graph_def.node if node.name not in read]
+    read, fed = set(), set()
+    for node in graph_def.node:  # In the order of computation.
+        sources = {name.split(":")[0].lstrip("^") for name in node.input}
+        read |= sources
+        if node.op == "Placeholder" or sources & fed:
+            fed.add(node.name)
+    ends = [node.name for node in graph_def.node if node.name in fed - read]
     return [name for name in ends if "predictions" in name.lower()] or ends
 
 
@@ -100,18 +113,29 @@ def check_nodes(graph_def, names, path):
             )
 
 
-def freeze(input_graph, input_binary, output_node_names, output_graph, **options):
+def freeze(
+    output_graph,
+    output_node_names="",
+    *,
+    input_graph="",
+    input_binary=True,
+    input_checkpoint="",
+    input_meta_graph="",
+    input_saved_model_dir="",
+    **options,
+):
     """Freezes a graph with TensorFlow's own function, and checks what it is given.
 
     Args:
-      input_graph: a GraphDef file; empty where `options` name a MetaGraphDef or a
-        SavedModel.
-      input_binary: whether the input files are binary.
+      output_graph: the file to write.
       output_node_names: comma-separated nodes to keep; empty finds them in
         `input_graph`.
-      output_graph: the file to write.
-      **options: further arguments of `tensorflow.python.tools.freeze_graph`; its
-        `input_checkpoint` may be a folder.
+      input_graph: a GraphDef file.
+      input_binary: whether the input files are binary.
+      input_checkpoint: a checkpoint or a folder of them; not for a SavedModel.
+      input_meta_graph: a MetaGraphDef file, in place of `input_graph`.
+      input_saved_model_dir: a SavedModel's folder, in place of `input_graph`.
+      **options: further arguments of `tensorflow.python.tools.freeze_graph`.
 
     Returns:
       The frozen `tf.GraphDef`.
@@ -122,35 +146,31 @@ def freeze(input_graph, input_binary, output_node_names, output_graph, **options
     """
     if not output_graph:
         raise ValueError("Say where to write the result: --output_graph=frozen.pb.")
-    sources = (
-        input_graph,
-        options["input_meta_graph"],
-        options["input_saved_model_dir"],
-    )
-    if sum(map(bool, sources)) != 1:
+    if sum(map(bool, (input_graph, input_meta_graph, input_saved_model_dir))) != 1:
         raise ValueError(
             "Give one graph to freeze: --input_graph, --input_meta_graph or "
             "--input_saved_model_dir."
         )
-    if not options["input_saved_model_dir"]:
-        if not options["input_checkpoint"]:
+    if not input_saved_model_dir:
+        if not input_checkpoint:
             raise ValueError("Say where the weights are: --input_checkpoint=run.")
-        options["input_checkpoint"] = checkpoints.get_checkpoint_path(
-            options["input_checkpoint"]
-        )
+        input_checkpoint = checkpoints.get_checkpoint_path(input_checkpoint)
     if input_graph:
         graph_def = load_graph_def(input_graph, input_binary)
         names = [n for n in output_node_names.replace(" ", "").split(",") if n]
         check_nodes(graph_def, names, input_graph)
         output_node_names = ",".join(names or find_outputs(graph_def))
-        _check_weights(graph_def, options["input_checkpoint"], input_graph)
+        _check_weights(graph_def, input_checkpoint, input_graph)
     with tf.Graph().as_default():
         frozen = tf_freeze_graph.freeze_graph(
             input_graph=input_graph,
             input_binary=input_binary,
             output_node_names=output_node_names,
             output_graph="",
-            **options,
+            input_checkpoint=input_checkpoint,
+            input_meta_graph=input_meta_graph,
+            input_saved_model_dir=input_saved_model_dir,
+            **{**_FREEZE_DEFAULTS, **options},
         )
     write_graph(frozen, output_graph)
     return frozen

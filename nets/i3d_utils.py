@@ -21,7 +21,7 @@ def inflate(layer, through_time=True):
       layer: one step, or a tuple of branches.
       through_time: whether kernels and strides have their size in time too, or 1.
     """
-    if isinstance(layer, tuple) and isinstance(layer[0], tuple):
+    if isinstance(layer[0], tuple):
         return tuple(
             (*map(inflate, steps), OutputConv(*inflate(last))) for *steps, last in layer
         )

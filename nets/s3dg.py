@@ -62,7 +62,7 @@ def _layers(
     """Builds the layers one after another; yields (name, tensor)."""
     name = "Conv2d_1a_7x7"
     kernel = (first_temporal_kernel_size, 7, 7)
-    # Not taken apart: on so many pixels a second step costs more than it saves.
+    # The public checkpoints have this kernel whole.
     net = conv3d_spatiotemporal(
         net, depth(64), kernel, 2, separable=False, data_format=data_format, scope=name
     )

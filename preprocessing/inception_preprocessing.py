@@ -28,7 +28,7 @@ _RESIZE_METHODS = (
 
 _DISTORTIONS = {
     "brightness": functools.partial(tf.image.random_brightness, max_delta=32.0 / 255.0),
-    "saturation": functools.partial(utils.random_saturation, lower=0.5, upper=1.5),
+    "saturation": functools.partial(tf.image.random_saturation, lower=0.5, upper=1.5),
     "hue": functools.partial(tf.image.random_hue, max_delta=0.2),
     "contrast": functools.partial(tf.image.random_contrast, lower=0.5, upper=1.5),
 }

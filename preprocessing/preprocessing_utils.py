@@ -1,10 +1,8 @@
-"""What the preprocessing families share: channels, windows, resizing, distortions.
+"""What the preprocessing families share: channels, windows, resizing, mirror flip.
 
 A picture is a 3-D tensor `[height, width, channels]`; a window is an int32 `[4]`
 tensor `(y, x, height, width)` in whole pixels of that picture.
 """
-
-import numpy as np
 
 from tf_slim_compat import tf
 
@@ -108,33 +106,3 @@ def resize_bilinear(image, height, width):
     if not (tf.is_tensor(height) or tf.is_tensor(width)):
         resized.set_shape([height, width, image.shape[-1]])
     return resized
-
-
-def random_saturation(image, lower, upper):
-    """Multiplies the HSV saturation of an RGB picture by a random factor.
-
-    With V the largest and m the smallest channel of a pixel, S = (V - m) / V. Keeping
-    hue and V, and holding f * S within [0, 1], moves each channel c to
-    V - (V - c) * min(f, V / (V - m)). This is what `tf.image.random_saturation`
-    computes, at half its cost, as it needs no hue.
-
-    Args:
-      image: float RGB picture; where V is negative a pixel becomes grey.
-      lower: least factor.
-      upper: greatest factor.
-
-    Returns:
-      The picture, same shape and dtype.
-    """
-    factor = tf.random.uniform([], lower, upper, image.dtype)
-    # Whole planes: operations across an innermost dimension of 3 are slow.
-    planes = tf.unstack(image, axis=2)
-    value = tf.maximum(tf.maximum(planes[0], planes[1]), planes[2])
-    least = tf.minimum(tf.minimum(planes[0], planes[1]), planes[2])
-    # A grey pixel divides by next to nothing, and is left as it is.
-    tiny = np.finfo(image.dtype.as_numpy_dtype).tiny
-    limit = value / tf.maximum(value - least, tiny)
-    scale = tf.clip_by_value(limit, 0.0, factor)
-    offset = value - value * scale
-    planes = tf.stack([plane * scale + offset for plane in planes])
-    return tf.transpose(planes, [1, 2, 0])

@@ -468,6 +468,23 @@ def test_broken_images_are_named(tmp_path):
     assert input_pipeline.diagnose(dataset) is None
 
 
+@pytest.mark.parametrize(
+    "tail",
+    ["", "\n\t [[IteratorGetNext]]", "\n\nOriginal stack trace for 'x':\n  a.py"],
+)
+@pytest.mark.parametrize(
+    "head",
+    [
+        "",
+        "Graph execution error:\n\nNode: 'IteratorGetNext'\n",
+        "Error in user-defined function f of iterator: Iterator::Root::ParallelMapV2: ",
+    ],
+)
+def test_reason_of_an_error(head, tail):
+    error = tf.errors.DataLossError(None, None, f"{head}corrupted record at 584{tail}")
+    assert input_pipeline._extract_reason(error) == "corrupted record at 584"
+
+
 def test_errors_from_elsewhere_pass(tmp_path):
     dataset = get(write_shards(tmp_path, 3))
     with (

@@ -78,17 +78,3 @@ def test_resizing_is_the_legacy_kernel_for_every_dtype(dtype, size):
     )[0]
     assert result.dtype == np.float32 and result.shape == (*size, 3)
     np.testing.assert_allclose(result, expected, atol=1e-4)
-
-
-@pytest.mark.parametrize("factor", [0.5, 0.9, 1.0, 1.2, 1.5])
-def test_saturation_is_that_of_hsv(factor):
-    image = np.random.RandomState(0).uniform(-0.2, 1.2, (60, 60, 3))
-    image = image.astype(np.float32)
-    image[:5], image[5:10], image[10:15] = 0.0, 0.3, -0.1
-    result, expected = draw(
-        lambda: (
-            utils.random_saturation(tf.constant(image), factor, factor),
-            tf.image.adjust_saturation(image, factor),
-        )
-    )[0]
-    np.testing.assert_allclose(result, expected, atol=2e-6)

@@ -33,7 +33,7 @@ class Config:
         second input: for NASNet, whether the cell after a reduction cell passes over
         what that one took; for PNASNet, whether a cell that reduces takes the output of
         the cell before last, as all others do, or that of the one before it.
-      use_bounded_activation: bool, keeps activations within [-6, 6], to quantise them.
+      use_bounded_activation: bool, clips what cells add up to [-6, 6], to quantise it.
       data_format: "NHWC" or "NCHW", the layout within the network and of its end
         points; images are "NHWC" always.
     """
@@ -184,6 +184,7 @@ class Separable(NamedTuple):
     kernel: int
 
     def build(self, net, filters, stride, bounded):
+        """Returns the operation's result on `net`; `bounded` as in `Config`."""
         size = f"{self.kernel}x{self.kernel}"
         for number in (1, 2):
             net = tf.nn.relu6(net) if bounded else tf.nn.relu(net)
@@ -205,6 +206,7 @@ class Pool(NamedTuple):
     function: Callable[..., tf.Tensor]
 
     def build(self, net, filters, stride, bounded):
+        """See `Separable.build`."""
         net = self.function(tf.nn.relu6(net) if bounded else net, 3, stride, "SAME")
         if get_channel_dim(net.shape) != filters:
             net = _project(net, filters)
@@ -217,6 +219,7 @@ class Identity(NamedTuple):
     state: int
 
     def build(self, net, filters, stride, bounded):
+        """See `Separable.build`."""
         if stride > 1 or get_channel_dim(net.shape) != filters:
             net = _clip(net) if bounded else tf.nn.relu(net)
             net = _project(net, filters, stride)
