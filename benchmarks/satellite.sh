@@ -16,7 +16,7 @@ data="--dataset_dir=$D/data --dataset_name=satellite"
 tutorial() {
   steps=${STEPS:-6}
   # Stands in for the public checkpoint: this network, 1,001 classes, both formats.
-  $python benchmarks/save_fresh_checkpoint.py inception_v3 "$D/pretrained"
+  $python -m benchmarks.save_fresh_checkpoint inception_v3 "$D/pretrained"
   $python train_image_classifier.py --train_dir="$D/train_dir" \
     --dataset_name=satellite --dataset_split_name=train --dataset_dir="$D/data" \
     --model_name=inception_v3 --checkpoint_path="$D/pretrained/inception_v3.ckpt" \

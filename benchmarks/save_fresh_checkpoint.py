@@ -1,6 +1,6 @@
 r"""Saves a freshly initialised network with 1,001 classes, in both formats.
 
-  python benchmarks/save_fresh_checkpoint.py inception_v3 folder
+  python -m benchmarks.save_fresh_checkpoint inception_v3 folder
 
 writes `folder/inception_v3.ckpt`, one file (V1), and `folder/v2/inception_v3.ckpt.*`.
 """

@@ -1,6 +1,6 @@
 r"""Training speed on a dataset, against the same step on synthetic data.
 
-  python benchmarks/training_speed.py --dataset_dir=data mobilenet_v1 resnet_v1_50
+  python -m benchmarks.training_speed --dataset_dir=data mobilenet_v1 resnet_v1_50
 
 Both are measured in turn, block by block, in one process: the ratio tells what the
 input pipeline costs, whatever else the machine does.
@@ -32,8 +32,9 @@ class Trainer:
             self._session = tf.Session(
                 config=training.build_session_config(config.deployment)
             )
-            self._session.run([tf.global_variables_initializer()])
-            self._session.run(tf.tables_initializer())
+            self._session.run(
+                [tf.global_variables_initializer(), tf.tables_initializer()]
+            )
 
     def run(self, steps):
         """Seconds a step."""

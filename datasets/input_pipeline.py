@@ -88,6 +88,8 @@ def build_batches(
     # Threads of its own: the session's may be few, or busy with the network.
     options.threading.private_threadpool_size = num_preprocessing_threads
     options.threading.max_intra_op_parallelism = 1
+    # All counts are given: there is nothing to tune.
+    options.autotune.enabled = False
     return batches.prefetch(PREFETCHED_BATCHES).with_options(options)
 
 

@@ -129,6 +129,9 @@ def train(config, network_fn, build_batches):
                 init_fn=init_fn,
                 saver=loop.saver,
                 sync_optimizer=graph.sync_optimizer,
+                # The thread that hands out tokens to replicas waits for gradients
+                # that no longer come.
+                ignore_live_threads=graph.sync_optimizer is not None,
                 session_config=build_session_config(config.deployment),
                 # The loop saves and summarises between steps, where a
                 # checkpoint cannot mix two of them.

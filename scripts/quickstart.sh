@@ -12,8 +12,8 @@ work_dir=${WORK_DIR:-quickstart}
 # A network that learns the drawn set in a minute on two cores; for photographs of
 # your own, MODEL=mobilenet_v1 IMAGE_SIZE=224 STEPS=5000 is a better start.
 model=${MODEL:-lenet}
-image_size=${IMAGE_SIZE:-32}
-steps=${STEPS:-800}
+image_size=${IMAGE_SIZE:-28}
+steps=${STEPS:-1200}
 
 python=.venv/bin/python
 if [ ! -x "$python" ]; then

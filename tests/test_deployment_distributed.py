@@ -1,0 +1,64 @@
+"""Training over parameter servers, all of the cluster on this machine."""
+
+import socket
+
+import numpy as np
+import pytest
+
+from deployment import model_deploy, training
+from deployment.learning_rates import Schedule
+from deployment.optimizers import OptimizerConfig
+from tf_slim_compat import slim, tf
+
+
+def find_free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A parameter server and a worker; the worker's address.
+
+    With synchronous replicas the end of training waits two minutes for a thread of
+    TensorFlow's that never ends.
+    """
+    jobs = {job: [f"127.0.0.1:{find_free_port()}"] for job in ("ps", "worker")}
+    spec = tf.train.ClusterSpec(jobs)
+    servers = [tf.train.Server(spec, job_name=job, task_index=0) for job in jobs]
+    return servers[1].target
+
+
+def network_fn(images):
+    net = slim.conv2d(images, 4, 3, normalizer_fn=slim.batch_norm, scope="Net/Conv")
+    net = tf.reduce_mean(net, [1, 2])
+    return slim.fully_connected(net, 2, activation_fn=None, scope="Net/Logits"), {}
+
+
+def build_batches():
+    labels = np.arange(8, dtype=np.int64) % 2
+    images = np.zeros([8, 6, 6, 1], np.float32) + labels[:, None, None, None]
+    return tf.data.Dataset.from_tensors((images, labels)).repeat()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sync_replicas", [False, True])
+def test_a_worker_trains_variables_on_the_parameter_server(
+    cluster, tmp_path, sync_replicas
+):
+    config = training.TrainingConfig(
+        train_dir=str(tmp_path),
+        num_classes=2,
+        num_samples=8,
+        batch_size=8,
+        number_of_steps=30,
+        deployment=model_deploy.DeploymentConfig(clone_on_cpu=True, num_ps_tasks=1),
+        schedule=Schedule("fixed", 0.5),
+        optimizer=OptimizerConfig("sgd"),
+        sync_replicas=sync_replicas,
+        master=cluster,
+    )
+    assert training.train(config, network_fn, build_batches) < 0.3
+    path = tf.train.latest_checkpoint(str(tmp_path))
+    assert tf.train.load_variable(path, "global_step") == 30
