@@ -34,7 +34,24 @@ def run(main, takes_files=False):
     # What TensorFlow and tf_slim say of their own inner workings.
     tf.logging.set_verbosity(tf.logging.ERROR)
     warnings.filterwarnings("ignore", module=r"tensorflow\.|tf_slim\.")
-    app.run(lambda argv: sys.exit(_guarded(main, argv, takes_files)))
+    app.run(
+        lambda argv: sys.exit(_guarded(main, argv, takes_files)),
+        argv=_join_booleans(sys.argv),
+    )
+
+
+def _join_booleans(argv):
+    """Makes `--flag true`, which argparse understands, `--flag=true`, as absl does."""
+    joined = []
+    for argument in argv:
+        before = joined[-1] if joined else ""
+        name = before.lstrip("-")
+        is_boolean = name in flags.FLAGS and flags.FLAGS[name].boolean
+        if before != name and is_boolean and argument.lower() in ("true", "false"):
+            joined[-1] = f"{before}={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 def _guarded(main, argv, takes_files):

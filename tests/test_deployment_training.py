@@ -1,11 +1,13 @@
 """Training in this process: it learns, resumes, warm-starts, and says what it does."""
 
 import logging
+import os
+import signal
 
 import numpy as np
 import pytest
 
-from deployment import evaluation, model_deploy, training
+from deployment import evaluation, model_deploy, training, training_loop
 from deployment.learning_rates import Schedule
 from deployment.optimizers import OptimizerConfig
 from tf_slim_compat import slim, tf
@@ -243,6 +245,21 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
     with pytest.raises(ValueError, match="The loss became nan at step 3"):
         train(tmp_path, steps=5, network_fn=broken)
     assert read(tmp_path, "global_step") == 2
+
+
+def test_sigterm_ends_after_the_step_with_a_checkpoint(tmp_path, monkeypatch, info_log):
+    class Interrupting(training_loop.Progress):
+        def report(self, step, *values):
+            super().report(step, *values)
+            if step == 3:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(training_loop, "Progress", Interrupting)
+    before = signal.getsignal(signal.SIGTERM)
+    train(tmp_path, steps=1000)
+    assert read(tmp_path, "global_step") == 3
+    assert "SIGTERM: stopping after step 3." in info_log.text
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_moving_averages_of_the_weights_are_kept_and_evaluated(tmp_path):

@@ -83,8 +83,8 @@ def work(pictures_dir, tmp_path_factory):
         ),
         "freeze": run(
             "freeze_graph.py",
-            f"--input_graph={folder}/graph.pb",
-            "--input_binary=true",
+            *("--input_graph", f"{folder}/graph.pb"),
+            *("--input_binary", "true"),
             f"--input_checkpoint={folder}/run/model.ckpt-6",
             "--output_node_names=MobilenetV1/Predictions/Reshape_1",
             f"--output_graph={folder}/frozen.pb",
