@@ -14,7 +14,7 @@ fi
 data="--dataset_dir=$D/data --dataset_name=satellite"
 
 tutorial() {
-  steps=${STEPS:-6}
+  local steps=${STEPS:-6}
   # Stands in for the public checkpoint: this network, 1,001 classes, both formats.
   $python -m benchmarks.save_fresh_checkpoint inception_v3 "$D/pretrained"
   $python train_image_classifier.py --train_dir="$D/train_dir" \
@@ -49,7 +49,7 @@ tutorial() {
 }
 
 train_and_evaluate() {  # name steps dataset_dir flags...
-  name=$1 steps=$2 dataset_dir=$3
+  local name=$1 steps=$2 dataset_dir=$3
   shift 3
   $python train_image_classifier.py --train_dir="$D/$name" --max_number_of_steps="$steps" \
     --dataset_name=image_folder --dataset_dir="$dataset_dir" \
@@ -67,7 +67,7 @@ scratch() {
 }
 
 finetune() {
-  steps=${STEPS:-300}
+  local steps=${STEPS:-300}
   if [ ! -d "$D/half" ]; then
     mkdir -p "$D/half_photos"
     for class in $(find -L "$photos" -mindepth 1 -maxdepth 1 -type d | sort | head -n 3); do

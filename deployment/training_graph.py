@@ -2,6 +2,8 @@
 
 import collections
 
+from absl import logging
+
 import tf_slim_compat
 from deployment import checkpoints, learning_rates, model_deploy, optimizers
 from tf_slim_compat import slim, tf
@@ -77,6 +79,12 @@ def build_training_graph(config, network_fn, build_batches):
             update_ops.append(averages.apply(slim.get_model_variables()))
 
     trained = get_variables_to_train(config.trainable_scopes)
+    logging.info(
+        "Training %d of %d trainable variables (%s parameters).",
+        len(trained),
+        len(tf.trainable_variables()),
+        f"{sum(variable.shape.num_elements() for variable in trained):,}",
+    )
     total_loss, gradients = model_deploy.optimize_clones(
         clones, optimizer, var_list=trained
     )

@@ -152,6 +152,7 @@ def test_warm_start_restores_and_says_so(tmp_path, trained_dir, info_log):
         trainable_scopes="Net/Logits",
     )
     assert "4 variables" in info_log.text and "Net/Logits/biases" in info_log.text
+    assert "Training 2 of 4 trainable variables (387 parameters)." in info_log.text
     np.testing.assert_array_equal(
         read(tmp_path, "Net/Conv/weights"), read(trained_dir, "Net/Conv/weights")
     )
