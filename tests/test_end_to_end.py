@@ -169,7 +169,7 @@ def test_mistakes_in_training_are_one_sentence(work, tmp_path):
         ("There is no dataset 'satelite'", [*there, "--dataset_name=satelite"]),
         ("Unknown network", [*there, *DATASET, "--model_name=mobilenet"]),
         (
-            "Unknown preprocessing",
+            "There is no preprocessing 'incepton'",
             [*there, *DATASET, *NETWORK, "--preprocessing_name=incepton"],
         ),
         (
@@ -238,7 +238,7 @@ def test_damaged_shards_are_named(work, tmp_path):
     (data / "dataset_info.json").unlink()
     for shard in data.glob("*.tfrecord"):
         shard.rename(shard.with_name(shard.name.replace("images_", "satellite_")))
-    arguments[4] = "--dataset_name=satellite"
+    arguments[3] = "--dataset_name=satellite"
     assert shards[1].name.replace("images_", "satellite_") in fail(*arguments)
     shards[1].with_name(shards[1].name.replace("images_", "satellite_")).unlink()
     assert "missing" in fail(*arguments)
