@@ -45,7 +45,7 @@ tutorial() {
     --output_graph "$D/frozen_graph.pb"
   $python classify_image.py --model_path="$D/frozen_graph.pb" \
     --label_path="$D/data/labels.txt" \
-    --image_file="$(find "$photos" -name '*.jpg' | sort | head -n 1)"
+    --image_file="$(find "$photos" -name '*.jpg' | sort | sed -n 1p)"
 }
 
 train_and_evaluate() {  # name steps dataset_dir flags...

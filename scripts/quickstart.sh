@@ -55,7 +55,7 @@ run "$python" export_inference_graph.py --model_name="$model" \
 run "$python" freeze_graph.py --input_graph="$work_dir/graph.pb" --input_binary=true \
   --input_checkpoint="$work_dir/train" --output_graph="$work_dir/frozen.pb"
 
-picture=$(find -L "$photos" -type f -iname '*.jp*g' | sort | head -n 1)
+picture=$(find -L "$photos" -type f -iregex '.*\.\(jpe?g\|png\|bmp\|gif\|webp\)' | sort | sed -n 1p)
 run "$python" classify_image.py --model_path="$work_dir/frozen.pb" \
   --label_path="$work_dir/data/labels.txt" --preprocessing_name=inception \
   --image_file="$picture"
