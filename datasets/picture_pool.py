@@ -5,6 +5,7 @@ This module does not import TensorFlow, so worker processes start fast.
 
 import collections
 import concurrent.futures
+import contextlib
 import itertools
 import multiprocessing
 import os
@@ -46,7 +47,8 @@ def load_all(
         while True:
             room = workers * _PENDING_PER_WORKER - len(pending)
             for path in itertools.islice(paths, room):
-                pending.append(pool.submit(_try_load, path))
+                with _sigint_blocked():
+                    pending.append(pool.submit(_try_load, path))
             if not pending:
                 return
             yield pending.popleft().result()
@@ -66,9 +68,21 @@ def _try_load(path):
         return None, getattr(error, "strerror", None) or str(error)
 
 
+@contextlib.contextmanager
+def _sigint_blocked():
+    """Workers started in this context inherit the block from their first line on.
+
+    Ctrl-C reaches the whole process group; the parent alone answers it, as soon as
+    the context ends.
+    """
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
 def _start_worker():
-    # Ctrl-C reaches the whole process group; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
 
 
