@@ -6,11 +6,12 @@ r"""Puts the weights of a checkpoint into a graph: one file to ship.
       --output_graph=frozen.pb
 """
 
+import contextlib
 import os
 
 from absl import flags, logging
 
-from deployment import entry, exporting
+from deployment import averaged_weights, entry, exporting, run_card
 
 flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
 flags.DEFINE_string("input_saver", "", "A SaverDef file to restore with.")
@@ -46,17 +47,42 @@ flags.DEFINE_string("input_saved_model_dir", "", "A SavedModel folder to freeze.
 flags.DEFINE_string(
     "saved_model_tags", "serve", "Comma-separated tags of the graph in the SavedModel."
 )
+flags.DEFINE_boolean(
+    "use_moving_averages",
+    None,
+    "Whether to freeze the moving averages of the weights. Unset: if the training "
+    "kept some, by the run.json beside the checkpoint.",
+)
 
 FLAGS = flags.FLAGS
 
 
-def config_from_flags():
+def open_checkpoint():
+    """A context that yields the checkpoint to freeze, with averages where wanted."""
+    path, is_wanted = FLAGS.input_checkpoint, FLAGS.use_moving_averages
+    if FLAGS.input_saved_model_dir or not path:
+        if is_wanted:
+            raise ValueError(
+                "--use_moving_averages needs --input_checkpoint: a SavedModel has its "
+                "weights already."
+            )
+        return contextlib.nullcontext(path)
+    if is_wanted is None:
+        card = run_card.find(path)
+        is_wanted = card is not None and bool(card.moving_average_decay)
+    if not is_wanted:
+        return contextlib.nullcontext(path)
+    logging.info("Freezing the moving averages of the weights.")
+    return averaged_weights.averaged_checkpoint(path)
+
+
+def config_from_flags(input_checkpoint):
     """The options of TensorFlow's freezing function."""
     return {
         "input_graph": FLAGS.input_graph,
         "input_saver": FLAGS.input_saver,
         "input_binary": FLAGS.input_binary,
-        "input_checkpoint": FLAGS.input_checkpoint,
+        "input_checkpoint": input_checkpoint,
         "output_node_names": FLAGS.output_node_names,
         "restore_op_name": FLAGS.restore_op_name,
         "filename_tensor_name": FLAGS.filename_tensor_name,
@@ -73,7 +99,8 @@ def config_from_flags():
 
 
 def main(_):
-    graph_def = exporting.freeze(**config_from_flags())
+    with open_checkpoint() as input_checkpoint:
+        graph_def = exporting.freeze(**config_from_flags(input_checkpoint))
     logging.info(
         "Wrote %s (%d nodes, %.1f MB).",
         FLAGS.output_graph,

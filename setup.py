@@ -11,9 +11,15 @@ setuptools.setup(
     py_modules=[
         "classify_image",
         "convert_dataset",
+        "edit_checkpoint",
         "eval_image_classifier",
         "export_inference_graph",
+        "export_model",
         "freeze_graph",
+        "inspect_model",
+        "plot_training",
+        "slim_batch_norm",
+        "slim_moving_averages",
         "tf_slim_compat",
         "train_image_classifier",
     ],
@@ -22,9 +28,12 @@ setuptools.setup(
         "tensorflow>=2.21,<2.22",
         "tf-slim==1.1.0",
         "absl-py>=2.1",
+        "matplotlib>=3.9",
         "numpy>=1.26",
         "pillow>=11",
         "tqdm>=4.66",
     ],
-    extras_require={"test": ["pytest>=8", "pytest-xdist>=3", "ruff==0.17.5"]},
+    extras_require={
+        "test": ["pytest>=8", "pytest-xdist>=3", "ruff==0.17.5", "scikit-learn>=1.5"]
+    },
 )

@@ -8,12 +8,17 @@ module has been imported.
 
 import contextlib
 import contextvars
+import hashlib
 import importlib
+import itertools
 import logging
+import numbers
+import operator
 import os
 import sys
 import tempfile
 import warnings
+import weakref
 
 # Where tf_slim looks for names that TensorFlow has since moved; `tensorflow.compat.v1`
 # has them all, two under another name.
@@ -89,383 +94,150 @@ with _quiet():
     tf.config.list_physical_devices("GPU")
     _restore_moved_names()
     import tf_slim as slim
-    from tf_slim.layers import layers as _layers
     from tf_slim.layers import utils as _utils
 
-__all__ = ["batch_norm", "batch_norm_decay_warmup", "slim", "tf"]
+    from slim_batch_norm import batch_norm
+    from slim_moving_averages import batch_norm_decay_warmup, frozen_batch_norm
 
-_WARMUP = contextvars.ContextVar("batch_norm_decay_warmup", default=None)
+__all__ = [
+    "batch_norm",
+    "batch_norm_decay_warmup",
+    "dropout",
+    "frozen_batch_norm",
+    "random_uniform",
+    "slim",
+    "stateless_dropout",
+    "tf",
+]
+
+_DRAWS = contextvars.ContextVar("stateless_dropout", default=None)
+# Of every graph, so that the clones of a network draw each its own.
+_DRAW_NUMBERS = weakref.WeakKeyDictionary()
 
 
-class _DecayWarmup:
-    """Keeps 1 - min(decay, (1 + step) / (10 + step)), one tensor for each decay."""
+class _Draws:
+    """Gives every random draw of a graph its seed: of the run, the draw, the step."""
 
-    def __init__(self, step):
-        with tf.name_scope("batch_norm_decay_warmup") as self._scope:
-            # One minus the cap, in the form that loses no digits.
-            self._least_rate = 9.0 / (10.0 + tf.cast(step, tf.float32))
-        self._rates = {}
+    def __init__(self, seed, step):
+        self._seed = operator.index(seed)
+        with tf.control_dependencies(None), tf.name_scope("stateless_dropout"):
+            self._step = tf.cast(step, tf.int64)
+        self._numbers = _DRAW_NUMBERS.setdefault(self._step.graph, itertools.count())
 
-    def rate(self, decay, dtype):
-        if decay not in self._rates:
-            graph = self._least_rate.graph
-            # Whichever layer comes first may stand in a branch, on another device or
-            # under control dependencies that the other layers do not share.
-            with (
-                graph.as_default(),
-                tf.control_dependencies(None),
-                graph.colocate_with(self._least_rate.op, ignore_existing=True),
-                tf.name_scope(self._scope),
-            ):
-                self._rates[decay] = tf.maximum(1.0 - decay, self._least_rate)
-        return tf.cast(self._rates[decay], dtype.base_dtype)
+    def next_seed(self, op_seed=None):
+        """Returns an int64 [2] tensor."""
+        key = repr((self._seed, next(self._numbers), op_seed)).encode()
+        digest = hashlib.blake2b(key, digest_size=8).digest()
+        return tf.stack([int.from_bytes(digest, "little", signed=True), self._step])
 
 
 @contextlib.contextmanager
-def batch_norm_decay_warmup(step):
-    """Lets the moving averages of batch normalization start without bias.
+def stateless_dropout(seed, step):
+    """Makes what is dropped a function of the seed, the step and the layer.
 
-    Every `slim.batch_norm` built within this context averages with the decay
-    min(decay, (1 + step) / (10 + step)), as `tf.train.ExponentialMovingAverage` does
-    when it is given `num_updates`. So a short run has averages of what it saw, and a
-    long run keeps the decay that its network asks for. No variable is added. Averages
-    under `zero_debias_moving_mean` have a correction of their own and are left to it.
+    Within this context `slim.dropout` and `random_uniform` draw without a state, so a
+    run that was interrupted and goes on at a step draws there what it would have drawn
+    without the interruption, and two runs of one seed draw the same. Draws are
+    numbered in the order in which they are added to the graph; the number is a part of
+    the seed, so no two layers, and no two clones, draw alike. Outside of any such
+    context they draw as TensorFlow's random operations do.
 
     Contexts nest, and the innermost counts.
 
     Args:
+      seed: int, of the run.
       step: the steps trained so far: an integer scalar, tensor or variable, usually the
         global step.
 
     Yields:
       None.
+
+    Raises:
+      TypeError: `seed` is not an integer.
     """
-    token = _WARMUP.set(_DecayWarmup(step))
+    token = _DRAWS.set(_Draws(seed, step))
     try:
         yield
     finally:
-        _WARMUP.reset(token)
+        _DRAWS.reset(token)
 
 
-def _build_variables(
-    channels, dtype, center, scale, initializers, regularizers, collections, trainable
-):
-    """Returns gamma and beta, or None in their place, moving_mean, moving_variance."""
+def random_uniform(shape, dtype=tf.float32):
+    """Returns a tensor drawn from [0, 1), as `stateless_dropout` says where it is on.
 
-    def build(name, initializer, regularizer=None, trainable=False):
-        return slim.model_variable(
-            name,
-            shape=[channels],
-            dtype=dtype,
-            initializer=initializers.get(name, initializer),
-            regularizer=regularizer,
-            trainable=trainable,
-            collections=_utils.get_variable_collections(collections, name),
-        )
-
-    zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
-    gamma = beta = None
-    if scale:
-        gamma = build("gamma", ones, regularizers.get("gamma"), trainable)
-    if center:
-        beta = build("beta", zeros, regularizers.get("beta"), trainable)
-    # A moving average is assigned to as a whole.
-    with tf.variable_scope(
-        tf.get_variable_scope(), auxiliary_name_scope=False
-    ) as variable_scope:
-        variable_scope.set_partitioner(None)
-        moving_mean = build("moving_mean", zeros)
-        moving_variance = build("moving_variance", ones)
-    return gamma, beta, moving_mean, moving_variance
-
-
-def _reshape_for_kernel(inputs, data_format):
-    """Returns the inputs as the fused kernel takes them, and its name of their format.
-
-    Only ranks other than 4 and 5 need a reshape.
+    Args:
+      shape: list of ints and scalar tensors, or an int32 tensor.
+      dtype: of the numbers: float16, bfloat16, float32 or float64.
     """
-    rank = inputs.shape.rank
-    if rank == 4:
-        return inputs, data_format
-    if rank == 5:
-        return inputs, {"NHWC": "NDHWC", "NCHW": "NCDHW"}[data_format]
-    if rank == 2 or data_format == "NHWC":
-        return tf.reshape(inputs, [-1, 1, 1, inputs.shape[-1]]), "NHWC"
-    return tf.reshape(inputs, [tf.shape(inputs)[0], inputs.shape[1], -1, 1]), "NCHW"
-
-
-def _normalize_fused(inputs, variables, epsilon, data_format, is_training):
-    """Returns the normalized inputs, and the mean and the variance that were used.
-
-    The variance of a training batch comes with Bessel's correction.
-    """
-    gamma, beta, *moving = variables
-    if gamma is None:
-        gamma = tf.constant(1.0, tf.float32, moving[0].shape)
-    if beta is None:
-        beta = tf.constant(0.0, tf.float32, moving[0].shape)
-    x, kernel_format = _reshape_for_kernel(inputs, data_format)
-
-    def normalize(*statistics):
-        return tf.nn.fused_batch_norm(
-            x,
-            gamma,
-            beta,
-            *statistics,
-            epsilon=epsilon,
-            data_format=kernel_format,
-            is_training=not statistics,
-        )
-
-    outputs, *moments = _utils.smart_cond(
-        is_training, normalize, lambda: (normalize(*moving)[0], *moving)
+    draws = _DRAWS.get()
+    if draws is None:
+        return tf.random_uniform(shape, dtype=dtype)
+    return tf.random.stateless_uniform(
+        shape, draws.next_seed(), dtype=dtype, alg="philox"
     )
-    if x is not inputs:
-        sizes = [-1 if size is None else size for size in inputs.shape.as_list()]
-        shape = sizes if sizes.count(-1) <= 1 else tf.shape(inputs)
-        outputs = tf.reshape(outputs, shape)
-    return outputs, moments
 
 
-def _normalize_unfused(
-    inputs, variables, epsilon, data_format, is_training, batch_weights, adjustment
-):
-    """Does as `_normalize_fused` in single operations, for what the kernel lacks.
-
-    The variance of a training batch comes without Bessel's correction.
-    """
-    gamma, beta, *moving = variables
-    dtype = moving[0].dtype.base_dtype
-    rank = inputs.shape.rank
-    channel_axis = 1 if data_format == "NCHW" else rank - 1
-    axes = [axis for axis in range(rank) if axis != channel_axis]
-    x = tf.cast(inputs, dtype)
-
-    def batch_moments():
-        if batch_weights is None:
-            return list(tf.nn.moments(x, axes))
-        weights = tf.cast(batch_weights, dtype)
-        weights = tf.reshape(weights, [-1] + [1] * (rank - 1))
-        return list(tf.nn.weighted_moments(x, axes, weights))
-
-    def broadcast(vector):
-        if vector is None or data_format == "NHWC":
-            return vector
-        return tf.reshape(vector, [1, -1] + [1] * (rank - 2))
-
-    moments = _utils.smart_cond(is_training, batch_moments, lambda: moving)
-    factor, offset = broadcast(gamma), broadcast(beta)
-    if adjustment is not None:
-        one, zero = tf.ones([], dtype), tf.zeros([], dtype)
-        growth, shift = _utils.smart_cond(
-            is_training,
-            lambda: tuple(adjustment(tf.shape(inputs))),
-            lambda: (one, zero),
-        )
-        factor = one if factor is None else factor
-        offset = shift * factor + (zero if offset is None else offset)
-        factor = growth * factor
-    outputs = tf.nn.batch_normalization(
-        x, *[broadcast(moment) for moment in moments], offset, factor, epsilon
-    )
-    return tf.cast(outputs, inputs.dtype), moments
-
-
-def _update_average(variable, value, decay, as_value):
-    """Moves `variable` towards `value`; returns the assignment, or the new value.
-
-    Outside of training `value` is the variable's own, and nothing moves.
-    """
-    warmup = _WARMUP.get()
-    rate = 1.0 - decay if warmup is None else warmup.rate(decay, variable.dtype)
-    graph = tf.get_default_graph()
-    with tf.name_scope("AssignMovingAvg") as name, graph.colocate_with(variable.op):
-        delta = (variable - value) * rate
-        update = variable.assign_sub(delta, name=name, read_value=as_value)
-        return tf.convert_to_tensor(update) if as_value else update
-
-
-def _update_debiased_average(variable, value, decay, is_training):
-    """As `_update_average`, with the bias of a start at zero divided out."""
-    getter = _layers._build_variable_getter()
-
-    def update():
-        with tf.variable_scope(
-            tf.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False
-        ):
-            return _layers.moving_averages.assign_moving_average(variable, value, decay)
-
-    return _utils.smart_cond(is_training, update, lambda: variable)
-
-
-def _update_averages(
-    outputs, variables, moments, decay, collections, is_training, zero_debias
-):
-    """Builds the updates of a layer; returns the outputs, waiting for them if need be.
-
-    In `UPDATE_OPS` the updates are operations, in other collections new values, as
-    they always were in tf_slim.
-    """
-    training = _utils.constant_value(is_training)
-    if training is not None and not training:
-        return outputs
-    *_, moving_mean, moving_variance = variables
-    mean, variance = moments
-    as_value = collections not in (None, tf.GraphKeys.UPDATE_OPS)
-    if zero_debias:
-        update = _update_debiased_average(moving_mean, mean, decay, is_training)
-    else:
-        update = _update_average(moving_mean, mean, decay, as_value)
-    updates = [update, _update_average(moving_variance, variance, decay, as_value)]
-    if collections is None:
-        with tf.control_dependencies(updates):
-            return tf.identity(outputs)
-    for update in updates:
-        tf.add_to_collections(collections, update)
-    return outputs
-
-
-def _count_channels(inputs, data_format):
-    if data_format not in ("NHWC", "NCHW"):
-        raise ValueError(
-            f"data_format has to be either NCHW or NHWC, not {data_format!r}."
-        )
-    rank = inputs.shape.rank
-    if rank is None or rank < 2:
-        raise ValueError(
-            f"batch_norm needs inputs of rank 2 or more, and {inputs.name} has "
-            f"{'undefined rank' if rank is None else f'rank {rank}'}; reshape them."
-        )
-    channels = inputs.shape.as_list()[1 if data_format == "NCHW" else -1]
-    if channels is None:
-        raise ValueError(
-            f"batch_norm needs a known number of channels, and in {inputs.name} of "
-            f"shape {inputs.shape} ({data_format}) it is undefined; use set_shape."
-        )
-    return channels
+_stateful_dropout = slim.dropout
 
 
 @slim.add_arg_scope
-def batch_norm(
+def dropout(
     inputs,
-    decay=0.999,
-    center=True,
-    scale=False,
-    epsilon=0.001,
-    activation_fn=None,
-    param_initializers=None,
-    param_regularizers=None,
-    updates_collections=tf.GraphKeys.UPDATE_OPS,
+    keep_prob=0.5,
+    noise_shape=None,
     is_training=True,
-    reuse=None,
-    variables_collections=None,
     outputs_collections=None,
-    trainable=True,
-    batch_weights=None,
-    fused=None,
-    data_format="NHWC",
-    zero_debias_moving_mean=False,
     scope=None,
-    renorm=False,
-    renorm_clipping=None,
-    renorm_decay=0.99,
-    adjustment=None,
+    seed=None,
 ):
-    """Normalizes every channel over the batch and all other axes, in a fused operation.
+    """Drops values at random in training, and scales up the others by 1 / `keep_prob`.
 
-    The paper: "Batch Normalization: Accelerating Deep Network Training by Reducing
-    Internal Covariate Shift", https://arxiv.org/abs/1502.03167.
-
-    In training the statistics are those of the batch, and two operations that move the
-    moving averages towards them join `updates_collections`; `slim.learning` runs what
-    is in `UPDATE_OPS` with every step. The averaged variance has Bessel's correction
-    when it comes from the fused operation.
+    This is tf_slim's own, but for what it draws within `stateless_dropout`. The paper:
+    "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+    https://jmlr.org/papers/v15/srivastava14a.html.
 
     Args:
-      inputs: float tensor of rank 2 or more, with the channels last or second. Float16
-        and bfloat16 are computed with float32 variables.
-      decay: of the moving averages, 0 to 1; see also `batch_norm_decay_warmup`.
-      center: whether to add `beta`.
-      scale: whether to multiply by `gamma`.
-      epsilon: is added to the variance.
-      activation_fn: callable applied to the outputs, or None.
-      param_initializers: dict of initializers by variable: beta, gamma, moving_mean,
-        moving_variance.
-      param_regularizers: dict of regularizers by variable: beta, gamma.
-      updates_collections: one or several collections for the updates. With None the
-        outputs wait for the updates instead.
-      is_training: whether to use the statistics of the batch: bool, or a scalar bool
-        tensor or variable. Otherwise those of the moving averages are used.
-      reuse: whether to take variables that are there already; needs `scope`.
-      variables_collections: collections for all variables, or a dict by variable.
+      inputs: float tensor of any shape.
+      keep_prob: of each value, in (0, 1]: float, or a scalar tensor of the inputs'
+        dtype.
+      noise_shape: int32 [rank], the shape of what is drawn, which is broadcast: 1 for
+        an axis whose values are dropped together, None for the inputs' size. None for
+        the inputs' shape.
+      is_training: whether to drop at all: bool, or a scalar bool tensor or variable.
       outputs_collections: collections for the outputs.
-      trainable: whether `beta` and `gamma` are trainable variables. The moving averages
-        follow `is_training` alone.
-      batch_weights: float [batch] weights of the examples in the statistics, or None.
-      fused: False computes in single operations, as do batch weights, an adjustment and
-        float64 inputs.
-      data_format: "NHWC" for channels in the last axis, "NCHW" in the second.
-      zero_debias_moving_mean: whether to correct the moving mean for its start at zero,
-        with two more variables (`biased`, `local_step`).
-      scope: of the variables; "BatchNorm" by default.
-      renorm: not built; has to be False.
-      renorm_clipping: has no effect.
-      renorm_decay: has no effect.
-      adjustment: callable that gets the shape of the inputs, int32 [rank], and returns
-        a factor and an offset for the normalized inputs of a training batch, or None.
+      scope: of the operations; "Dropout" by default.
+      seed: int or None; two layers of one seed drop the same only outside of
+        `stateless_dropout`, and in different graphs.
 
     Returns:
       The outputs, of the shape and the dtype of the inputs.
-
-    Raises:
-      ValueError: for an unknown data format, a rank below 2, an unknown number of
-        channels, batch weights of another length than the batch, or renorm.
     """
-    if renorm:
-        raise ValueError(
-            "batch_norm has no batch renormalization, and got renorm=True; leave it "
-            "out or set it to False."
+    draws = _DRAWS.get()
+    training = _utils.constant_value(is_training)
+    keeps_all = isinstance(keep_prob, numbers.Real) and keep_prob == 1
+    if draws is None or keeps_all or (training is not None and not training):
+        return _stateful_dropout(
+            inputs,
+            keep_prob,
+            noise_shape,
+            is_training,
+            outputs_collections,
+            scope,
+            seed,
         )
     inputs = tf.convert_to_tensor(inputs)
-    channels = _count_channels(inputs, data_format)
-    if batch_weights is not None:
-        batch_weights = tf.convert_to_tensor(batch_weights)
-        if not inputs.shape[:1].is_compatible_with(batch_weights.shape):
-            raise ValueError(
-                "batch_norm needs one batch weight for each example, and got weights "
-                f"of shape {batch_weights.shape} for {inputs.name} of shape "
-                f"{inputs.shape}; give them the shape {inputs.shape[:1]}."
-            )
-    wide = tf.float64 if inputs.dtype.base_dtype == tf.float64 else tf.float32
-    with tf.variable_scope(scope, "BatchNorm", [inputs], reuse=reuse) as layer_scope:
-        variables = _build_variables(
-            channels,
-            wide,
-            center,
-            scale,
-            param_initializers or {},
-            param_regularizers or {},
-            variables_collections,
-            trainable,
+
+    def drop():
+        sizes = noise_shape
+        if isinstance(noise_shape, list | tuple) and None in noise_shape:
+            actual = tf.shape(inputs)
+            sizes = [actual[i] if n is None else n for i, n in enumerate(noise_shape)]
+        return tf.nn.experimental.stateless_dropout(
+            inputs, 1 - keep_prob, draws.next_seed(seed), "philox", sizes, "dropout"
         )
-        arguments = (inputs, variables, epsilon, data_format, is_training)
-        has_kernel = batch_weights is None and adjustment is None and wide == tf.float32
-        if has_kernel and fused is not False:
-            outputs, moments = _normalize_fused(*arguments)
-        else:
-            outputs, moments = _normalize_unfused(*arguments, batch_weights, adjustment)
-        outputs.set_shape(inputs.shape)
-        outputs = _update_averages(
-            outputs,
-            variables,
-            moments,
-            decay,
-            updates_collections,
-            is_training,
-            zero_debias_moving_mean,
-        )
-        if activation_fn is not None:
-            outputs = activation_fn(outputs)
+
+    with tf.variable_scope(scope, "Dropout", [inputs]) as layer_scope:
+        outputs = _utils.smart_cond(is_training, drop, lambda: tf.identity(inputs))
         return _utils.collect_named_outputs(
             outputs_collections, layer_scope.name, outputs
         )
@@ -481,3 +253,4 @@ def _replace_in_tf_slim(old, new):
 
 
 _replace_in_tf_slim(slim.batch_norm, batch_norm)
+_replace_in_tf_slim(slim.dropout, dropout)

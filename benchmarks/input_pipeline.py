@@ -22,6 +22,7 @@ flags.DEFINE_integer("image_size", 224, "Height and width of the batch, in pixel
 flags.DEFINE_integer("batch_size", 32, "Images a batch.")
 flags.DEFINE_integer("num_readers", 4, "Shards read at a time.")
 flags.DEFINE_integer("num_preprocessing_threads", 4, "Images decoded at a time.")
+flags.DEFINE_integer("seed", None, "Of an order and distortions that can be repeated.")
 flags.DEFINE_float("seconds", 10, "How long to measure.")
 flags.DEFINE_integer("repeats", 3, "How many times.")
 
@@ -51,6 +52,7 @@ def main(argv):
         is_training=FLAGS.is_training,
         num_readers=FLAGS.num_readers,
         num_preprocessing_threads=FLAGS.num_preprocessing_threads,
+        seed=FLAGS.seed,
     )
     iterator = tf.data.make_initializable_iterator(batches.repeat())
     batch = iterator.get_next()

@@ -7,6 +7,7 @@ from datasets import (
     imagenet,
     mnist,
     satellite,
+    shard_files,
     tfrecord_dataset,
     visualwakewords,
 )
@@ -55,7 +56,7 @@ def get_num_classes(name, dataset_dir=None):
       OSError: the folder is missing.
     """
     module = _get_module(name)
-    info = tfrecord_dataset.read_info(dataset_dir) if dataset_dir else None
+    info = shard_files.read_info(dataset_dir) if dataset_dir else None
     if info is not None:
         return len(info.class_names)
     if hasattr(module, "TABLE"):

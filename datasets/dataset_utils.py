@@ -12,8 +12,10 @@ import urllib.request
 import zipfile
 import zlib
 
+import numpy as np
 from tqdm import tqdm
 
+from datasets import input_pipeline, record_loader, shard_files
 from tf_slim_compat import tf
 
 LABELS_FILENAME = "labels.txt"
@@ -198,6 +200,97 @@ def read_labels(dataset_dir):
         if has_labels(dataset_dir, filename):
             return read_label_file(dataset_dir, filename)
     return None
+
+
+def count_labels(dataset):
+    """Counts the images of each class of a dataset.
+
+    `dataset_info.json` has the numbers where it lies beside the shards; else all shards
+    are read once, and only the labels looked at.
+
+    Args:
+      dataset: a `slim.dataset.Dataset` with `num_classes` and the item "label".
+
+    Returns:
+      int64 [num_classes], by the labels as they are stored, whatever the offset.
+
+    Raises:
+      ValueError: a label is not in 0 to num_classes - 1, or there is no such item.
+      OSError: a shard is missing or cannot be read.
+    """
+    files = shard_files.list_files(dataset.data_sources)
+    info, split = shard_files.find_split(files)
+    if info is not None and len(info.class_counts[split]) == dataset.num_classes:
+        return np.array(info.class_counts[split], np.int64)
+    counts = np.zeros(dataset.num_classes, np.int64)
+    with input_pipeline.naming_broken_files(dataset):
+        for labels in _read_labels_of(dataset, files):
+            if labels.min() < 0 or labels.max() >= dataset.num_classes:
+                raise ValueError(
+                    f"An image has the label {max(labels, key=abs)}, and the dataset's "
+                    f"num_classes={dataset.num_classes} allows 0 to "
+                    f"{dataset.num_classes - 1}: correct the dataset module, or "
+                    "convert the images again."
+                )
+            counts += np.bincount(labels, minlength=dataset.num_classes)
+    return counts
+
+
+def _read_labels_of(dataset, files):
+    """Yields the labels, many at a time."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        read = record_loader.build_label_reader(dataset)
+        labels = tf.data.TFRecordDataset(files).map(read, os.cpu_count()).batch(1024)
+        iterator = tf.data.make_initializable_iterator(labels)
+        element = iterator.get_next()
+        session.run([iterator.initializer, tf.tables_initializer()])
+        with contextlib.suppress(tf.errors.OutOfRangeError):
+            while True:
+                yield session.run(element)
+
+
+def compute_class_weights(counts):
+    """Weights of the classes that make all of them count the same in the loss.
+
+    Args:
+      counts: how many images each class has, such as `count_labels` gives.
+
+    Returns:
+      float32 [num_classes]: N / (C * n) for a class of n images, where N images are of
+      C different classes, so that the mean weight of an image is 1. A class without
+      images has the weight 0, and is not among the C.
+
+    Raises:
+      ValueError: no class has an image, or a number is negative.
+    """
+    counts = np.asarray(counts, np.float64)
+    if not counts.any() or (counts < 0).any():
+        raise ValueError(
+            f"The numbers of images a class are {counts.tolist()}: none may be "
+            "negative, and one at least must be above 0."
+        )
+    num_present = np.count_nonzero(counts)
+    weights = np.zeros(counts.shape, np.float32)
+    np.divide(counts.sum(), num_present * counts, out=weights, where=counts > 0)
+    return weights
+
+
+def fingerprint(dataset):
+    """A text that tells this dataset's files from others, wherever they lie.
+
+    Returns:
+      The `fingerprint` of the `dataset_info.json` beside the shards, where it is about
+      them: SHA-256 over all records of all splits. Else SHA-256 over the name, the
+      length and the first KB of each shard.
+
+    Raises:
+      OSError: a shard is missing.
+    """
+    files = shard_files.list_files(dataset.data_sources)
+    info, _ = shard_files.find_split(files)
+    if info is not None and info.fingerprint:
+        return info.fingerprint
+    return shard_files.compute_fingerprint(files)
 
 
 def _as_list(values):

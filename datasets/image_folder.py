@@ -3,7 +3,7 @@
 Splits, numbers of images and class names are read from `dataset_info.json`.
 """
 
-from datasets import dataset_info, tfrecord_dataset
+from datasets import dataset_info, shard_files, tfrecord_dataset
 
 
 def get_split(split_name, dataset_dir, file_pattern=None, reader=None):
@@ -15,7 +15,7 @@ def get_split(split_name, dataset_dir, file_pattern=None, reader=None):
       FileNotFoundError: the folder has no `dataset_info.json`.
     """
     tfrecord_dataset.check_dataset_dir(dataset_dir)
-    info = tfrecord_dataset.read_info(dataset_dir)
+    info = shard_files.read_info(dataset_dir)
     if info is None:
         raise FileNotFoundError(
             f"{dataset_dir!r} has no {dataset_info.FILE_NAME}: image_folder reads what "

@@ -1,67 +1,201 @@
 """Batches of picture files that are in no dataset, prepared as evaluation does."""
 
+import glob
 import os
 
-from datasets import pictures
+import numpy as np
+
+from datasets import picture_headers, pictures
 from tf_slim_compat import tf
 
+_PREFETCHED_BATCHES = 2
+# A call of Python from the pipeline costs as much as reading a file.
+_FILES_A_CALL = 16
+# What `input_pipeline` says of it: more is decoded than the crop, and cut off.
+_MARGIN_PX = 2
 
-def list_pictures(paths):
-    """The picture files among files and folders, in order, each once.
 
-    Folders are searched to the bottom for files with a picture's ending; a file that
-    is named itself is taken whatever it is called.
+def list_pictures(sources, on_error):
+    """The picture files that files, folders and patterns stand for, each once.
 
-    Raises:
-      FileNotFoundError: a path does not exist, or no folder holds a picture.
+    Folders are searched to the bottom for files with a picture's ending, links
+    included, hidden ones not; a file that is named itself is taken whatever it is
+    called. `*`, `?`, `[...]` and `**` are understood where no file has that name.
+
+    Args:
+      sources: paths and patterns.
+      on_error: called with each that stands for nothing, and the reason.
+
+    Returns:
+      Paths in the order of `sources`; those of a folder sorted.
     """
     found = {}
-    for path in paths:
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"There is no file or folder {path!r}.")
-        if not os.path.isdir(path):
-            found[path] = None
-            continue
-        for folder, subfolders, names in os.walk(path):
-            subfolders.sort()
-            for name in sorted(names):
-                if os.path.splitext(name)[1].lower() in pictures.EXTENSIONS:
-                    found[os.path.join(folder, name)] = None
-    if not found:
-        raise FileNotFoundError(f"No picture lies in {', '.join(paths)}.")
+    for source in sources:
+        if os.path.exists(source):
+            paths = [source]
+        else:
+            paths = sorted(glob.glob(source, recursive=True))
+        if not paths:
+            on_error(source, "no such file or folder, and no file matches it")
+        for path in paths:
+            before = len(found)
+            is_folder = os.path.isdir(path)
+            found.update(dict.fromkeys(_walk(path) if is_folder else [path]))
+            if is_folder and len(found) == before and path == source:
+                on_error(source, "the folder holds no picture")
     return list(found)
 
 
 def build_batches(
-    paths, preprocessing_fn, image_height, image_width, channels, batch_size, on_error
+    preprocessing_fn,
+    image_height,
+    image_width,
+    paths,
+    batch_size,
+    reasons,
+    num_preprocessing_threads=4,
 ):
     """Builds the pipeline that reads, decodes, preprocesses and batches files.
 
     Args:
-      paths: picture files; those that cannot be read are left out.
       preprocessing_fn: as for `input_pipeline.build_batches`.
       image_height: of the batch, in pixels.
       image_width: of the batch, in pixels.
-      channels: 1 to decode as grey, 3 as colour.
+      paths: picture files; those that cannot be read are left out.
       batch_size: pictures a batch, at most.
-      on_error: called with the path and the reason of one that cannot be read.
+      reasons: a dict, to which index and reason of what is left out are added.
+      num_preprocessing_threads: how many pictures are decoded at a time.
 
     Returns:
       A `tf.data.Dataset` of (images float32 [batch, height, width, channels], indices
-      of `paths` int64 [batch]).
+      of `paths` int64 [batch], ascending).
     """
 
-    def read():
-        for index, path in enumerate(paths):
-            try:
-                yield pictures.load_picture(path).encoded, index
-            except (ValueError, OSError) as error:
-                on_error(path, str(error))
-
     def prepare(encoded, index):
-        image = tf.io.decode_image(encoded, channels, expand_animations=False)
-        return preprocessing_fn(image, image_height, image_width), index
+        image = _decode(encoded, preprocessing_fn, image_height, image_width)
+        image.set_shape([image_height, image_width, None])
+        return image, index
 
-    files = tf.data.Dataset.from_generator(read, (tf.string, tf.int64), ([], []))
-    images = files.map(prepare, num_parallel_calls=4, deterministic=True)
-    return images.batch(batch_size).prefetch(2)
+    threads = num_preprocessing_threads
+    images = _read_all(paths, reasons, threads).map(
+        prepare, num_parallel_calls=threads, deterministic=True
+    )
+    return _batch(images.ignore_errors(), batch_size, threads)
+
+
+def build_encoded_batches(paths, batch_size, reasons, num_preprocessing_threads=4):
+    """As `build_batches`, but of undecoded JPEG and PNG files.
+
+    Returns:
+      A `tf.data.Dataset` of (string [batch], indices int64 [batch]).
+    """
+    files = _read_all(paths, reasons, num_preprocessing_threads)
+    return _batch(files, batch_size, num_preprocessing_threads)
+
+
+def fill_gaps(results, num_paths):
+    """Yields (index, result or None) for every index; `results` lack some.
+
+    Args:
+      results: iterable of (index, result), the index ascending.
+      num_paths: how many there would be.
+    """
+    expected = 0
+    for index, result in results:
+        for missing in range(expected, index):
+            yield missing, None
+        yield int(index), result
+        expected = index + 1
+    for missing in range(expected, num_paths):
+        yield missing, None
+
+
+def _walk(top):
+    """Yields the picture files below a folder; a link back to one above ends there."""
+    seen = set()
+    for folder, subfolders, names in os.walk(top, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = sorted(name for name in subfolders if name[0] != ".")
+        for name in sorted(names):
+            extension = os.path.splitext(name)[1].lower()
+            if extension in pictures.EXTENSIONS and name[0] != ".":
+                yield os.path.join(folder, name)
+
+
+def _read_all(paths, reasons, threads):
+    """A dataset of (encoded JPEG or PNG, index), without what cannot be read."""
+
+    def read(indices):
+        files = [_load_encoded(paths, int(index), reasons) for index in indices]
+        return np.array(files, object)
+
+    def load(indices):
+        encoded = tf.numpy_function(read, [indices], tf.string)
+        return tf.ensure_shape(encoded, [None]), indices
+
+    chunks = tf.data.Dataset.range(len(paths)).batch(_FILES_A_CALL)
+    files = chunks.map(load, num_parallel_calls=threads, deterministic=True).unbatch()
+    return files.filter(lambda encoded, _: tf.not_equal(encoded, ""))
+
+
+def _load_encoded(paths, index, reasons):
+    """The bytes of a JPEG or PNG; none, and a reason, where it cannot be read."""
+    try:
+        with open(paths[index], "rb") as file:
+            data = file.read()
+        if picture_headers.is_plain(data):
+            return data
+        return pictures.load_picture(paths[index]).encoded
+    # Whatever is wrong with a file is told later; here TensorFlow would print it.
+    except Exception as error:
+        reasons[index] = getattr(error, "strerror", None) or str(error)
+        return b""
+
+
+def _decode(encoded, preprocessing_fn, height, width):
+    """What evaluation makes of an encoded picture: only the crop of a JPEG is decoded.
+
+    Returns:
+      float32 [height, width, channels].
+    """
+    if not hasattr(preprocessing_fn, "crop_window"):
+        image = tf.io.decode_image(encoded, 3, expand_animations=False)
+        return preprocessing_fn(image, height, width)
+
+    def decode_jpeg():
+        shape = tf.image.extract_jpeg_shape(encoded)
+        window = preprocessing_fn.crop_window(shape, height, width)
+        if window is None:
+            return tf.image.decode_jpeg(encoded, 3)
+        begin = tf.maximum(window[:2] - _MARGIN_PX, 0)
+        end = tf.minimum(window[:2] + window[2:] + _MARGIN_PX, shape[:2])
+        part = tf.concat([begin, end - begin], 0)
+        image = tf.image.decode_and_crop_jpeg(encoded, part, 3)
+        return _cut(image, window[:2] - begin, window[2:])
+
+    def decode_other():
+        image = tf.io.decode_image(encoded, 3, expand_animations=False)
+        window = preprocessing_fn.crop_window(tf.shape(image), height, width)
+        return image if window is None else _cut(image, window[:2], window[2:])
+
+    image = tf.cond(tf.io.is_jpeg(encoded), decode_jpeg, decode_other)
+    image.set_shape([None, None, 3])
+    return preprocessing_fn.finish(image, height, width)
+
+
+def _cut(image, begin, size):
+    return tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [-1]], 0))
+
+
+def _batch(elements, batch_size, threads):
+    options = tf.data.Options()
+    # As in `input_pipeline`: threads of its own, and nothing to tune.
+    options.threading.private_threadpool_size = threads
+    options.threading.max_intra_op_parallelism = 1
+    options.autotune.enabled = False
+    batches = elements.batch(batch_size).prefetch(_PREFETCHED_BATCHES)
+    return batches.with_options(options)

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Mapping
 
-from datasets import dataset_info, dataset_utils
+from datasets import dataset_info, dataset_utils, shard_files
 from tf_slim_compat import slim, tf
 
 _SHARD_OF = re.compile(r"(\d+)-of-(\d+)")
@@ -59,7 +59,7 @@ class Table:
           OSError: the folder or shards are not there, or a shard is cut short.
         """
         check_dataset_dir(dataset_dir)
-        info = read_info(dataset_dir)
+        info = shard_files.read_info(dataset_dir)
         splits = {*self.splits_to_sizes, *(info.splits if info else ())}
         if split_name not in splits:
             raise ValueError(
@@ -115,15 +115,6 @@ def check_dataset_dir(dataset_dir):
             f"{dataset_dir!r} is not a folder: --dataset_dir must be the folder where "
             "the TFRecord shards lie, not one of them."
         )
-
-
-def read_info(dataset_dir):
-    """Returns the `DatasetInfo` in the folder, or None where there is none."""
-    path = os.path.join(dataset_dir, dataset_info.FILE_NAME)
-    if not tf.io.gfile.exists(path):
-        return None
-    with tf.io.gfile.GFile(path, "rb") as file:
-        return dataset_info.from_json(file.read(), path)
 
 
 def unknown(kind, name, known, flag):

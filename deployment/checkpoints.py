@@ -6,6 +6,7 @@ and `.index` with `.data-*` files (V2).
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 
@@ -77,6 +78,58 @@ def open_checkpoint(path):
         raise ValueError(
             f"{prefix!r} cannot be read as a checkpoint: {reason}"
         ) from error
+
+
+def find_newest_complete(folder):
+    """The prefix of the newest checkpoint in a folder that is whole, or None.
+
+    The one that the folder's file `checkpoint` names goes first; where it was cut
+    short or is gone, the whole one of the latest step is taken.
+    """
+    named = tf.train.latest_checkpoint(folder)
+    if named is not None and is_complete(named):
+        return named
+    prefixes = [path[:-6] for path in tf.gfile.Glob(os.path.join(folder, "*-*.index"))]
+    steps = {p: re.search(r"-(\d+)$", p) for p in prefixes}
+    numbered = [prefix for prefix, match in steps.items() if match]
+    numbered.sort(key=lambda prefix: int(steps[prefix].group(1)), reverse=True)
+    return next(filter(is_complete, numbered), None)
+
+
+def is_complete(prefix):
+    """Whether a checkpoint can be opened and its files are as long as they should be.
+
+    A checkpoint that was copied in part, or written while the disk was full, is not.
+    """
+    try:
+        reader = tf.train.NewCheckpointReader(prefix)
+    except (tf.errors.OpError, ValueError, RuntimeError):
+        return False
+    files = tf.gfile.Glob(f"{prefix}.data-*-of-*")
+    if not files:  # A single file, of the V1 format, ends with its index.
+        return not tf.gfile.Exists(f"{prefix}.index")
+    shapes = reader.get_variable_to_shape_map()
+    types = reader.get_variable_to_dtype_map()
+    expected = sum(
+        math.prod(shape) * types[name].size
+        for name, shape in shapes.items()
+        if types[name] != tf.string
+    )
+    return sum(tf.gfile.Stat(path).length for path in files) >= expected
+
+
+def get_step(prefix):
+    """The global step that a checkpoint holds, 0 if it holds none."""
+    reader = open_checkpoint(prefix)
+    if not reader.has_tensor(tf.GraphKeys.GLOBAL_STEP):
+        return 0
+    return int(reader.get_tensor(tf.GraphKeys.GLOBAL_STEP))
+
+
+def count_elements(prefix):
+    """How many numbers a checkpoint holds."""
+    shapes = open_checkpoint(prefix).get_variable_to_shape_map()
+    return sum(map(math.prod, shapes.values()))
 
 
 def split_scopes(text):
@@ -218,8 +271,10 @@ def _no_match(scope, variables, flag_name):
 def _bookkeeping(names):
     """Names that belong to the training of other names in the same checkpoint."""
     own = {"global_step", "beta1_power", "beta2_power"}
-    return own.intersection(names) | {
-        name for name in names if name.rpartition("/")[0] in names
+    return {
+        name
+        for name in names
+        if name.rpartition("/")[0] in names or name.rpartition("/")[2] in own
     }
 
 

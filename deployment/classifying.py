@@ -1,23 +1,136 @@
-"""A frozen graph as a classifier: found its input and output, run on batches."""
+"""Models as classifiers: found their input and output, run on batches of pictures.
+
+    with FrozenClassifier("frozen.pb") as classifier:
+        probabilities = classifier.classify(images)
+
+Other kinds are `CheckpointClassifier`, and those of `saved_model_classifier` and
+`tflite_classifier`; which one a file needs, `model_files.find_kind` says.
+"""
 
 import numpy as np
 
-from deployment import exporting, training
+from deployment import checkpoints, exporting, training
 from deployment.model_deploy import DeploymentConfig
-from tf_slim_compat import tf
+from tf_slim_compat import slim, tf
 
 _SHAPE_OPS = {"Identity", "Reshape", "Squeeze"}
+_CALL_OPS = {"PartitionedCall", "StatefulPartitionedCall", "StatelessPartitionedCall"}
+_SUM_TOLERANCE = 1e-3
 
 
-class FrozenClassifier:
-    """A frozen graph that turns preprocessed images into probabilities.
+class Classifier:
+    """A model that turns pictures into the probabilities of classes.
+
+    Close it, or use it in a `with` statement.
 
     Attributes:
+      takes_files: whether it takes encoded JPEG and PNG files, string [n]; otherwise
+        preprocessed images, float32 [n, height, width, channels].
       image_size: (height, width) of the images that it takes, in pixels; None where
-        the graph leaves them open.
+        the model leaves them open.
       channels: 1 for grey images, 3 for colour.
-      batch_size: how many images it takes at a time; None for any number.
+      batch_size: how many images it takes at a time; None for any number. `classify`
+        takes any number all the same.
       scopes: the first parts of its nodes' names, which tell the network.
+      class_names: the names of its outputs, a tuple; None where it knows none.
+    """
+
+    takes_files = False
+    image_size = (None, None)
+    channels = 3
+    batch_size = None
+    scopes = ()
+    class_names = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.close()
+
+    def close(self):
+        """Frees what the model holds; it cannot be used any more."""
+
+    def classify(self, inputs):
+        """The probabilities of the classes.
+
+        Args:
+          inputs: see `takes_files`.
+
+        Returns:
+          float32, shape [n, num_classes].
+        """
+        size = self.batch_size or len(inputs)
+        parts = []
+        for start in range(0, len(inputs), size):
+            part = inputs[start : start + size]
+            # A model of fixed batch size: filled up, and cut again.
+            full = np.resize(part, (size, *part.shape[1:]))
+            scores = self._score(full if len(part) < size else part)
+            scores = np.asarray(scores, np.float32).reshape(size, -1)
+            parts.append(scores[: len(part)])
+        scores = np.concatenate(parts)
+        return scores if self._is_normalized(scores) else _softmax(scores)
+
+    def classify_all(self, build_batches):
+        """Yields `(index, probabilities)` for every image.
+
+        Args:
+          build_batches: adds the input to a graph and returns a `tf.data.Dataset` of
+            (inputs, indices).
+        """
+        with tf.Graph().as_default(), tf.Session() as session:
+            iterator = tf.data.make_initializable_iterator(build_batches())
+            next_batch = iterator.get_next()
+            session.run(iterator.initializer)
+            while True:
+                try:
+                    inputs, indices = session.run(next_batch)
+                except tf.errors.OutOfRangeError:
+                    return
+                yield from zip(indices, self.classify(inputs), strict=True)
+
+    def _score(self, inputs):
+        """Probabilities or logits, shape [n, ..., num_classes]."""
+        raise NotImplementedError
+
+    def _is_normalized(self, scores):
+        """Whether scores are probabilities already, not logits."""
+        return are_probabilities(scores)
+
+
+class GraphClassifier(Classifier):
+    """A classifier that is a graph of TensorFlow with a session.
+
+    Args:
+      session: a `tf.Session` in which all variables have values.
+      input_tensor: takes the images.
+      output_tensor: floating point, the scores.
+    """
+
+    def __init__(self, session, input_tensor, output_tensor):
+        self._session = session
+        self._input, self._output = input_tensor, output_tensor
+        names = (op.name for op in session.graph.get_operations())
+        self.scopes = sorted({name.split("/")[0] for name in names})
+        if input_tensor.shape.rank == 4:
+            shape = input_tensor.shape.as_list()
+            self.image_size, self.channels = tuple(shape[1:3]), shape[3] or 3
+            self.batch_size = shape[0]
+        self._softmax = _comes_from_softmax(output_tensor.op)
+
+    def close(self):
+        self._session.close()
+
+    def _score(self, inputs):
+        return self._session.run(self._output, {self._input: inputs})
+
+    def _is_normalized(self, scores):
+        return are_probabilities(scores) if self._softmax is None else self._softmax
+
+
+class FrozenClassifier(GraphClassifier):
+    """A frozen graph as a `Classifier`.
 
     Args:
       path: a binary GraphDef with its weights, as freeze_graph.py writes it.
@@ -34,91 +147,101 @@ class FrozenClassifier:
                 f"{path!r} is not frozen: it has variables without values. Put a "
                 "checkpoint into it with freeze_graph.py."
             )
-        self._graph = tf.Graph()
-        with self._graph.as_default():
+        with tf.Graph().as_default() as graph:
             try:
                 tf.import_graph_def(graph_def, name="")
             except ValueError as error:
                 raise ValueError(f"{path!r} is no usable graph: {error}.") from error
-        self._input = _find_input(self._graph, path)
-        self._output = _find_output(self._graph, output_node, path)
-        if self._output.dtype != tf.float32:
-            raise ValueError(
-                f"The node {self._output.op.name!r} of {path!r} holds "
-                f"{self._output.dtype.name}, not the scores of classes."
-            )
-        self.scopes = sorted({node.name.split("/")[0] for node in graph_def.node})
-        shape = self._input.shape.as_list()
-        self.image_size, self.channels = tuple(shape[1:3]), shape[3] or 3
-        self.batch_size = shape[0]
-        self._is_softmax = _comes_from_softmax(self._output.op)
-        cpu = DeploymentConfig(clone_on_cpu=not tf.config.list_physical_devices("GPU"))
-        self._session = tf.Session(
-            graph=self._graph, config=training.build_session_config(cpu)
-        )
-
-    def classify(self, images):
-        """The probabilities of the classes.
-
-        Args:
-          images: float32, shape [n, height, width, channels], preprocessed; n is at
-            most `batch_size`, where that is not None.
-
-        Returns:
-          float32, shape [n, num_classes].
-        """
-        count = len(images)
-        if self.batch_size:  # A graph of fixed batch size: filled up, and cut again.
-            images = np.resize(images, (self.batch_size, *images.shape[1:]))
-        scores = self._session.run(self._output, {self._input: images})[:count]
-        scores = scores.reshape(count, -1)
-        return scores if self._is_softmax else _softmax(scores)
-
-    def classify_all(self, build_batches):
-        """Yields `(index, probabilities)` for every image.
-
-        Args:
-          build_batches: adds the input to a graph and returns a `tf.data.Dataset` of
-            (images, indices).
-        """
-        with tf.Graph().as_default(), tf.Session() as session:
-            iterator = tf.data.make_initializable_iterator(build_batches())
-            next_batch = iterator.get_next()
-            session.run(iterator.initializer)
-            while True:
-                try:
-                    images, indices = session.run(next_batch)
-                except tf.errors.OutOfRangeError:
-                    return
-                yield from zip(indices, self.classify(images), strict=True)
+        output = _find_output(graph, output_node, path)
+        check_output(output, path)
+        super().__init__(build_session(graph), _find_input(graph, path), output)
 
 
-def name_best(probabilities, labels_to_names, count):
-    """The best classes as a list of (probability, name), best first.
+class CheckpointClassifier(GraphClassifier):
+    """A network with the weights of a checkpoint as a `Classifier`.
 
     Args:
-      probabilities: float32, shape [num_classes].
+      path: a checkpoint's prefix, one of its files, or a folder, of which the newest
+        is taken.
+      get_network_fn: called with a number of classes; returns a function that adds
+        the network to the graph: float32 images to `(logits, end_points)`, for
+        evaluation.
+      num_classes: how many classes have names. The checkpoint may have one more or
+        one less, the background.
+      image_shape: (height, width, channels) of the images. The checkpoint may be for
+        grey images, of one channel, all the same.
+      moving_average_decay: given where training kept moving averages of the weights:
+        they are used.
+
+    Raises:
+      ValueError: if there is no such checkpoint, or it does not fit the network.
+    """
+
+    def __init__(
+        self, path, get_network_fn, num_classes, image_shape, moving_average_decay=None
+    ):
+        decay = moving_average_decay
+        path = checkpoints.get_checkpoint_path(path)
+        fitted, built = _fit(path, get_network_fn, num_classes, image_shape, decay)
+        if fitted.misshapen:
+            guess = _guess_shape(fitted, num_classes, image_shape)
+            other, others_built = _fit(path, get_network_fn, *guess, decay)
+            if not other.misshapen:
+                fitted, built = other, others_built
+        checkpoints.check_fit(
+            fitted,
+            "Give the --model_name, the --label_path and the --moving_average_decay "
+            "of its training.",
+        )
+        restore_fn, images, probabilities = built
+        session = build_session(images.graph)
+        restore_fn(session)
+        super().__init__(session, images, probabilities)
+
+
+def name_classes(labels_to_names, num_classes):
+    """The names of a model's outputs, a tuple.
+
+    Args:
       labels_to_names: a dict from label to name; None names classes by number. It may
         lack one class, the background, or have one more: then all are shifted by one.
-      count: how many classes at most.
+      num_classes: how many outputs there are.
 
     Raises:
       ValueError: if the numbers of names and classes differ by more than one.
     """
-    num_classes = len(probabilities)
-    shift = 0
-    if labels_to_names:
-        shift = len(labels_to_names) - num_classes
-        if abs(shift) > 1:
-            raise ValueError(
-                f"The graph tells {num_classes} classes apart, but the label file "
-                f"names {len(labels_to_names)}: give that of the training data."
-            )
     names = labels_to_names or {}
-    return [
-        (float(probabilities[i]), names.get(int(i) + shift, f"class {i}"))
-        for i in np.argsort(-probabilities)[:count]
-    ]
+    shift = len(names) - num_classes if names else 0
+    if abs(shift) > 1:
+        raise ValueError(
+            f"The model tells {num_classes} classes apart, but there are names for "
+            f"{len(names)}: give with --label_path those of the training data."
+        )
+    return tuple(names.get(i + shift, f"class {i}") for i in range(num_classes))
+
+
+def build_session(graph):
+    """A session for inference on this machine."""
+    deployment = DeploymentConfig(
+        clone_on_cpu=not tf.config.list_physical_devices("GPU")
+    )
+    config = training.build_session_config(deployment)
+    return tf.Session(graph=graph, config=config)
+
+
+def check_output(tensor, path):
+    """Raises ValueError if a tensor cannot hold the scores of classes."""
+    if not tensor.dtype.is_floating:
+        raise ValueError(
+            f"The node {tensor.op.name!r} of {path!r} holds {tensor.dtype.name}, not "
+            "the scores of classes."
+        )
+
+
+def are_probabilities(scores, tolerance=_SUM_TOLERANCE):
+    """Whether rows of scores, shape [n, num_classes], are not negative and sum to 1."""
+    sums = scores.sum(axis=1)
+    return bool(scores.min() >= 0 and np.abs(sums - 1).max() <= tolerance)
 
 
 def _find_input(graph, path):
@@ -154,10 +277,39 @@ def _find_output(graph, output_node, path):
     return graph.get_operation_by_name(names[0]).outputs[0]
 
 
+def _get_variables(moving_average_decay):
+    variables = slim.get_model_variables()
+    if moving_average_decay:
+        averages = tf.train.ExponentialMovingAverage(moving_average_decay)
+        return averages.variables_to_restore(variables)
+    return variables
+
+
+def _fit(path, get_network_fn, num_classes, image_shape, moving_average_decay):
+    """A `checkpoints.Fit`, and (restore_fn, images, probabilities) of a new graph."""
+    with tf.Graph().as_default():
+        images = tf.placeholder(tf.float32, [None, *image_shape], exporting.INPUT_NAME)
+        logits, _ = get_network_fn(num_classes)(images)
+        fitted = checkpoints.fit(path, _get_variables(moving_average_decay))
+        restore_fn = checkpoints.build_restore_fn(fitted)
+        return fitted, (restore_fn, images, tf.nn.softmax(logits))
+
+
+def _guess_shape(fitted, num_classes, image_shape):
+    """(num_classes, image_shape) that a checkpoint might be for instead."""
+    for _, ours, theirs in fitted.misshapen:
+        if len(ours) == len(theirs) == 4 and (ours[2], theirs[2]) == (3, 1):
+            image_shape = (*image_shape[:2], 1)
+        if theirs and ours[-1] == num_classes and abs(theirs[-1] - ours[-1]) == 1:
+            num_classes = theirs[-1]
+    return num_classes, image_shape
+
+
 def _comes_from_softmax(op):
+    """Whether an operation gives probabilities; None where the graph does not tell."""
     while op.type in _SHAPE_OPS:
         op = op.inputs[0].op
-    return op.type == "Softmax"
+    return None if op.type in _CALL_OPS else op.type == "Softmax"
 
 
 def _softmax(logits):

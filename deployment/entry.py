@@ -40,6 +40,22 @@ def run(main, takes_files=False):
     )
 
 
+def define_ignore_run_card():
+    """Defines --ignore_run_card, for scripts that go by a run's card."""
+    flags.DEFINE_boolean(
+        "ignore_run_card",
+        False,
+        "Whether a flag wins that contradicts run.json; else it is an error.",
+    )
+
+
+def get_given_flags(flag_values, names):
+    """Those of the flags called `names` that are on the command line, as a dict."""
+    return {
+        name: flag_values[name].value for name in names if flag_values[name].present
+    }
+
+
 def _join_booleans(argv):
     """Makes `--flag true`, which argparse understands, `--flag=true`, as absl does."""
     joined = []

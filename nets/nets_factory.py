@@ -35,6 +35,7 @@ class Network:
       scope: what its variables' names begin with; "" when that is nothing in common.
       paper: where it was published.
       top1: published top-1 accuracy on ImageNet in percent, where there is one.
+      note: what the public checkpoints want that the rest does not say.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Network:
     scope: str = ""
     paper: str = ""
     top1: float | None = None
+    note: str = ""
 
 
 _registry: dict[str, Network | Callable[[], Network]] = {}
@@ -58,7 +60,7 @@ def _load(name, module, build, arg_scope, **facts):
     return Network(name, build, arg_scope, build.default_image_size, **facts)
 
 
-def _family(module, arg_scope, preprocessing, paper, rows):
+def _family(module, arg_scope, preprocessing, paper, rows, note=""):
     """Adds a family to the registry, unimported.
 
     Args:
@@ -67,6 +69,7 @@ def _family(module, arg_scope, preprocessing, paper, rows):
       preprocessing: see `Network`.
       paper: see `Network`.
       rows: list of (network's name, function's name, variable scope, top-1 or None).
+      note: see `Network`.
     """
     for name, build, scope, top1 in rows:
         assert name not in _registry, f"{name} has two rows"
@@ -80,6 +83,7 @@ def _family(module, arg_scope, preprocessing, paper, rows):
             scope=scope,
             paper=paper,
             top1=top1,
+            note=note,
         )
 
 
@@ -146,13 +150,16 @@ _family("resnet_v2", "resnet_arg_scope", "vgg", "arXiv:1603.05027", [
     ("resnet_v2_101", "resnet_v2_101", "resnet_v2_101", 77.0),
     ("resnet_v2_152", "resnet_v2_152", "resnet_v2_152", 77.8),
     ("resnet_v2_200", "resnet_v2_200", "resnet_v2_200", 79.9),
-])
+], "The public checkpoints were trained on 299 pixels in [-1, 1]: give them "
+   "--preprocessing_name=inception and that size.")
 _family("densenet", "densenet_arg_scope", "vgg", "arXiv:1608.06993", [
     ("densenet_121", "densenet_121", "densenet121", 75.0),
     ("densenet_161", "densenet_161", "densenet161", 77.8),
     ("densenet_169", "densenet_169", "densenet169", 76.2),
     ("densenet_201", "densenet_201", "densenet201", 77.4),
-])
+], "The checkpoints of the widely used port to slim were trained on the pictures of "
+   "vgg preprocessing times 0.017; without that factor, multiply the weights of conv1 "
+   "by it.")
 _family("mobilenet_v1", "mobilenet_v1_arg_scope", "inception", "arXiv:1704.04861", [
     ("mobilenet_v1", "mobilenet_v1", "MobilenetV1", 70.9),
     ("mobilenet_v1_075", "mobilenet_v1_075", "MobilenetV1", 68.4),
@@ -162,6 +169,7 @@ _family("mobilenet_v1", "mobilenet_v1_arg_scope", "inception", "arXiv:1704.04861
 _family("mobilenet.mobilenet_v2", "training_scope", "inception", "arXiv:1801.04381", [
     ("mobilenet_v2", "mobilenet", "MobilenetV2", 71.8),
     ("mobilenet_v2_140", "mobilenet_v2_140", "MobilenetV2", 75.0),
+    ("mobilenet_v2_050", "mobilenet_v2_050", "MobilenetV2", 65.4),
     ("mobilenet_v2_035", "mobilenet_v2_035", "MobilenetV2", 60.3),
 ])
 _family("mobilenet.mobilenet_v3", "training_scope", "inception", "arXiv:1905.02244", [

@@ -11,7 +11,12 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nets.net_utils import StrideBudget, fixed_padding
+from nets.net_utils import (
+    REQUIRED,
+    StrideBudget,
+    define_network,
+    fixed_padding,
+)
 from tf_slim_compat import slim, tf
 
 # Units in each of the four blocks, by the number of layers.
@@ -155,13 +160,34 @@ def build_resnet(
     store_non_strided_activations=False,
     preactivation=False,
 ):
-    """Builds a ResNet from its blocks; for the arguments see `resnet_v1.resnet_v1`.
+    """Builds a ResNet from its blocks.
 
     Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown.
+      blocks: list of `Block`.
       unit_fn: the blocks' unit function, decorated with `slim.add_arg_scope`.
-      default_scope: name of the variable scope where `scope` is None.
+      num_classes: int; 0 or None gives the features [batch, 1, 1, channels].
+      is_training: bool for batch normalisation; None leaves it to the arg scope.
+      global_pool: average the last map. For a prediction at each place of the picture:
+        False, with `spatial_squeeze=False`.
+      output_stride: a multiple of 4, how many times smaller the last map may become;
+        what striding would lose is dilated instead. None for the blocks' strides.
+      include_root_block: whether to begin with the 7x7 convolution and the pool.
+      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
+      reuse: whether the variables exist already.
+      scope: name of the variable scope.
+      default_scope: the same, where `scope` is None.
+      store_non_strided_activations: whether the end point of a block is its map before
+        the block's stride.
       preactivation: whether units normalise what enters them (version 2): the first
         convolution then is bare, and the last map is normalised.
+
+    Returns:
+      `(net, end_points)`: logits or features, and a dict of all units and layers.
+
+    Raises:
+      ValueError: `output_stride` cannot be reached.
     """
     if is_training is None:
         training_scope = contextlib.nullcontext()
@@ -205,6 +231,20 @@ def _stride_after_root(output_stride):
     if output_stride % 4:
         raise ValueError(f"output_stride must be a multiple of 4, not {output_stride}.")
     return output_stride // 4
+
+
+def define_resnet(name, build, **arguments):
+    """Returns the function of a ResNet; see `net_utils.define_network`."""
+    doc = (
+        f"Builds {name}; for the arguments see `resnet_utils.build_resnet`. Some "
+        "have, too: min_base_depth and depth_multiplier, the least number of channels "
+        "of a bottleneck and the factor of them all."
+    )
+    first = {"num_classes": None, "is_training": True, "global_pool": True}
+    blocks = {"blocks": REQUIRED} if "include_root_block" in arguments else {}
+    return define_network(
+        name, build, 224, doc, **blocks, **first, output_stride=None, **arguments
+    )
 
 
 def build_head(net, end_points, num_classes, global_pool, spatial_squeeze, name):

@@ -14,9 +14,19 @@ Output: logits [batch, classes]; the last map is [batch, 7, 7, 2048].
 | resnet_v1_200 | 64,675,881               |                             |
 """
 
-from nets import resnet_utils
-from nets.net_utils import depth_scale, name_network
-from nets.resnet_utils import UNITS, conv2d_same, resnet_arg_scope, subsample
+import functools
+
+from nets.net_utils import depth_scale
+from nets.resnet_utils import (
+    UNITS,
+    build_resnet,
+    conv2d_same,
+    define_resnet,
+    make_block,
+    make_blocks,
+    resnet_arg_scope,
+    subsample,
+)
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -82,107 +92,46 @@ def bottleneck(
         return slim.utils.collect_named_outputs(outputs_collections, scope.name, output)
 
 
-def resnet_v1(
-    inputs,
-    blocks,
-    num_classes=None,
-    is_training=True,
-    global_pool=True,
-    output_stride=None,
+resnet_v1 = define_resnet(
+    "resnet_v1",
+    functools.partial(build_resnet, unit_fn=bottleneck, default_scope="resnet_v1"),
     include_root_block=True,
     spatial_squeeze=True,
     store_non_strided_activations=False,
     reuse=None,
     scope=None,
-):
-    """Builds a ResNet v1 from its blocks.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels]; height and width may be
-        unknown.
-      blocks: list of what `resnet_v1_block` returns.
-      num_classes: int; 0 or None gives the features [batch, 1, 1, channels].
-      is_training: bool for batch normalisation; None leaves it to the arg scope.
-      global_pool: average the last map. For a prediction at each place of the picture:
-        False, with `spatial_squeeze=False`.
-      output_stride: a multiple of 4, how many times smaller the last map may become;
-        what striding would lose is dilated instead. None for the blocks' strides.
-      include_root_block: whether to begin with the 7x7 convolution and the pool.
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      store_non_strided_activations: whether the end point of a block is its map before
-        the block's stride.
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-
-    Returns:
-      `(net, end_points)`: logits or features, and a dict of all units and layers.
-
-    Raises:
-      ValueError: `output_stride` cannot be reached.
-    """
-    return resnet_utils.build_resnet(
-        inputs,
-        blocks,
-        bottleneck,
-        num_classes=num_classes,
-        is_training=is_training,
-        global_pool=global_pool,
-        output_stride=output_stride,
-        include_root_block=include_root_block,
-        spatial_squeeze=spatial_squeeze,
-        store_non_strided_activations=store_non_strided_activations,
-        reuse=reuse,
-        scope=scope,
-        default_scope="resnet_v1",
-    )
-
-
-resnet_v1.default_image_size = 224
+)
 
 
 def resnet_v1_block(scope, base_depth, num_units, stride):
     """Returns a `resnet_utils.Block` of `num_units` units of depth 4 * `base_depth`."""
-    return resnet_utils.make_block(scope, bottleneck, base_depth, num_units, stride)
+    return make_block(scope, bottleneck, base_depth, num_units, stride)
 
 
-def _define(name, units):
+def _define(name, units, **order):
     """Returns the function that builds the ResNet with these numbers of units."""
 
-    def network(
-        inputs,
-        num_classes=None,
-        is_training=True,
-        global_pool=True,
-        output_stride=None,
-        spatial_squeeze=True,
-        store_non_strided_activations=False,
+    def build(inputs, min_base_depth, depth_multiplier, **kwargs):
+        depth = depth_scale(depth_multiplier, min_base_depth)
+        blocks = make_blocks(resnet_v1_block, units, depth)
+        return resnet_v1(inputs, blocks, **kwargs)
+
+    return define_resnet(
+        name,
+        build,
+        **order,
         min_base_depth=8,
         depth_multiplier=1,
         reuse=None,
         scope=name,
-    ):
-        depth = depth_scale(depth_multiplier, min_base_depth)
-        return resnet_v1(
-            inputs,
-            resnet_utils.make_blocks(resnet_v1_block, units, depth),
-            num_classes,
-            is_training,
-            global_pool=global_pool,
-            output_stride=output_stride,
-            spatial_squeeze=spatial_squeeze,
-            store_non_strided_activations=store_non_strided_activations,
-            reuse=reuse,
-            scope=scope,
-        )
-
-    network.__doc__ = (
-        f"Builds {name}, with {units} units in its blocks; see `resnet_v1`. Depths are "
-        "those of the paper times `depth_multiplier`, and at least `min_base_depth`."
     )
-    return name_network(network, name, resnet_v1.default_image_size)
 
 
-resnet_v1_50 = _define("resnet_v1_50", UNITS[50])
-resnet_v1_101 = _define("resnet_v1_101", UNITS[101])
-resnet_v1_152 = _define("resnet_v1_152", UNITS[152])
-resnet_v1_200 = _define("resnet_v1_200", UNITS[200])
+# Users' code may rely on the order of the arguments, which is not that of all.
+_SQUEEZE_FIRST = {"spatial_squeeze": True, "store_non_strided_activations": False}
+_STORE_FIRST = {"store_non_strided_activations": False, "spatial_squeeze": True}
+
+resnet_v1_50 = _define("resnet_v1_50", UNITS[50], **_SQUEEZE_FIRST)
+resnet_v1_101 = _define("resnet_v1_101", UNITS[101], **_SQUEEZE_FIRST)
+resnet_v1_152 = _define("resnet_v1_152", UNITS[152], **_STORE_FIRST)
+resnet_v1_200 = _define("resnet_v1_200", UNITS[200], **_STORE_FIRST)

@@ -15,9 +15,18 @@ logits [batch, classes]; the last map is [batch, 7, 7, 2048].
 | resnet_v2_200 | 64,728,169               | 79.9 %, the paper's         |
 """
 
-from nets import resnet_utils
-from nets.net_utils import name_network
-from nets.resnet_utils import UNITS, conv2d_same, resnet_arg_scope, subsample
+import functools
+
+from nets.resnet_utils import (
+    UNITS,
+    build_resnet,
+    conv2d_same,
+    define_resnet,
+    make_block,
+    make_blocks,
+    resnet_arg_scope,
+    subsample,
+)
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -44,17 +53,7 @@ def bottleneck(
 ):
     """A residual unit: normalisation, 1x1, 3x3 and 1x1 convolutions, and the shortcut.
 
-    Args:
-      inputs: float tensor [batch, height, width, channels].
-      depth: int, channels of the output.
-      depth_bottleneck: int, channels of the first two convolutions.
-      stride: int, of the 3x3 convolution.
-      rate: int, its dilation.
-      outputs_collections: collection to which the output is added.
-      scope: name of the variable scope.
-
-    Returns:
-      float tensor [batch, height / stride, width / stride, depth].
+    Takes and returns what `resnet_v1.bottleneck` does.
     """
     bare = {"activation_fn": None, "normalizer_fn": None}
     with tf.variable_scope(scope, "bottleneck_v2", [inputs]) as scope:
@@ -71,85 +70,33 @@ def bottleneck(
         )
 
 
-def resnet_v2(
-    inputs,
-    blocks,
-    num_classes=None,
-    is_training=True,
-    global_pool=True,
-    output_stride=None,
+resnet_v2 = define_resnet(
+    "resnet_v2",
+    functools.partial(
+        build_resnet,
+        unit_fn=bottleneck,
+        default_scope="resnet_v2",
+        preactivation=True,
+    ),
     include_root_block=True,
     spatial_squeeze=True,
     reuse=None,
     scope=None,
-):
-    """Builds a ResNet v2 from its blocks.
-
-    Args:
-      inputs: as all but `blocks` in `nets.resnet_v1.resnet_v1`.
-      blocks: list of what `resnet_v2_block` returns.
-
-    Returns:
-      `(net, end_points)`: logits or features, and a dict of all units and layers.
-
-    Raises:
-      ValueError: `output_stride` cannot be reached.
-    """
-    return resnet_utils.build_resnet(
-        inputs,
-        blocks,
-        bottleneck,
-        num_classes=num_classes,
-        is_training=is_training,
-        global_pool=global_pool,
-        output_stride=output_stride,
-        include_root_block=include_root_block,
-        spatial_squeeze=spatial_squeeze,
-        reuse=reuse,
-        scope=scope,
-        default_scope="resnet_v2",
-        preactivation=True,
-    )
-
-
-resnet_v2.default_image_size = 224
+)
 
 
 def resnet_v2_block(scope, base_depth, num_units, stride):
     """Returns a `resnet_utils.Block` of `num_units` units of depth 4 * `base_depth`."""
-    return resnet_utils.make_block(scope, bottleneck, base_depth, num_units, stride)
+    return make_block(scope, bottleneck, base_depth, num_units, stride)
 
 
 def _define(name, units):
     """Returns the function that builds the ResNet with these numbers of units."""
 
-    def network(
-        inputs,
-        num_classes=None,
-        is_training=True,
-        global_pool=True,
-        output_stride=None,
-        spatial_squeeze=True,
-        reuse=None,
-        scope=name,
-    ):
-        return resnet_v2(
-            inputs,
-            resnet_utils.make_blocks(resnet_v2_block, units),
-            num_classes,
-            is_training,
-            global_pool,
-            output_stride,
-            spatial_squeeze=spatial_squeeze,
-            reuse=reuse,
-            scope=scope,
-        )
+    def build(inputs, **kwargs):
+        return resnet_v2(inputs, make_blocks(resnet_v2_block, units), **kwargs)
 
-    network.__doc__ = (
-        f"Builds {name}, with {units} units in its blocks; for the arguments see "
-        "`nets.resnet_v1.resnet_v1`."
-    )
-    return name_network(network, name, resnet_v2.default_image_size)
+    return define_resnet(name, build, spatial_squeeze=True, reuse=None, scope=name)
 
 
 resnet_v2_50 = _define("resnet_v2_50", UNITS[50])

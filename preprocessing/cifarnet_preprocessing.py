@@ -10,10 +10,12 @@ Pictures of any dtype are read as 0 to 255; the output has mean 0 and standard d
 channel is dropped.
 """
 
+from preprocessing import draws
 from preprocessing import preprocessing_utils as utils
 from tf_slim_compat import tf
 
 PADDING = 4
+MAX_BRIGHTNESS = 63.0
 
 
 def _to_float(image, use_grayscale):
@@ -52,15 +54,16 @@ def preprocess_for_train(
     before = padding + missing // 2
     after = padding + missing - missing // 2
     margins = tf.concat([tf.stack([before, after], 1), [[0, 0]]], 0)
-    channels = image.shape[-1]
-    image = tf.random_crop(
-        tf.pad(image, margins), [output_height, output_width, channels]
-    )
-    image = utils.random_flip(image)
+    padded = tf.pad(image, margins)
+    begin = utils.random_begin(tf.shape(padded)[:2], output)
+    cropped = utils.crop(padded, tf.concat([begin, output], 0))
+    cropped.set_shape([output_height, output_width, image.shape[-1]])
+    image = utils.random_flip(cropped)
     if add_image_summaries:
         tf.summary.image("distorted_image", image[None])
-    image = tf.image.random_brightness(image, max_delta=63)
-    image = tf.image.random_contrast(image, lower=0.2, upper=1.8)
+    delta = draws.uniform("brightness", [], -MAX_BRIGHTNESS, MAX_BRIGHTNESS)
+    image = tf.image.adjust_brightness(image, delta)
+    image = tf.image.adjust_contrast(image, draws.uniform("contrast", [], 0.2, 1.8))
     return tf.image.per_image_standardization(image)
 
 

@@ -14,6 +14,7 @@ checkpoints were trained and evaluated.
 
 import functools
 
+from preprocessing import draws
 from preprocessing import preprocessing_utils as utils
 from tf_slim_compat import tf
 
@@ -26,11 +27,12 @@ _RESIZE_METHODS = (
     tf.image.ResizeMethod.AREA,
 )
 
+# What adjusts a picture, and between which values its amount is drawn.
 _DISTORTIONS = {
-    "brightness": functools.partial(tf.image.random_brightness, max_delta=32.0 / 255.0),
-    "saturation": functools.partial(tf.image.random_saturation, lower=0.5, upper=1.5),
-    "hue": functools.partial(tf.image.random_hue, max_delta=0.2),
-    "contrast": functools.partial(tf.image.random_contrast, lower=0.5, upper=1.5),
+    "brightness": (tf.image.adjust_brightness, -32.0 / 255.0, 32.0 / 255.0),
+    "saturation": (tf.image.adjust_saturation, 0.5, 1.5),
+    "hue": (tf.image.adjust_hue, -0.2, 0.2),
+    "contrast": (tf.image.adjust_contrast, 0.5, 1.5),
 }
 _COLOR_ORDERINGS = (
     ("brightness", "saturation", "hue", "contrast"),
@@ -57,7 +59,7 @@ def apply_with_random_selector(x, func, num_cases):
     if num_cases == 1:
         return func(x, 0)
     branches = [functools.partial(func, x, case) for case in range(num_cases)]
-    drawn = tf.random.uniform([], maxval=num_cases, dtype=tf.int32)
+    drawn = draws.uniform("case", [], 0, num_cases, tf.int32)
     return tf.switch_case(drawn, branches)
 
 
@@ -89,7 +91,8 @@ def distort_color(image, color_ordering=0, fast_mode=True, scope=None):
             ordering = _FAST_DISTORTIONS[:: -1 if color_ordering else 1]
         for distortion in ordering:
             if image.shape[-1] == 3 or distortion not in _NEEDS_RGB:
-                image = _DISTORTIONS[distortion](image)
+                adjust, low, high = _DISTORTIONS[distortion]
+                image = adjust(image, draws.uniform(distortion, [], low, high))
         return tf.clip_by_value(image, 0.0, 1.0)
 
 
@@ -119,9 +122,8 @@ def random_window(
     """
     if bbox is None:
         bbox = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
-    # The public wrappers of this op leave the graph's seed out.
-    graph_seed, op_seed = tf.get_seed(None)
-    begin, size, box = tf.raw_ops.SampleDistortedBoundingBoxV2(
+    begin, size, box = draws.distorted_bounding_box(
+        "window",
         image_size=image_shape,
         bounding_boxes=bbox,
         min_object_covered=min_object_covered,
@@ -129,8 +131,6 @@ def random_window(
         area_range=area_range,
         max_attempts=max_attempts,
         use_image_if_no_bounding_boxes=True,
-        seed=graph_seed or 0,
-        seed2=op_seed or 0,
     )
     return tf.concat([begin[:2], size[:2]], 0), box
 

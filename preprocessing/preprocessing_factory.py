@@ -22,10 +22,15 @@ import types
 
 from preprocessing import (
     cifarnet_preprocessing,
+    draws,
     inception_preprocessing,
     lenet_preprocessing,
     vgg_preprocessing,
 )
+from tf_slim_compat import tf
+
+# Nothing here needs AutoGraph, which takes seconds to look for what it can convert.
+_as_written = tf.autograph.experimental.do_not_convert
 
 # Each family with its module and the names that belong to it. The first pattern that
 # fits decides, so nasnet_cifar is found before nasnet*.
@@ -54,16 +59,29 @@ class Preprocessing:
       family: "inception", "vgg", "cifarnet" or "lenet".
       is_training: training with random distortions, or evaluation.
       use_grayscale: whether the output has one channel.
+      seed: of what is drawn, see `with_seed`, or None.
     """
 
     family: str
     is_training: bool = False
     use_grayscale: bool = False
+    seed: object = dataclasses.field(default=None, compare=False)
 
     @property
     def _module(self) -> types.ModuleType:
         return FAMILIES[self.family][0]
 
+    def with_seed(self, seed):
+        """Returns a copy whose random draws are functions of the seed alone.
+
+        Args:
+          seed: int64 [2], a tensor or a pair of integers; in a training run the
+            run's seed and the image's index in the stream. What `__call__` draws is
+            what `crop_window` and `finish` draw under the same seed.
+        """
+        return dataclasses.replace(self, seed=seed)
+
+    @_as_written
     def __call__(self, image, output_height, output_width, **kwargs):
         """Prepares one picture.
 
@@ -81,15 +99,17 @@ class Preprocessing:
         # Summaries cannot be written from within tf.data.Dataset.map.
         if self.family in ("inception", "cifarnet"):
             kwargs.setdefault("add_image_summaries", False)
-        return self._module.preprocess_image(
-            image,
-            output_height,
-            output_width,
-            is_training=self.is_training,
-            use_grayscale=self.use_grayscale,
-            **kwargs,
-        )
+        with draws.seeded(self.seed):
+            return self._module.preprocess_image(
+                image,
+                output_height,
+                output_width,
+                is_training=self.is_training,
+                use_grayscale=self.use_grayscale,
+                **kwargs,
+            )
 
+    @_as_written
     def crop_window(self, image_shape, output_height=None, output_width=None):
         """The part of the raw picture that is read; training draws a new one.
 
@@ -108,21 +128,24 @@ class Preprocessing:
         """
         if not hasattr(self._module, "crop_window"):
             return None
-        return self._module.crop_window(
-            image_shape, output_height, output_width, self.is_training
-        )
+        with draws.seeded(self.seed):
+            return self._module.crop_window(
+                image_shape, output_height, output_width, self.is_training
+            )
 
+    @_as_written
     def finish(self, image, output_height, output_width):
         """Everything after the crop to `crop_window`; as `__call__` otherwise."""
         if not hasattr(self._module, "finish"):
             return self(image, output_height, output_width)
-        return self._module.finish(
-            image,
-            output_height,
-            output_width,
-            is_training=self.is_training,
-            use_grayscale=self.use_grayscale,
-        )
+        with draws.seeded(self.seed):
+            return self._module.finish(
+                image,
+                output_height,
+                output_width,
+                is_training=self.is_training,
+                use_grayscale=self.use_grayscale,
+            )
 
 
 def list_names():

@@ -4,6 +4,7 @@ A picture is a 3-D tensor `[height, width, channels]`; a window is an int32 `[4]
 tensor `(y, x, height, width)` in whole pixels of that picture.
 """
 
+from preprocessing import draws
 from tf_slim_compat import tf
 
 # ITU-R BT.601 luma, as in tf.image.rgb_to_grayscale.
@@ -65,9 +66,24 @@ def crop(image, window):
     return cropped
 
 
+def random_begin(limits, size):
+    """Draws where a window of `size` begins, so that it lies within `limits`.
+
+    Args:
+      limits: int32 [2], height and width of the picture.
+      size: int32 [2], height and width of the window, at most `limits`.
+
+    Returns:
+      int32 [2] `(y, x)`, each place as likely as any other.
+    """
+    places = tf.cast(limits - size + 1, tf.float32)
+    return tf.cast(draws.uniform("begin", [2], 0.0, 1.0) * places, tf.int32)
+
+
 def random_flip(image):
     """Mirrors the picture left to right with probability one half."""
-    return tf.image.random_flip_left_right(image)
+    is_mirrored = draws.uniform("flip", [], 0.0, 1.0) < 0.5
+    return tf.cond(is_mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
 def resize_bilinear(image, height, width):

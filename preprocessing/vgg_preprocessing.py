@@ -16,6 +16,7 @@ the output's larger side, so every output size works.
 
 import numpy as np
 
+from preprocessing import draws
 from preprocessing import preprocessing_utils as utils
 from tf_slim_compat import tf
 
@@ -44,15 +45,13 @@ def random_window(image_shape, output_height, output_width, side_min, side_max):
     """
     side_min = max(side_min, output_height, output_width)
     side_max = max(side_max, side_min)
-    side = tf.random.uniform([], side_min, side_max + 1, tf.int32)
+    side = draws.uniform("side", [], side_min, side_max + 1, tf.int32)
     limits = image_shape[:2]
     scale = tf.cast(tf.reduce_min(limits), tf.float32) / tf.cast(side, tf.float32)
     output = tf.constant([output_height, output_width], tf.float32)
     size = tf.cast(tf.round(output * scale), tf.int32)
     size = tf.minimum(tf.maximum(size, 1), limits)
-    places = tf.cast(limits - size + 1, tf.float32)
-    begin = tf.cast(tf.random.uniform([2]) * places, tf.int32)
-    return tf.concat([begin, size], 0)
+    return tf.concat([utils.random_begin(limits, size), size], 0)
 
 
 def crop_window(image_shape, output_height, output_width, is_training):

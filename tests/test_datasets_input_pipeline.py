@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import dataset_factory, dataset_utils, input_pipeline
+from datasets import (
+    dataset_factory,
+    dataset_utils,
+    input_pipeline,
+    shuffled_stream,
+)
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim, tf
 
@@ -127,12 +132,12 @@ def test_shuffle_buffer_is_bounded_by_bytes(tmp_path, monkeypatch):
     dataset.num_samples = 24
 
     def fit():
-        return input_pipeline._fit_shuffle_buffer(dataset.data_sources, 24)
+        return shuffled_stream.fit_buffer(dataset.data_sources, 24)
 
     assert fit() == 24
-    monkeypatch.setattr(input_pipeline, "SHUFFLE_BYTES", total // 3)
+    monkeypatch.setattr(shuffled_stream, "SHUFFLE_BYTES", total // 3)
     assert fit() in (7, 8)
-    monkeypatch.setattr(input_pipeline, "SHUFFLE_BYTES", 1)
+    monkeypatch.setattr(shuffled_stream, "SHUFFLE_BYTES", 1)
     assert fit() == 1
 
 

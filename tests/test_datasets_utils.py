@@ -8,9 +8,10 @@ import tarfile
 import threading
 import zipfile
 
+import numpy as np
 import pytest
 
-from datasets import dataset_utils
+from datasets import dataset_factory, dataset_info, dataset_utils, shard_files
 from tf_slim_compat import tf
 
 
@@ -156,3 +157,77 @@ def test_sharded_output(tmp_path):
     ]
     for path in paths:
         assert list(tf.io.tf_record_iterator(str(path))) == [b"record"]
+
+
+def write_shards(folder, labels, num_shards=2):
+    """Writes examples with these labels, dealt out to the shards."""
+    folder.mkdir(exist_ok=True)
+    for shard in range(num_shards):
+        path = folder / f"flowers_train_{shard:05d}-of-{num_shards:05d}.tfrecord"
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for label in labels[shard::num_shards]:
+                example = dataset_utils.image_to_tfexample(b"", b"png", 4, 5, label)
+                writer.write(example.SerializeToString())
+    return dataset_factory.get_dataset("flowers", "train", str(folder))
+
+
+def test_counting_labels(tmp_path):
+    dataset = write_shards(tmp_path, [1, 4, 4, 0, 4, 1])
+    counts = dataset_utils.count_labels(dataset)
+    assert counts.dtype == np.int64
+    assert counts.tolist() == [1, 2, 0, 0, 3]
+
+
+def test_counting_labels_that_are_known(data_dir, monkeypatch):
+    dataset = dataset_factory.get_dataset("image_folder", "train", str(data_dir))
+    expected = dataset_utils.count_labels(dataset)
+    assert expected.sum() == dataset.num_samples == 80
+    # Another set of shards is counted itself.
+    dataset.data_sources = dataset.data_sources[:1]
+    part = dataset_utils.count_labels(dataset)
+    assert part.sum() == shard_files.count_records(dataset.data_sources)[0] < 80
+    monkeypatch.setattr(shard_files, "find_split", lambda files: (None, None))
+    dataset = dataset_factory.get_dataset("image_folder", "train", str(data_dir))
+    assert dataset_utils.count_labels(dataset).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("label", [5, -1])
+def test_counting_labels_out_of_range(tmp_path, label):
+    dataset = write_shards(tmp_path, [0, 1, label])
+    with pytest.raises(ValueError, match=f"label {label}, .*allows 0 to 4"):
+        dataset_utils.count_labels(dataset)
+
+
+def test_counting_labels_of_a_broken_shard(tmp_path):
+    dataset = write_shards(tmp_path, [0, 1, 2])
+    path = tmp_path / "flowers_train_00000-of-00002.tfrecord"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(OSError, match="00000-of-00002.*cut short"):
+        dataset_utils.count_labels(dataset)
+
+
+def test_class_weights():
+    weights = dataset_utils.compute_class_weights([10, 30, 0, 20])
+    assert weights.dtype == np.float32
+    np.testing.assert_allclose(weights, [2, 2 / 3, 0, 1])
+    # The mean over the images is 1.
+    assert np.average(weights, weights=[10, 30, 0, 20]) == pytest.approx(1)
+    for counts in [0, 0], [3, -1]:
+        with pytest.raises(ValueError, match="above 0"):
+            dataset_utils.compute_class_weights(counts)
+
+
+def test_fingerprint(tmp_path, data_dir):
+    first = dataset_utils.fingerprint(write_shards(tmp_path / "a", [0, 1, 2, 3]))
+    moved = dataset_utils.fingerprint(write_shards(tmp_path / "b", [0, 1, 2, 3]))
+    other = dataset_utils.fingerprint(write_shards(tmp_path / "c", [0, 1, 2, 4]))
+    longer = dataset_utils.fingerprint(write_shards(tmp_path / "d", [0, 1, 2, 3, 4]))
+    assert first == moved
+    assert len({first, other, longer}) == 3
+    assert len(first) == 64
+    dataset = dataset_factory.get_dataset("image_folder", "train", str(data_dir))
+    info = dataset_info.load(str(data_dir / "dataset_info.json"))
+    assert dataset_utils.fingerprint(dataset) == info.fingerprint
+    # What it says of other files does not count.
+    dataset.data_sources = dataset.data_sources[:1]
+    assert dataset_utils.fingerprint(dataset) != info.fingerprint

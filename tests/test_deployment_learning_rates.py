@@ -1,8 +1,11 @@
 """Learning rates by step, against values worked out by hand."""
 
+import math
+
 import pytest
 
 from deployment import learning_rates
+from deployment.durations import Duration
 from tf_slim_compat import tf
 
 
@@ -33,6 +36,50 @@ def rates(schedule, steps, **kwargs):
             [0, 5, 20, 30],
             [0.0, 0.025, 0.1, 0.1],
         ),
+        (
+            # The staircase counts from step 0, under the line of the warm-up.
+            learning_rates.Schedule(
+                "exponential",
+                0.8,
+                decay_factor=0.5,
+                steps_per_decay=5,
+                epochs_per_decay=1000,
+                warmup_steps=8,
+            ),
+            [0, 2, 4, 5, 7, 8, 10, 15],
+            [0.0, 0.2, 0.4, 0.4, 0.4, 0.4, 0.2, 0.1],
+        ),
+        (
+            learning_rates.Schedule("polynomial", 0.1, end=0.02, steps_per_decay=40),
+            [0, 20, 40],
+            [0.1, 0.06, 0.02],
+        ),
+        (
+            # The rate of each stretch counts from its boundary on.
+            learning_rates.Schedule(
+                "piecewise", 1.0, boundaries=(Duration(5), Duration(2, "epochs"))
+            ),
+            [0, 4, 5, 19, 20, 1000],
+            [1.0, 1.0, 0.1, 0.1, 0.01, 0.01],
+        ),
+        (
+            learning_rates.Schedule(
+                "piecewise",
+                9.0,
+                boundaries=(Duration(0.5, "epochs"), Duration(8)),
+                values=(0.4, 0.2, 0.3),
+                warmup_steps=2,
+            ),
+            [0, 1, 2, 4, 5, 7, 8],
+            [0.0, 0.2, 0.4, 0.4, 0.2, 0.2, 0.3],
+        ),
+        (
+            learning_rates.Schedule(
+                "piecewise", 1.0, decay_factor=0.5, boundaries=(Duration(3),)
+            ),
+            [2, 3],
+            [1.0, 0.5],
+        ),
     ],
 )
 def test_rate_by_step(schedule, steps, expected):
@@ -40,8 +87,85 @@ def test_rate_by_step(schedule, steps, expected):
     assert found == pytest.approx(expected)
 
 
+def cosine_at(step, initial, end, first, last):
+    share = min(1, (step - first) / (last - first))
+    return end + (initial - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+@pytest.mark.parametrize("end", [None, 0.02])
+@pytest.mark.parametrize("warmup", [{}, {"warmup_steps": 20}, {"warmup_epochs": 2}])
+def test_cosine_falls_from_the_warmup_to_the_end_of_the_run(end, warmup):
+    schedule = learning_rates.Schedule("cosine", 0.1, end=end, **warmup)
+    steps = [0, 10, 20, 21, 60, 99, 100, 150]
+    found = rates(schedule, steps, num_samples=100, batch_size=10, number_of_steps=100)
+    first = 20 if warmup else 0
+    expected = [
+        0.1 * step / 20 if step < first else cosine_at(step, 0.1, end or 0, first, 100)
+        for step in steps
+    ]
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-8)
+    assert found[-1] == pytest.approx(end or 0, abs=1e-8)
+
+
+def test_unset_values_are_the_decay_types_own():
+    for decay_type, end, factor in [
+        ("exponential", 1e-4, 0.94),
+        ("polynomial", 1e-4, 0.94),
+        ("cosine", 0.0, 0.94),
+    ]:
+        schedule = learning_rates.Schedule(decay_type)
+        assert (schedule.end_rate, schedule.factor) == (end, factor)
+    schedule = learning_rates.Schedule("piecewise", boundaries=(Duration(1),))
+    assert schedule.factor == 0.1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "number_of_steps", "said"),
+    [
+        (
+            learning_rates.Schedule("cosine"),
+            None,
+            "no last step: set max_number_of_steps",
+        ),
+        (
+            learning_rates.Schedule("cosine", warmup_epochs=3),
+            20,
+            "warm-up takes 30 steps, but the run ends at step 20",
+        ),
+        (
+            learning_rates.Schedule(
+                "piecewise", boundaries=(Duration(1, "epochs"), Duration(5))
+            ),
+            None,
+            "must rise from above 0, but are 1 epochs, 5 steps, which is at steps 10",
+        ),
+        (
+            learning_rates.Schedule("piecewise", boundaries=(Duration(0),)),
+            None,
+            "must rise from above 0",
+        ),
+    ],
+)
+def test_schedules_that_do_not_fit_the_run_are_errors(schedule, number_of_steps, said):
+    with pytest.raises(ValueError, match=said):
+        rates(
+            schedule,
+            [],
+            num_samples=100,
+            batch_size=10,
+            number_of_steps=number_of_steps,
+        )
+
+
 def test_aggregated_replicas_share_an_epoch():
     schedule = learning_rates.Schedule("exponential", 1.0, decay_factor=0.5)
+    found = rates(
+        schedule, [9, 10], num_samples=100, batch_size=10, replicas_to_aggregate=2
+    )
+    assert found == [1.0, 0.5]
+    schedule = learning_rates.Schedule(
+        "piecewise", 1.0, decay_factor=0.5, boundaries=(Duration(2, "epochs"),)
+    )
     found = rates(
         schedule, [9, 10], num_samples=100, batch_size=10, replicas_to_aggregate=2
     )
@@ -59,6 +183,33 @@ def test_epochs_to_steps(epochs, steps):
         ({"decay_type": "cosin"}, "must be one of fixed, exponential, polynomial"),
         ({"epochs_per_decay": 0}, "num_epochs_per_decay must be positive"),
         ({"initial": -1.0}, "must not be negative"),
+        ({"end": -1.0}, "must not be negative"),
+        ({"steps_per_decay": 0}, "num_steps_per_decay must be 1 or more"),
+        ({"warmup_steps": 5, "warmup_epochs": 1}, "in steps or in epochs"),
+        ({"warmup_steps": -5}, "must not be negative, but warmup_steps is -5"),
+        ({"decay_type": "cosine", "end": 0.1}, "must not be higher but is 0.1"),
+        ({"decay_type": "piecewise"}, "there are none: set learning_rate_boundaries"),
+        ({"boundaries": (Duration(1),)}, "for learning_rate_decay_type=piecewise"),
+        (
+            {"decay_type": "piecewise", "boundaries": (Duration(60, "secs"),)},
+            "in steps or epochs, but are 60 secs",
+        ),
+        (
+            {
+                "decay_type": "piecewise",
+                "boundaries": (Duration(5),),
+                "values": (0.1,),
+            },
+            "there are 1 values and 1 boundaries",
+        ),
+        (
+            {
+                "decay_type": "piecewise",
+                "boundaries": (Duration(5),),
+                "values": (0.1, -0.1),
+            },
+            "learning_rate_values are 0.1, -0.1",
+        ),
     ],
 )
 def test_impossible_schedules_are_errors(options, said):

@@ -26,7 +26,11 @@ def test_each_optimizer_lowers_a_loss(name):
         ("rmsprop", None, 1.0),
         ("adadelta", None, 1.0),
         ("adam", None, 1e-8),
+        ("adamw", None, 1e-8),
+        ("lamb", None, 1e-6),
+        ("lars", None, 0.0),
         ("adam", 0.1, 0.1),
+        ("lamb", 0.1, 0.1),
         ("rmsprop", 1e-3, 1e-3),
     ],
 )
@@ -39,3 +43,21 @@ def test_unknown_name_names_the_nearest():
     config = optimizers.OptimizerConfig(name="momentun")
     with pytest.raises(ValueError, match="Did you mean 'momentum'"):
         optimizers.build_optimizer(config, 0.1)
+
+
+def test_which_decay_weights_themselves():
+    names = {name for name in optimizers.OPTIMIZERS if optimizers.is_decoupled(name)}
+    assert names == {"adamw", "lamb", "lars"}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weight_decay": -0.1}, "weight_decay must be 0 or more, but is -0.1"),
+        ({"weight_decay": float("nan")}, "weight_decay must be 0 or more, but is nan"),
+        ({"lars_trust_coefficient": 0}, "lars_trust_coefficient must be positive"),
+    ],
+)
+def test_impossible_settings_are_errors(options, said):
+    with pytest.raises(ValueError, match=said):
+        optimizers.OptimizerConfig(**options)

@@ -35,9 +35,9 @@ def network(images, num_classes=NUM_CLASSES, is_training=True, decay=0.9997):
     return logits, {"Conv": net, "Logits": logits}
 
 
-def build_batches(batch_size=8):
+def build_batches(seed=None, start_image=0, batch_size=8):
     examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
-    return examples.repeat().batch(batch_size, drop_remainder=True)
+    return examples.repeat().skip(start_image).batch(batch_size, drop_remainder=True)
 
 
 def build_one_pass():
@@ -52,7 +52,7 @@ def make_config(train_dir, steps=40, **options):
     return training.TrainingConfig(
         train_dir=str(train_dir),
         num_samples=48,
-        batch_size=8,
+        batch_size=options.pop("batch_size", 8),
         number_of_steps=steps,
         deployment=model_deploy.DeploymentConfig(clone_on_cpu=True),
         **options,
@@ -60,9 +60,12 @@ def make_config(train_dir, steps=40, **options):
 
 
 def train(train_dir, steps=40, network_fn=network, **options):
-    return training.train(
-        make_config(train_dir, steps, **options), network_fn, build_batches
-    )
+    config = make_config(train_dir, steps, **options)
+
+    def build(seed, start_image):
+        return build_batches(seed, start_image, config.batch_size)
+
+    return training.train(config, network_fn, build)
 
 
 def evaluate(train_dir, **options):
@@ -130,8 +133,9 @@ def test_resumes_where_it_stopped(tmp_path, info_log):
 def test_a_finished_run_takes_no_further_step(tmp_path, info_log):
     train(tmp_path, steps=5)
     weights = read(tmp_path, "Net/Conv/weights")
-    assert train(tmp_path, steps=5) is None
-    assert "Nothing to train" in info_log.text
+    result = train(tmp_path, steps=5)
+    assert (result.step, result.loss) == (5, None)
+    assert "step 5 of 5 is reached already: there is nothing to train" in info_log.text
     np.testing.assert_array_equal(read(tmp_path, "Net/Conv/weights"), weights)
 
 
@@ -151,8 +155,14 @@ def test_warm_start_restores_and_says_so(tmp_path, trained_dir, info_log):
         checkpoint_exclude_scopes="Net/Logits",
         trainable_scopes="Net/Logits",
     )
-    assert "4 variables" in info_log.text and "Net/Logits/biases" in info_log.text
-    assert "Training 2 of 4 trainable variables (387 parameters)." in info_log.text
+    assert "Net/Logits/biases" in info_log.text
+    table = [m.split() for m in info_log.messages]
+    for row in (
+        "trained freshly initialised 2 387",
+        "frozen restored 2 80",
+        "statistics restored 2 16",
+    ):
+        assert row.split() in table
     np.testing.assert_array_equal(
         read(tmp_path, "Net/Conv/weights"), read(trained_dir, "Net/Conv/weights")
     )
@@ -243,15 +253,15 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
         logits, end_points = network(images)
         return logits + tf.math.log(-1.0), end_points
 
-    with pytest.raises(ValueError, match="The loss became nan at step 3"):
+    with pytest.raises(ValueError, match="At step 3 the loss softmax_cross_entropy_loss/value became NaN"):
         train(tmp_path, steps=5, network_fn=broken)
     assert read(tmp_path, "global_step") == 2
 
 
 def test_sigterm_ends_after_the_step_with_a_checkpoint(tmp_path, monkeypatch, info_log):
     class Interrupting(training_loop.Progress):
-        def report(self, step, *values):
-            super().report(step, *values)
+        def report(self, step, **values):
+            super().report(step, **values)
             if step == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -259,7 +269,7 @@ def test_sigterm_ends_after_the_step_with_a_checkpoint(tmp_path, monkeypatch, in
     before = signal.getsignal(signal.SIGTERM)
     train(tmp_path, steps=1000)
     assert read(tmp_path, "global_step") == 3
-    assert "SIGTERM: stopping after step 3." in info_log.text
+    assert "Training ended: SIGTERM was received." in info_log.text
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -281,6 +291,7 @@ def test_summaries_have_what_users_look_for(tmp_path):
     }
     assert {
         "total_loss",
+        "training_accuracy",
         "learning_rate",
         "losses/softmax_cross_entropy_loss/value",
         "sparsity/Conv",

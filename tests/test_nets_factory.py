@@ -395,8 +395,10 @@ def test_signatures(module):
         if "signature" not in facts:
             continue
         parameters = inspect.signature(function).parameters
-        for argument, default in reference_arguments(facts["signature"]).items():
-            assert argument in parameters, f"{name} lacks {argument}"
+        arguments = reference_arguments(facts["signature"])
+        # In their order; further arguments of ours come after them.
+        assert list(parameters)[: len(arguments)] == list(arguments), name
+        for argument, default in arguments.items():
             ours_default = parameters[argument].default
             if default == "required":
                 assert ours_default is inspect.Parameter.empty, f"{name}: {argument}"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from nets.net_utils import unknown_name
-from tf_slim_compat import slim, tf
+from tf_slim_compat import random_uniform, slim, tf
 
 
 @dataclasses.dataclass(slots=True)
@@ -149,7 +149,7 @@ def drop_path(net, keep_prob, is_training=True):
     if not is_training:
         return net
     batch = net.shape.as_list()[0] or tf.shape(net)[0]
-    mask = tf.floor(tf.random_uniform([batch, 1, 1, 1]) + keep_prob)
+    mask = tf.floor(random_uniform([batch, 1, 1, 1]) + keep_prob)
     return net * tf.cast(mask / keep_prob, net.dtype)
 
 

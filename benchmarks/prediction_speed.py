@@ -1,0 +1,121 @@
+r"""Prediction over loose picture files, against evaluation of a dataset.
+
+  python -m benchmarks.prediction_speed --dataset_dir=data --photos=photos \
+      --checkpoint_path=run --model_name=mobilenet_v1_025 --image_size=128
+
+Both work on as many images, in turn, in one process: the ratio tells what loose files
+cost, whatever else the machine does. Images are counted from the first batch to the
+last, without building graphs. Memory is that of the process, while it predicts.
+"""
+
+import argparse
+import functools
+import os
+import statistics
+import time
+
+from benchmarks import memory
+from datasets import dataset_factory, input_pipeline, picture_batches
+from deployment import classifying, evaluation, prediction_output
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+
+
+def measure_evaluation(options, dataset, preprocessing_fn, get_network_fn):
+    """Returns a function that evaluates the images and returns images a second."""
+    config = evaluation.EvaluationConfig(
+        options.checkpoint_path, None, dataset.num_classes, show_progress=False
+    )
+
+    def build_batches():
+        batches = input_pipeline.build_batches(
+            dataset,
+            preprocessing_fn,
+            options.image_size,
+            options.image_size,
+            options.eval_batch_size,
+            is_training=False,
+        )
+        return batches.take(options.images // options.eval_batch_size)
+
+    evaluator = evaluation.Evaluator(
+        config, get_network_fn(dataset.num_classes), build_batches
+    )
+
+    def run():
+        predictions = evaluator.predict()
+        return len(predictions.labels) / predictions.secs
+
+    return run
+
+
+def measure_prediction(options, dataset, preprocessing_fn, get_network_fn):
+    """Returns a function that predicts, and returns (images a second, memory)."""
+    paths = picture_batches.list_pictures([options.photos], print)
+    # Pictures of one class may be easier to decode: some of each.
+    paths = paths[:: max(1, len(paths) // options.images)]
+    paths = (paths * -(-options.images // len(paths)))[: options.images]
+    size = options.image_size
+    classifier = classifying.CheckpointClassifier(
+        options.checkpoint_path, get_network_fn, dataset.num_classes, [size, size, 3]
+    )
+    build_batches = functools.partial(
+        picture_batches.build_batches, preprocessing_fn, size, size, paths
+    )
+    names = classifying.name_classes(dataset.labels_to_names, dataset.num_classes)
+
+    def run():
+        started, resident = time.monotonic(), []
+        results = classifier.classify_all(
+            functools.partial(build_batches, options.batch_size, {})
+        )
+        with open(os.devnull, "w") as file:
+            writer = prediction_output.CsvWriter(file)
+            for index, probabilities in results:
+                ranking = prediction_output.rank_classes(probabilities, names, 5)
+                writer.write(paths[index], ranking)
+                if index % (options.images // 8) == 0:
+                    resident.append(memory.read_resident_bytes("self") / 1e6)
+        return options.images / (time.monotonic() - started), resident
+
+    return run
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset_name", default="image_folder")
+    parser.add_argument("--dataset_dir", required=True)
+    parser.add_argument("--photos", required=True, help="a folder of pictures")
+    parser.add_argument("--checkpoint_path", required=True)
+    parser.add_argument("--model_name", required=True)
+    parser.add_argument("--image_size", type=int, required=True)
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--eval_batch_size", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    dataset = dataset_factory.get_dataset(
+        options.dataset_name, "train", options.dataset_dir
+    )
+    preprocessing_fn = preprocessing_factory.get_preprocessing(options.model_name)
+    get_network_fn = functools.partial(nets_factory.get_network_fn, options.model_name)
+    shared = (options, dataset, preprocessing_fn, get_network_fn)
+    evaluate, predict = measure_evaluation(*shared), measure_prediction(*shared)
+    evaluate(), predict()
+    rates = []
+    for _ in range(options.repeats):
+        evaluated, (predicted, resident) = evaluate(), predict()
+        rates.append((predicted, evaluated))
+        print(
+            f"prediction {predicted:.0f} images/s, evaluation {evaluated:.0f}; "
+            f"ratio {predicted / evaluated:.3f}; memory "
+            + " ".join(f"{value:.0f}" for value in resident)
+            + " MB",
+            flush=True,
+        )
+    ratio = statistics.median(p / e for p, e in rates)
+    print(f"ratio {ratio:.3f}, median of {options.repeats} pairs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""The endless stream of encoded training images, in an order that can be resumed.
+
+Epoch after epoch each image comes once, or each class equally often. The order within
+an epoch is a function of the seed and of the epoch's number: from them are drawn
+    the order of the shards,
+    what the shuffle buffer gives back next, and
+    where classes are balanced, which of their images come more often than others.
+"""
+
+import dataclasses
+import zlib
+
+import numpy as np
+
+from datasets import shard_files
+from tf_slim_compat import tf
+
+# Encoded bytes that the shuffle buffer may hold. A dataset that is smaller is read
+# once and stays in memory.
+SHUFFLE_BYTES = 256 * 2**20
+# Shards are shuffled in groups of about this size, so that resuming need not read those
+# before. It is many times the buffer's, which runs empty at the end of a group.
+GROUP_BYTES = 16 * SHUFFLE_BYTES
+# How many shards feed the buffer in turn. The order follows from it.
+MIXED_SHARDS = 8
+# An image's index in the stream is this times its epoch plus its place there, so that
+# no index depends on the length of an epoch.
+_EPOCH = 2**32
+# AutoGraph has nothing to do here, and takes seconds for it.
+_as_written = tf.autograph.experimental.do_not_convert
+
+
+def build_stream(
+    files,
+    num_samples,
+    num_readers,
+    read_label,
+    seed=None,
+    start_image=0,
+    class_counts=None,
+):
+    """Builds the stream.
+
+    Args:
+      files: paths of the shards.
+      num_samples: how many images they hold, about; for the size of the buffer.
+      num_readers: how many shards are read in parallel.
+      read_label: function from a record to its label, int64 scalar.
+      seed: integer; None for an order that cannot be had again.
+      start_image: how many images at the beginning of the stream are left out. Epochs
+        and groups of shards are left out without being read, the rest undecoded.
+      class_counts: how many images each class has, to balance the classes, or None;
+        see `input_pipeline.build_batches`.
+
+    Returns:
+      A `tf.data.Dataset` of (record, int64 [2]: the seed and the image's index in the
+      stream, which belong to no other image of this stream).
+
+    Raises:
+      ValueError: `start_image` is negative, or `class_counts` are those of other files.
+      OSError: a file is cut short.
+    """
+    if start_image < 0:
+        raise ValueError(f"start_image={start_image} must be 0 or more.")
+    record_counts, epoch, skipped = None, 0, 0
+    if start_image or class_counts is not None:
+        record_counts = shard_files.count_records(files)
+        epoch, skipped = divmod(start_image, sum(record_counts))
+    if class_counts is not None:
+        class_counts = _check_class_counts(class_counts, sum(record_counts))
+    stream = _Stream(
+        files=files,
+        # Without a seed, another one whenever the iterator is initialised.
+        seed=tf.random.uniform([], maxval=tf.int64.max, dtype=tf.int64)
+        if seed is None
+        else tf.constant(seed, tf.int64),
+        is_deterministic=seed is not None,
+        num_readers=num_readers,
+        buffer_size=fit_buffer(files, num_samples),
+        # The lengths of groups are not known where classes are balanced.
+        group_size=_fit_group(files) if class_counts is None else len(files),
+        record_counts=record_counts,
+        class_counts=class_counts,
+        read_label=read_label,
+    )
+    return stream.open(epoch, skipped)
+
+
+def fit_buffer(files, num_samples):
+    """Returns how many records of mean size fill `SHUFFLE_BYTES`, or all of them."""
+    return max(1, min(num_samples, num_samples * SHUFFLE_BYTES // _sum_bytes(files)))
+
+
+def _fit_group(files):
+    """Returns how many shards of mean size fill `GROUP_BYTES`, but enough to mix."""
+    return max(MIXED_SHARDS, len(files) * GROUP_BYTES // _sum_bytes(files))
+
+
+def _sum_bytes(files):
+    return sum(map(shard_files.measure, files))
+
+
+def _check_class_counts(class_counts, num_records):
+    class_counts = np.asarray(class_counts, np.int64)
+    if class_counts.sum() != num_records:
+        raise ValueError(
+            f"class_counts add up to {class_counts.sum()}, but there are {num_records} "
+            "images: count them with dataset_utils.count_labels."
+        )
+    return class_counts
+
+
+@dataclasses.dataclass(frozen=True)
+class _Stream:
+    """The settings of a stream; see `build_stream`.
+
+    Attributes:
+      group_size: shards a group.
+      record_counts: of each shard; None where nothing is skipped.
+    """
+
+    files: list
+    seed: object
+    is_deterministic: bool
+    num_readers: int
+    buffer_size: int
+    group_size: int
+    record_counts: list | None
+    class_counts: np.ndarray | None
+    read_label: object
+
+    def open(self, first_epoch, skipped):
+        """The stream without the first images of its first epoch."""
+        resident = None
+        if _sum_bytes(self.files) <= SHUFFLE_BYTES:
+            resident = self._read(self.files).cache()
+
+        @_as_written
+        def read_epoch(epoch):
+            left_out = tf.where(tf.equal(epoch, first_epoch), [skipped], [0])[0]
+            left_out = tf.cast(left_out, tf.int64)
+            images = self._read_epoch(epoch, left_out, resident)
+            return images.enumerate(epoch * _EPOCH + left_out)
+
+        @_as_written
+        def add_seed(index, record):
+            return record, tf.stack([self.seed, index])
+
+        epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
+        return epochs.flat_map(read_epoch).map(add_seed)
+
+    def _read_epoch(self, epoch, skipped, resident):
+        """The records of an epoch, without the first ones."""
+        order = tf.random.experimental.stateless_shuffle(
+            tf.range(len(self.files)), self._derive("shards", epoch)
+        )
+        files = tf.gather(self.files, order)
+        num_groups = -(-len(self.files) // self.group_size)
+        first_group = 0
+        if num_groups > 1 and self.record_counts:
+            first_group, skipped = self._skip_groups(order, skipped)
+
+        @_as_written
+        def read_group(group):
+            begin = group * self.group_size
+            records = resident or self._read(files[begin : begin + self.group_size])
+            if self.class_counts is not None:
+                records = self._balance(records, epoch)
+            seed = self._derive("buffer", epoch * _EPOCH + group)
+            # The graph is this function's own. The buffer's draws follow from its seed
+            # as well, and the seed of the graph around it may be any.
+            tf.set_random_seed(0)
+            return records.shuffle(
+                self.buffer_size, _draw(seed, []), reshuffle_each_iteration=False
+            )
+
+        groups = tf.data.Dataset.range(first_group, num_groups)
+        return groups.flat_map(read_group).skip(skipped)
+
+    def _skip_groups(self, order, skipped):
+        """Returns the first group that is needed, and how much of it is skipped."""
+        counts = tf.gather(np.array(self.record_counts, np.int64), order)
+        groups = tf.range(len(self.files)) // self.group_size
+        ends = tf.cumsum(tf.math.segment_sum(counts, groups))
+        first_group = tf.reduce_sum(tf.cast(ends <= skipped, tf.int64))
+        begins = tf.concat([[0], ends], 0)
+        return first_group, skipped - begins[first_group]
+
+    def _read(self, files):
+        """The records of these shards, with labels where classes are balanced."""
+        num_mixed = min(MIXED_SHARDS, len(self.files))
+        records = tf.data.Dataset.from_tensor_slices(files).interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=num_mixed,
+            num_parallel_calls=min(self.num_readers, num_mixed),
+            deterministic=self.is_deterministic,
+        )
+        if self.class_counts is None:
+            return records
+        return records.map(lambda record: (record, self.read_label(record)))
+
+    def _balance(self, records, epoch):
+        """Leaves out and repeats records so that each class comes equally often.
+
+        Each record adds its class's rate, such as 2.4 images a record, to an account
+        of the class, and is given as often as whole images are there.
+        """
+        quotas = tf.constant(_share_out(self.class_counts))
+        counts = tf.constant(self.class_counts)
+        # In 1 / counts of an image, so that nothing is ever rounded.
+        drawn = _draw(self._derive("classes", epoch), self.class_counts.shape)
+        accounts = tf.math.floormod(drawn, tf.maximum(counts, 1))
+
+        @_as_written
+        def count_copies(state, element):
+            accounts, left = state
+            record, label = element
+            label = _check_label(label, left)
+            total = accounts[label] + quotas[label]
+            rest = tf.math.floormod(total, counts[label])
+            accounts = tf.tensor_scatter_nd_update(accounts, [[label]], [rest])
+            left = tf.tensor_scatter_nd_sub(left, [[label]], [1])
+            return (accounts, left), (record, total // counts[label])
+
+        @_as_written
+        def repeat(record, copies):
+            return tf.data.Dataset.from_tensors(record).repeat(copies)
+
+        return records.scan((accounts, counts), count_copies).flat_map(repeat)
+
+    def _derive(self, purpose, place):
+        """A seed, int64 [2], for one purpose at one place of the stream."""
+        return tf.stack([self.seed + zlib.crc32(purpose.encode()), place])
+
+
+def _draw(seed, shape):
+    """Integers of all sizes, int64."""
+    return tf.random.stateless_uniform(
+        shape, seed, minval=None, maxval=None, dtype=tf.int64
+    )
+
+
+def _share_out(counts):
+    """How many images of each class make an epoch: as many as ever, in equal parts."""
+    present = np.flatnonzero(counts)
+    quotas = np.zeros_like(counts)
+    quotas[present] = counts.sum() // len(present)
+    quotas[present[: counts.sum() % len(present)]] += 1
+    return quotas
+
+
+def _check_label(label, left):
+    """Returns the label if an image of that class is still expected in the epoch."""
+    num_classes = tf.size(left, out_type=tf.int64)
+    is_known = tf.logical_and(label >= 0, label < num_classes)
+    is_expected = tf.gather(left, tf.where(is_known, [label], [0])[0]) > 0
+    message = (
+        "class_counts are those of other images, count these with "
+        "dataset_utils.count_labels: there are more of the label"
+    )
+    assertion = tf.Assert(tf.logical_and(is_known, is_expected), [message, label])
+    with tf.control_dependencies([assertion]):
+        return tf.identity(label)

@@ -1,0 +1,186 @@
+"""export_inference_graph.py and freeze_graph.py by the run card, in this process."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from absl import flags
+from conftest import ROOT
+from google.protobuf import text_format
+
+from deployment import averaged_weights, run_card
+from nets import nets_factory
+from tf_slim_compat import slim, tf
+
+
+def call(script, *arguments):
+    """Runs an entry script's `main` as if it had been started with these flags."""
+    before = set(flags.FLAGS)
+    spec = importlib.util.spec_from_file_location(f"{script}_here", ROOT / script)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        flags.FLAGS([script, *map(str, arguments)])
+        module.main([])
+    finally:
+        for name in set(flags.FLAGS) - before:
+            delattr(flags.FLAGS, name)
+
+
+def make_run(folder, moving_average_decay=None, **changes):
+    """The folder of a run of lenet on grey images: 7 labels, without the first."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        network_fn = nets_factory.get_network_fn("lenet", 6)
+        network_fn(tf.zeros([1, 32, 32, 1]))
+        tf.train.create_global_step()
+        averages = tf.train.ExponentialMovingAverage(0.5)
+        if moving_average_decay:
+            averages.apply(slim.get_model_variables())
+        session.run(tf.global_variables_initializer())
+        biases = slim.get_variables("LeNet/fc4/biases")
+        session.run([variable.assign(variable + 1) for variable in biases[:1]])
+        tf.train.Saver().save(session, str(folder / "model.ckpt"), 3)
+    values = {
+        "model_name": "lenet",
+        "num_classes": 6,
+        "labels_offset": 1,
+        "image_size": 32,
+        "use_grayscale": True,
+        "preprocessing_name": "lenet",
+        "dataset_name": "image_folder",
+        "dataset_dir": "/gone",
+        "moving_average_decay": moving_average_decay,
+    }
+    run_card.RunCard(**{**values, **changes}).save(str(folder))
+    return folder
+
+
+def export(path, *arguments):
+    """Exports as text; returns the input's shape and the number of classes."""
+    call(
+        "export_inference_graph.py",
+        f"--output_file={path}",
+        "--write_text_graphdef",
+        *arguments,
+    )
+    graph_def = text_format.Parse(path.read_text(), tf.GraphDef())
+    nodes = {node.name: node for node in graph_def.node}
+    shape = [dim.size for dim in nodes["input"].attr["shape"].shape.dim]
+    (classes,) = nodes["LeNet/fc4/biases"].attr["shape"].shape.dim
+    return shape, classes.size
+
+
+@pytest.mark.parametrize("checkpoint", ["", "model.ckpt-3", "model.ckpt-3.index"])
+def test_the_card_settles_network_classes_and_images(tmp_path, checkpoint):
+    make_run(tmp_path)
+    flag = f"--checkpoint_path={tmp_path / checkpoint}"
+    assert export(tmp_path / "graph.pb", flag) == ([-1, 32, 32, 1], 6)
+
+
+def test_flags_that_say_the_same_are_welcome(tmp_path):
+    shape, _ = export(
+        tmp_path / "graph.pb",
+        f"--checkpoint_path={make_run(tmp_path)}",
+        "--model_name=lenet",
+        "--dataset_name=image_folder",
+        "--labels_offset=1",
+        "--use_grayscale",
+        "--batch_size=2",
+    )
+    assert shape == [2, 32, 32, 1]
+
+
+def test_flags_that_contradict_the_card_need_force(tmp_path, data_dir):
+    run = [f"--checkpoint_path={make_run(tmp_path)}"]
+    graph, force = tmp_path / "graph.pb", "--ignore_run_card"
+    for flag, said in (
+        ("--image_size=28", "--image_size is 28, but the run was trained with 32"),
+        ("--model_name=cifarnet", "--model_name is 'cifarnet'"),
+        ("--nouse_grayscale", "--use_grayscale is False"),
+        ("--labels_offset=0", "--labels_offset is 0"),
+        (f"--dataset_dir={data_dir}", "The dataset given has 5 classes, but .* with 7"),
+        ("--dataset_name=cifar10", "The dataset given has 10 classes"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            export(graph, *run, flag)
+    assert export(graph, *run, force, "--image_size=28") == ([-1, 28, 28, 1], 6)
+    assert export(graph, *run, force, "--labels_offset=0") == ([-1, 32, 32, 1], 7)
+    assert export(graph, *run, force, f"--dataset_dir={data_dir}")[1] == 4
+
+
+def test_without_a_card_the_flags_are_needed(tmp_path, data_dir):
+    make_run(tmp_path)
+    (tmp_path / "run.json").unlink()
+    graph = tmp_path / "graph.pb"
+    with pytest.raises(ValueError, match="There is no run.json with .* give --model_n"):
+        export(graph, f"--checkpoint_path={tmp_path}")
+    with pytest.raises(ValueError, match="its folder holds model.ckpt-3"):
+        export(graph, f"--checkpoint_path={tmp_path}/model.ckpt-4")
+    arguments = ["--model_name=lenet", "--dataset_name=image_folder"]
+    shape, num_classes = export(
+        graph, *arguments, f"--dataset_dir={data_dir}", "--use_grayscale"
+    )
+    assert (shape, num_classes) == ([-1, 28, 28, 1], 5)
+
+
+def freeze(folder, *arguments):
+    """Freezes with defaults; returns the biases of the last layer."""
+    if not (folder / "graph.pb").exists():
+        export(folder / "graph.pb", f"--checkpoint_path={folder}")
+    call(
+        "freeze_graph.py",
+        f"--input_graph={folder}/graph.pb",
+        f"--input_checkpoint={folder}",
+        f"--output_graph={folder}/frozen.pb",
+        *arguments,
+    )
+    graph_def = tf.GraphDef.FromString((folder / "frozen.pb").read_bytes())
+    nodes = {node.name: node for node in graph_def.node}
+    return tf.make_ndarray(nodes["LeNet/fc4/biases"].attr["value"].tensor)
+
+
+def test_averages_are_frozen_where_the_training_kept_some(tmp_path):
+    make_run(tmp_path, moving_average_decay=0.5)
+    assert (freeze(tmp_path) == 0).all()
+    assert (freeze(tmp_path, "--nouse_moving_averages") == 1).all()
+    (tmp_path / "run.json").unlink()
+    assert (freeze(tmp_path) == 1).all()
+    assert (freeze(tmp_path, "--use_moving_averages") == 0).all()
+
+
+def test_weights_are_frozen_where_the_training_kept_no_averages(tmp_path):
+    make_run(tmp_path)
+    assert (freeze(tmp_path) == 1).all()
+    with pytest.raises(ValueError, match="model.ckpt-3' holds no moving averages"):
+        freeze(tmp_path, "--use_moving_averages")
+    with pytest.raises(ValueError, match="a SavedModel has its weights already"):
+        call(
+            "freeze_graph.py",
+            "--use_moving_averages",
+            f"--input_saved_model_dir={tmp_path}",
+        )
+
+
+def test_errors_speak_of_the_checkpoint_that_was_given(tmp_path):
+    make_run(tmp_path, moving_average_decay=0.5)
+    with pytest.raises(ValueError) as error:
+        run = f"--checkpoint_path={tmp_path}"
+        export(tmp_path / "graph.pb", run, "--labels_offset=0", "--ignore_run_card")
+        freeze(tmp_path)
+    assert f"in the checkpoint '{tmp_path}/model.ckpt-3'" in str(error.value)
+
+
+def test_an_averaged_checkpoint_has_the_other_variables_unchanged(tmp_path):
+    make_run(tmp_path, moving_average_decay=0.5)
+    theirs = tf.train.NewCheckpointReader(str(tmp_path / "model.ckpt-3"))
+    with averaged_weights.averaged_checkpoint(str(tmp_path)) as path:
+        ours = tf.train.NewCheckpointReader(path)
+        names = theirs.get_variable_to_shape_map()
+        assert ours.get_variable_to_shape_map() == names
+        changed = [
+            name
+            for name in names
+            if not np.array_equal(ours.get_tensor(name), theirs.get_tensor(name))
+        ]
+    assert changed == ["LeNet/fc4/biases"]
+    assert not tf.train.checkpoint_exists(path)

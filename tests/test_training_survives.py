@@ -1,0 +1,164 @@
+"""A run that is killed, interrupted, filled up or fed nonsense loses nothing."""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from datasets import convert_images
+from tf_slim_compat import tf
+
+TRAIN = [sys.executable, str(ROOT / "train_image_classifier.py")]
+
+
+def train_command(data_dir, train_dir, *flags):
+    return [
+        *TRAIN,
+        f"--train_dir={train_dir}",
+        "--dataset_name=image_folder",
+        f"--dataset_dir={data_dir}",
+        "--model_name=mobilenet_v1_025",
+        "--train_image_size=32",
+        "--batch_size=8",
+        "--learning_rate=0.001",
+        *map(str, flags),
+    ]
+
+
+def run(command, status=0):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def read_all(prefix):
+    reader = tf.train.NewCheckpointReader(str(prefix))
+    names = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in names}
+
+
+@pytest.fixture(scope="module")
+def forty_classes(tmp_path_factory):
+    """Forty images, each with a class of its own, in three shards."""
+    photos, data = tmp_path_factory.mktemp("forty"), tmp_path_factory.mktemp("data")
+    for number in range(40):
+        (photos / "train" / f"{number:02}").mkdir(parents=True)
+        color = (number * 6, 255 - number * 6, 128)
+        Image.new("RGB", (9, 9), color).save(photos / "train" / f"{number:02}" / "a.png")
+    (photos / "validation" / "00").mkdir(parents=True)
+    Image.new("RGB", (9, 9)).save(photos / "validation" / "00" / "a.png")
+    convert_images.convert(
+        convert_images.ConvertConfig(
+            str(photos), str(data), "forty", shards=3, workers=1
+        )
+    )
+    return data
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_it_ends_where_it_should(forty_classes, tmp_path):
+    steps = 1500
+    output = run(
+        [sys.executable, str(ROOT / "tests" / "killed_run.py")]
+        + [str(forty_classes), str(tmp_path / "run"), "20", str(steps)]
+    )
+    (loss,) = re.findall(rf"ended at step {steps} with loss (.*)", output)
+    assert np.isfinite(float(loss))
+    assert output.count("killed: True") == 20
+    seen = collections.defaultdict(set)
+    for line in (tmp_path / "run.log").read_text().splitlines():
+        step, _, labels = line.partition(": ")
+        seen[int(step)].add(tuple(map(int, labels.split())))
+    assert sorted(seen) == list(range(1, steps + 1))
+    # Steps that were lost and taken again saw the same images again.
+    assert all(len(batches) == 1 for batches in seen.values())
+    stream = [label for step in sorted(seen) for label in next(iter(seen[step]))]
+    epochs = [stream[i : i + 40] for i in range(0, len(stream), 40)]
+    assert len(epochs) == 150
+    assert all(sorted(epoch) == list(range(40)) for epoch in epochs)
+    assert len(set(map(tuple, epochs))) == 150
+    newest = tf.train.latest_checkpoint(str(tmp_path / "run"))
+    assert read_all(newest)["global_step"] == steps
+
+
+@pytest.mark.slow
+def test_resumed_equals_uninterrupted_bit_for_bit(data_dir, tmp_path):
+    # A dropout layer, batch normalization, random crops and colours: all draw.
+    flags = ["--deterministic", "--seed=3", "--moving_average_decay=0.9"]
+    flags += ["--optimizer=rmsprop", "--mixup_alpha=0.2", "--log_every_n_steps=1"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    run(train_command(data_dir, whole, *flags, "--max_number_of_steps=6"))
+    run(train_command(data_dir, parts, *flags, "--max_number_of_steps=3"))
+    run(train_command(data_dir, parts, *flags, "--max_number_of_steps=6"))
+    expected, found = (read_all(folder / "model.ckpt-6") for folder in (whole, parts))
+    assert expected.keys() == found.keys()
+    different = [name for name in expected if not (expected[name] == found[name]).all()]
+    assert not different
+    lines = [json.loads(line) for line in open(whole / "training.jsonl")]
+    assert [line["step"] for line in lines] == list(range(1, 7))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_run_in_time(data_dir, tmp_path, signum):
+    process = subprocess.Popen(
+        train_command(data_dir, tmp_path / "run", "--log_every_n_steps=1"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if "global step 3:" in line:
+            break
+    process.send_signal(signum)
+    sent = time.monotonic()
+    rest = process.stderr.read()
+    assert process.wait(60) == 0, rest
+    assert time.monotonic() - sent < 10
+    last = int(re.findall(r"global step (\d+):", "global step 3:" + rest)[-1])
+    newest = tf.train.latest_checkpoint(str(tmp_path / "run"))
+    assert read_all(newest)["global_step"] == last
+    card = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert card["results"]["stopped_because"] == f"{signum.name} was received"
+
+
+def mount_small_disk(folder, size):
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("a small disk needs the right to mount one")
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_loads(data_dir, tmp_path):
+    disk = tmp_path / "disk"
+    mount_small_disk(disk, "10m")
+    try:
+        # A checkpoint has 3.8 MB, and its graph and the summaries come on top.
+        output = run(
+            train_command(
+                data_dir,
+                disk / "run",
+                "--save_interval_secs=0",
+                "--save_summaries_secs=0",
+                "--max_number_of_steps=20",
+            ),
+            status=1,
+        )
+        (message,) = re.findall(r"^train_image_classifier.py: error: (.*)$", output, re.M)
+        assert "Traceback" not in output
+        assert "could not be saved" in message and "no space is left" in message
+        last = pathlib.Path(re.findall(r"last good checkpoint is (.*)\.$", message)[0])
+        assert np.isfinite(read_all(last)["MobilenetV1/Conv2d_0/weights"]).all()
+        assert not [name for name in os.listdir(disk / "run") if "tempstate" in name]
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
