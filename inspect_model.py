@@ -214,9 +214,9 @@ def inspect_graph():
 
 
 def write_graph(graph_def):
-    from deployment import inspection_graph
+    from deployment import inspection_tensorboard
 
-    inspection_graph.write_for_tensorboard(graph_def, FLAGS.tensorboard_dir)
+    inspection_tensorboard.write_graph(graph_def, FLAGS.tensorboard_dir)
     return (
         f"Wrote the graph of {len(graph_def.node):,} nodes: look at it with "
         f"tensorboard --logdir={FLAGS.tensorboard_dir}"

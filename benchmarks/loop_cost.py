@@ -65,9 +65,7 @@ def make_full_step(config, network_fn, build_batches):
 
     def step():
         with graph.as_default():
-            loop(
-                session, parts.train_op, parts.global_step, {"summary_writer": writer}
-            )
+            loop(session, parts.train_op, parts.global_step, {"summary_writer": writer})
 
     return step
 

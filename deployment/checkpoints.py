@@ -204,7 +204,7 @@ def check_fit(fitted, remedy=""):
         return
     bad = [name for name, _, _ in fitted.misshapen] + list(fitted.missing)
     remedy = remedy.format(scopes=",".join(shorten_scopes(bad, fitted.restored)))
-    if not fitted.restored:
+    if not fitted.restored and not fitted.misshapen:
         theirs = ", ".join(sorted({n.split("/")[0] for n in fitted.unused})[:3])
         ours = ", ".join(sorted({name.split("/")[0] for name in bad})[:3])
         raise ValueError(

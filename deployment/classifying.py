@@ -182,6 +182,12 @@ class CheckpointClassifier(GraphClassifier):
     ):
         decay = moving_average_decay
         path = checkpoints.get_checkpoint_path(path)
+        checkpoints.open_checkpoint(path)
+        if not checkpoints.is_complete(path):
+            raise ValueError(
+                f"The checkpoint {path!r} is not whole, as if it had been copied in "
+                "part: copy it again, or give another one."
+            )
         fitted, built = _fit(path, get_network_fn, num_classes, image_shape, decay)
         if fitted.misshapen:
             guess = _guess_shape(fitted, num_classes, image_shape)

@@ -12,8 +12,6 @@ import warnings
 
 from absl import app, flags, logging
 
-from tf_slim_compat import tf
-
 # What a person can cause: wrong flags, files and data. Anything else is a bug
 # of ours and keeps its traceback.
 _EXPECTED_ERRORS = (ValueError, OSError)
@@ -32,7 +30,7 @@ def run(main, takes_files=False):
     handler.setFormatter(python_logging.Formatter("%(message)s"))
     flags.FLAGS.set_default("verbosity", logging.INFO)
     # What TensorFlow and tf_slim say of their own inner workings.
-    tf.logging.set_verbosity(tf.logging.ERROR)
+    python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)
     warnings.filterwarnings("ignore", module=r"tensorflow\.|tf_slim\.")
     app.run(
         lambda argv: sys.exit(_guarded(main, argv, takes_files)),
@@ -98,6 +96,10 @@ def _explain(error):
         return f"{error.strerror}: {error.filename!r}."
     if isinstance(error, _EXPECTED_ERRORS):
         return str(error)
-    if isinstance(error, tf.errors.OpError):
-        return error.message.split("\n")[0].split(" [[{{node")[0]
+    # Not imported here: some scripts do without TensorFlow, which takes seconds.
+    tensorflow = sys.modules.get("tensorflow")
+    if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
+        # Ahead of the node that failed stands what is wrong.
+        lines = error.message.split(" [[{{node")[0].split("\n")
+        return next((line for line in reversed(lines) if line.strip()), str(error))
     return None

@@ -13,6 +13,7 @@ import numpy as np
 
 from deployment.inspection_text import (
     format_bytes,
+    format_count,
     format_millions,
     format_shape,
     format_table,
@@ -141,7 +142,8 @@ def describe_totals(reader):
     """Generates lines: the format, and how much of what there is."""
     variables = reader.variables.values()
     yield (
-        f"{reader.path}: format {reader.format}, {len(variables)} variables, "
+        f"{reader.path}: format {reader.format}, "
+        f"{format_count(len(variables), 'variable')}, "
         f"{sum(v.size for v in variables):,} values, "
         f"{format_bytes(sum(v.num_bytes for v in variables))}"
     )
@@ -149,7 +151,7 @@ def describe_totals(reader):
         those = [v for v in variables if get_kind(v.name, reader.variables) == kind]
         if those and kind != "step":
             yield (
-                f"  {meaning}: {len(those)} variables, "
+                f"  {meaning}: {format_count(len(those), 'variable')}, "
                 f"{format_millions(sum(v.size for v in those))} values, "
                 f"{format_bytes(sum(v.num_bytes for v in those))}"
             )

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from deployment import inspection
-from deployment.inspection_text import format_shape, format_table, shorten
+from deployment.inspection_text import format_count, format_shape, format_table, shorten
 
 _LONGEST = 20  # Lines of a list of variables.
 
@@ -97,10 +97,10 @@ def describe_difference(difference, here, there):
     names |= {name for name, *_ in (*difference.misshapen, *difference.changed)}
     for place, only in ((here, difference.only_here), (there, difference.only_there)):
         if only:
-            yield f"{len(only)} variables only in {place}:"
+            yield f"{format_count(len(only), 'variable')} only in {place}:"
             yield from _list_variables(only, names)
     if difference.misshapen:
-        yield f"{len(difference.misshapen)} variables of another shape:"
+        yield f"{format_count(len(difference.misshapen), 'variable')} of another shape:"
         rows = [
             [name, format_shape(ours), format_shape(theirs)]
             for name, ours, theirs in difference.misshapen[:_LONGEST]
@@ -108,11 +108,11 @@ def describe_difference(difference, here, there):
         yield format_table(["variable", here, there], rows)
         yield from _say_more(difference.misshapen)
     if difference.changed:
-        yield f"{len(difference.changed)} variables of other values:"
+        yield f"{format_count(len(difference.changed), 'variable')} of other values:"
         rows = [[name, f"{gap:.4g}"] for name, gap in difference.changed[:_LONGEST]]
         yield format_table(["variable", "largest difference"], rows, {1})
         yield from _say_more(difference.changed)
-    yield f"{len(difference.equal)} variables are the same in both."
+    yield f"The same in both: {format_count(len(difference.equal), 'variable')}."
 
 
 def _list_variables(only, names):

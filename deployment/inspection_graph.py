@@ -5,7 +5,6 @@ import dataclasses
 import difflib
 import os
 import re
-import time
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
@@ -45,7 +44,6 @@ _NO_RESULTS = re.compile(
 )
 _BESIDE = re.compile(r"(save(_\d+)?|gradients|Momentum|RMSProp|Adam)/")
 _TABLE_MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")  # Ends checkpoints.
-_SMALL_BYTES = 1024
 _LONGEST = 30  # Lines of the table of operations.
 
 
@@ -389,20 +387,3 @@ def _describe_signature(name, signature):
 def write_names(graph, path):
     """Writes the names of all nodes, a line each, in the graph's order."""
     files.write_text(path, "".join(f"{node.name}\n" for node in graph.graph_def.node))
-
-
-def write_for_tensorboard(graph_def, folder):
-    """Writes a graph as an event file; large constants without their values."""
-    light = tf.GraphDef()
-    light.CopyFrom(graph_def)
-    for node in light.node:
-        tensor = node.attr["value"].tensor if node.op == "Const" else None
-        if tensor is not None and tensor.ByteSize() > _SMALL_BYTES:
-            shape = tensor.tensor_shape
-            node.attr["value"].tensor.CopyFrom(
-                type(tensor)(dtype=tensor.dtype, tensor_shape=shape)
-            )
-    writer = tf.summary.FileWriter(folder)
-    event = tf.Event(wall_time=time.time(), graph_def=light.SerializeToString())
-    writer.add_event(event)
-    writer.close()

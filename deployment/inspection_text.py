@@ -52,3 +52,8 @@ def shorten(names, count=4):
     names = list(names)
     more = f" and {len(names) - count} more" if len(names) > count else ""
     return ", ".join(names[:count]) + more
+
+
+def format_count(count, noun):
+    """Such as "1 variable" or "2,000 variables"."""
+    return f"{count:,} {noun}" + ("s" if count != 1 else "")

@@ -142,6 +142,8 @@ def freeze(config, checkpoint_path):
       ValueError: if there is no checkpoint, or it does not fit the network.
     """
     path = checkpoints.get_checkpoint_path(checkpoint_path)
+    if config.moving_average_decay:
+        _check_averages(path)
     # Preprocessing keeps the one channel of grey pictures where the network is for
     # such, and only the weights tell.
     first = None
@@ -251,6 +253,15 @@ def _build_network(config, channels):
     if predictions is not None and not predictions.dtype.is_floating:
         predictions = None  # Such as the number of the best class.
     return graph, logits, predictions
+
+
+def _check_averages(path):
+    names = checkpoints.open_checkpoint(path).get_variable_to_shape_map()
+    if not any(name.endswith("/ExponentialMovingAverage") for name in names):
+        raise ValueError(
+            f"The checkpoint {path!r} holds no moving averages of the weights: it was "
+            "trained without --moving_average_decay; leave that flag out."
+        )
 
 
 def _fit(path, graph, graph_def, moving_average_decay):

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from deployment import classifying
+from deployment import classifying, quiet
 from tf_slim_compat import tf
 
 
@@ -26,12 +26,13 @@ class TFLiteClassifier(classifying.Classifier):
 
     def __init__(self, path, output=None):
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Of a package that is to come.
+            # Notes on how it computes, and on a package that is to come.
+            with warnings.catch_warnings(), quiet.stderr_held_back():
+                warnings.simplefilter("ignore")
                 self._interpreter = tf.lite.Interpreter(
                     path, num_threads=os.cpu_count()
                 )
-            self._interpreter.allocate_tensors()
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).strip().split("\n")[0].rstrip(".")
             raise ValueError(
@@ -62,9 +63,8 @@ class TFLiteClassifier(classifying.Classifier):
         return _dequantize(scores, self._output)
 
     def _is_normalized(self, scores):
-        scale, _ = self._output["quantization"]
-        # Each class may be rounded by half a unit.
-        tolerance = max(1e-3, scale * scores.shape[1] / 2)
+        # Each class may be rounded by half a unit of 8 bits, whatever its type here.
+        tolerance = max(1e-3, 0.5 / 256 * scores.shape[1])
         return classifying.are_probabilities(scores, tolerance)
 
     def _resize(self, shape):

@@ -170,11 +170,7 @@ def _layers_in_training(config, global_step, draw_number):
 def _clone_fn(config, network_fn, iterator, draw_number, clone_numbers):
     """One clone: a batch through the network, and its losses."""
     with tf.device(config.deployment.inputs_device()):
-        before = tf.timestamp()
-        with tf.control_dependencies([before]):
-            images, labels = iterator.get_next()
-        with tf.control_dependencies([images, labels]):
-            waited_secs = tf.timestamp() - before
+        images, labels, waited_secs = _build_next_batch(config, iterator)
     targets = tf.one_hot(labels, config.num_classes)
     clone_number = next(clone_numbers)
     if config.mixup_alpha or config.cutmix_alpha:
@@ -204,3 +200,14 @@ def _clone_fn(config, network_fn, iterator, draw_number, clone_numbers):
     is_right = tf.equal(tf.argmax(logits, 1), tf.argmax(targets, 1))
     accuracy = tf.reduce_mean(tf.cast(is_right, tf.float32))
     return _CloneOutputs(end_points, accuracy, waited_secs)
+
+
+def _build_next_batch(config, iterator):
+    """The next images and labels, and how many seconds they were waited for."""
+    if config.deterministic:  # Which rules out clocks.
+        return *iterator.get_next(), tf.constant(0.0, tf.float64)
+    before = tf.timestamp()
+    with tf.control_dependencies([before]):
+        images, labels = iterator.get_next()
+    with tf.control_dependencies([images, labels]):
+        return images, labels, tf.timestamp() - before

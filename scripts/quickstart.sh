@@ -2,13 +2,13 @@
 # From a folder of pictures to a classifier, with every command printed:
 #   ./scripts/quickstart.sh                    draws a small set of pictures first
 #   ./scripts/quickstart.sh path/to/photos     takes yours: one folder to a class
-# Everything is written to quickstart/ (WORK_DIR).
+# Everything is written to quickstart/, or quickstart_photos/ (WORK_DIR).
 set -euo pipefail
 cd_to=$(dirname "$0")/..
 photos=${1:+$(realpath "$1")}
 cd "$cd_to"
 
-work_dir=${WORK_DIR:-quickstart}
+work_dir=${WORK_DIR:-quickstart${photos:+_$(basename "$photos")}}
 # A network that learns the drawn set in a minute on two cores; for photographs of
 # your own, MODEL=mobilenet_v1 IMAGE_SIZE=224 STEPS=5000 is a better start.
 model=${MODEL:-lenet}
@@ -19,7 +19,7 @@ python=.venv/bin/python
 if [ ! -x "$python" ]; then
   python3 -m venv .venv
 fi
-if ! "$python" -c "import tf_slim, PIL, tqdm" 2>/dev/null; then
+if ! "$python" -c "import tf_slim, PIL, tqdm, matplotlib" 2>/dev/null; then
   .venv/bin/pip install --disable-pip-version-check --quiet -e .
 fi
 
@@ -43,14 +43,11 @@ run "$python" train_image_classifier.py --train_dir="$work_dir/train" \
   --optimizer=adam --learning_rate=0.001 --learning_rate_decay_type=fixed \
   --log_every_n_steps=50
 
-run "$python" eval_image_classifier.py --checkpoint_path="$work_dir/train" \
-  --eval_dir="$work_dir/eval" --dataset_name=image_folder \
-  --dataset_dir="$work_dir/data" --dataset_split_name=validation \
-  --model_name="$model" --preprocessing_name=inception --eval_image_size="$image_size"
+# From here on, what the training folder says of its run is all that is needed.
+run "$python" eval_image_classifier.py --checkpoint_path="$work_dir/train"
 
-run "$python" export_inference_graph.py --model_name="$model" \
-  --image_size="$image_size" --dataset_name=image_folder \
-  --dataset_dir="$work_dir/data" --output_file="$work_dir/graph.pb"
+run "$python" export_inference_graph.py --checkpoint_path="$work_dir/train" \
+  --output_file="$work_dir/graph.pb"
 
 run "$python" freeze_graph.py --input_graph="$work_dir/graph.pb" --input_binary=true \
   --input_checkpoint="$work_dir/train" --output_graph="$work_dir/frozen.pb"

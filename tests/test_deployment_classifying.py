@@ -96,8 +96,9 @@ def write_tflite(path, batch_size=1, quantized=False, fixed=False):
                 for _ in range(20)
             )
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-            converter.inference_input_type = tf.int8
-            converter.inference_output_type = tf.uint8
+            if quantized == "outside":
+                converter.inference_input_type = tf.int8
+                converter.inference_output_type = tf.uint8
         path.write_bytes(converter.convert())
     return str(path)
 
@@ -201,8 +202,9 @@ def test_tflite_files(options, batch_size, images, tmp_path):
             np.testing.assert_allclose(found, reckon(images)[:count], atol=1e-6)
 
 
-def test_quantized_tflite_files(images, tmp_path):
-    path = write_tflite(tmp_path / "model.tflite", quantized=True)
+@pytest.mark.parametrize("quantized", ["inside", "outside"])
+def test_quantized_tflite_files(quantized, images, tmp_path):
+    path = write_tflite(tmp_path / "model.tflite", quantized=quantized)
     with tflite_classifier.TFLiteClassifier(path) as classifier:
         found = classifier.classify(images)
     np.testing.assert_allclose(found, reckon(images), atol=0.02)
@@ -230,6 +232,10 @@ def test_checkpoints(images, tmp_path):
             )
     with pytest.raises(ValueError, match=r"the shape \[3, 9\], but \[3, 4\]"):
         classifying.CheckpointClassifier(folder, get_network_fn, 9, [SIZE, SIZE, 3])
+    (data,) = tmp_path.glob("*.data-*")
+    data.write_bytes(data.read_bytes()[:10])
+    with pytest.raises(ValueError, match="is not whole"):
+        classifying.CheckpointClassifier(folder, get_network_fn, 4, [SIZE, SIZE, 3])
 
 
 def test_names_may_lack_the_background():

@@ -115,9 +115,9 @@ def test_two_checkpoints_of_a_run(tmp_path):
     )
     assert len(found.equal) == 2
     text = "\n".join(inspection_differences.describe_difference(found, "new", "old"))
-    assert "1 variables only in new:\n  Net/Extra/weights\n" in text
+    assert "1 variable only in new:\n  Net/Extra/weights\n" in text
     assert "only in old:\n  1 of the optimizer's state: beta1_power" in text
-    assert text.endswith("2 variables are the same in both.")
+    assert text.endswith("The same in both: 2 variables.")
     line = inspection_differences.describe_warm_start(found, "old")
     assert line.endswith(
         "--checkpoint_path=old --checkpoint_exclude_scopes=Net/Logits,Net/Extra"

@@ -5,7 +5,7 @@ import glob
 import numpy as np
 import pytest
 
-from deployment import inspection_graph
+from deployment import inspection_graph, inspection_tensorboard
 from tf_slim_compat import slim, tf
 
 
@@ -154,7 +154,7 @@ def test_names_and_tensorboard(tmp_path):
     inspection_graph.write_names(graph, str(tmp_path / "names.txt"))
     names = (tmp_path / "names.txt").read_text().splitlines()
     assert names == [node.name for node in graph.graph_def.node]
-    inspection_graph.write_for_tensorboard(graph.graph_def, str(tmp_path / "board"))
+    inspection_tensorboard.write_graph(graph.graph_def, str(tmp_path / "board"))
     (path,) = glob.glob(str(tmp_path / "board" / "*tfevents*"))
     (event,) = (e for e in tf.train.summary_iterator(path) if e.graph_def)
     shown = tf.GraphDef.FromString(event.graph_def)

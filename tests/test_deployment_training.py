@@ -6,78 +6,21 @@ import signal
 
 import numpy as np
 import pytest
+from toy_training import (
+    IMAGES,
+    LABELS,
+    NUM_CLASSES,
+    build_one_pass,
+    evaluate,
+    make_config,
+    network,
+    read,
+    train,
+)
 
-from deployment import evaluation, model_deploy, training, training_loop
-from deployment.learning_rates import Schedule
+from deployment import evaluation, training_loop
 from deployment.optimizers import OptimizerConfig
 from tf_slim_compat import slim, tf
-
-NUM_CLASSES = 3
-RNG = np.random.RandomState(0)
-# Bright on the left, on the right, or above: nothing that a mean colour tells.
-TEMPLATES = np.zeros([NUM_CLASSES, 8, 8, 1], np.float32)
-TEMPLATES[0, :, :4] = TEMPLATES[1, :, 4:] = TEMPLATES[2, :4] = 1.0
-LABELS = np.arange(48) % NUM_CLASSES
-IMAGES = TEMPLATES[LABELS] + RNG.normal(0, 0.3, [48, 8, 8, 1]).astype(np.float32)
-# Far from zero mean and unit variance, as no fresh moving average expects.
-IMAGES = 5 + 3 * IMAGES
-
-
-def network(images, num_classes=NUM_CLASSES, is_training=True, decay=0.9997):
-    with slim.arg_scope([slim.batch_norm], is_training=is_training, decay=decay):
-        net = slim.conv2d(
-            images, 8, 3, stride=2, normalizer_fn=slim.batch_norm, scope="Net/Conv"
-        )
-        net = slim.flatten(net)
-        logits = slim.fully_connected(
-            net, num_classes, activation_fn=None, scope="Net/Logits"
-        )
-    return logits, {"Conv": net, "Logits": logits}
-
-
-def build_batches(seed=None, start_image=0, batch_size=8):
-    examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
-    return examples.repeat().skip(start_image).batch(batch_size, drop_remainder=True)
-
-
-def build_one_pass():
-    examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
-    return examples.batch(7)
-
-
-def make_config(train_dir, steps=40, **options):
-    options.setdefault("num_classes", NUM_CLASSES)
-    options.setdefault("schedule", Schedule("fixed", 0.01))
-    options.setdefault("optimizer", OptimizerConfig("adam"))
-    return training.TrainingConfig(
-        train_dir=str(train_dir),
-        num_samples=48,
-        batch_size=options.pop("batch_size", 8),
-        number_of_steps=steps,
-        deployment=model_deploy.DeploymentConfig(clone_on_cpu=True),
-        **options,
-    )
-
-
-def train(train_dir, steps=40, network_fn=network, **options):
-    config = make_config(train_dir, steps, **options)
-
-    def build(seed, start_image):
-        return build_batches(seed, start_image, config.batch_size)
-
-    return training.train(config, network_fn, build)
-
-
-def evaluate(train_dir, **options):
-    config = evaluation.EvaluationConfig(str(train_dir), None, NUM_CLASSES, **options)
-    return evaluation.evaluate(
-        config, lambda images: network(images, is_training=False), build_one_pass
-    )
-
-
-def read(train_dir, name):
-    path = tf.train.latest_checkpoint(str(train_dir))
-    return tf.train.load_variable(path, name)
 
 
 @pytest.fixture(autouse=True)
@@ -253,7 +196,10 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
         logits, end_points = network(images)
         return logits + tf.math.log(-1.0), end_points
 
-    with pytest.raises(ValueError, match="At step 3 the loss softmax_cross_entropy_loss/value became NaN"):
+    with pytest.raises(
+        ValueError,
+        match="At step 3 the loss softmax_cross_entropy_loss/value became NaN",
+    ):
         train(tmp_path, steps=5, network_fn=broken)
     assert read(tmp_path, "global_step") == 2
 

@@ -189,9 +189,10 @@ def test_mistakes_with_checkpoints_are_one_sentence(work, tmp_path):
     data = [*DATASET, f"--dataset_dir={folder}/data"]
     split = "--dataset_split_name=validation"
     checkpoint = f"--checkpoint_path={folder}/run"
-    message = fail(
-        "eval_image_classifier.py", checkpoint, *data, split, "--model_name=lenet"
-    )
+    lenet = [checkpoint, *data, split, "--model_name=lenet"]
+    message = fail("eval_image_classifier.py", *lenet)
+    assert "--model_name is 'lenet', but the run was trained with" in message
+    message = fail("eval_image_classifier.py", *lenet, "--ignore_run_card")
     assert "is of another network: it holds MobilenetV1" in message
     message = fail(
         "train_image_classifier.py",

@@ -105,7 +105,7 @@ def test_a_run_and_a_network(inspect, run_dir):
     assert "LeNet/fc4/biases   [7]" in told
     assert told.endswith("model.ckpt-3 --checkpoint_exclude_scopes=LeNet/fc4\n")
     assert "All variables fit" in inspect(*lenet, "--num_classes=5")
-    assert "8 variables are the same" in inspect(*lenet, "--num_classes=5")
+    assert "The same in both: 8 variables" in inspect(*lenet, "--num_classes=5")
     assert "of another network" in inspect(run, "--model_name=cifarnet")
 
 
@@ -118,7 +118,7 @@ def test_edited_checkpoints_are_inspected(inspect, run_dir, tmp_path):
     assert "LeNet/old/weights" in checkpoint_reader.open_checkpoint(output).variables
     told = inspect(f"--checkpoint_path={run_dir}", f"--compare_to={tmp_path / 'new'}")
     assert f"2 variables only in {run_dir}" in told
-    assert "7 variables are the same in both." in told
+    assert "The same in both: 7 variables." in told
     assert told.endswith("--checkpoint_exclude_scopes=LeNet/fc4\n")
 
 
@@ -187,7 +187,7 @@ def test_a_large_checkpoint_is_listed_at_once(tmp_path):
     result = run_script(f"--checkpoint_path={path}")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert "2500 variables" in lines[-3]
+    assert "2,500 variables" in lines[-3]
     assert lines[-1] == "False", "the listing imported TensorFlow"
 
 

@@ -81,13 +81,13 @@ def test_runs_are_drawn_over_one_another(tmp_path):
     assert status == 0, err
     assert count_colours(output) > 100
     assert [path.name for path in output.parent.iterdir()] == ["curves.png"]
-    for options in (["--x=epochs", "--smoothing=0"], ["--smoothing=1"]):
-        status, _, err = plot(
-            f"--train_dir={tmp_path}/a,{tmp_path}/b",
-            f"--output_file={tmp_path}/curves.svg",
-            *options,
-        )
-        assert status == 0, err
+    status, _, err = plot(
+        f"--train_dir={tmp_path}/a,{tmp_path}/b",
+        f"--output_file={tmp_path}/curves.svg",
+        "--x=epochs",
+        "--smoothing=0",
+    )
+    assert status == 0, err
     assert "<svg" in (tmp_path / "curves.svg").read_text()
 
 

@@ -54,7 +54,9 @@ def forty_classes(tmp_path_factory):
     for number in range(40):
         (photos / "train" / f"{number:02}").mkdir(parents=True)
         color = (number * 6, 255 - number * 6, 128)
-        Image.new("RGB", (9, 9), color).save(photos / "train" / f"{number:02}" / "a.png")
+        Image.new("RGB", (9, 9), color).save(
+            photos / "train" / f"{number:02}" / "a.png"
+        )
     (photos / "validation" / "00").mkdir(parents=True)
     Image.new("RGB", (9, 9)).save(photos / "validation" / "00" / "a.png")
     convert_images.convert(
@@ -104,8 +106,8 @@ def test_resumed_equals_uninterrupted_bit_for_bit(data_dir, tmp_path):
     assert expected.keys() == found.keys()
     different = [name for name in expected if not (expected[name] == found[name]).all()]
     assert not different
-    lines = [json.loads(line) for line in open(whole / "training.jsonl")]
-    assert [line["step"] for line in lines] == list(range(1, 7))
+    lines = (whole / "training.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == list(range(1, 7))
 
 
 @pytest.mark.slow
@@ -154,7 +156,9 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_loads(data_dir, tmp
             ),
             status=1,
         )
-        (message,) = re.findall(r"^train_image_classifier.py: error: (.*)$", output, re.M)
+        (message,) = re.findall(
+            r"^train_image_classifier.py: error: (.*)$", output, re.M
+        )
         assert "Traceback" not in output
         assert "could not be saved" in message and "no space is left" in message
         last = pathlib.Path(re.findall(r"last good checkpoint is (.*)\.$", message)[0])

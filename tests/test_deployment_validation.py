@@ -1,0 +1,99 @@
+"""Validation while training: what is measured, kept, exported, and when it ends."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from toy_training import build_evaluator, evaluate, read_all, train
+
+from deployment.durations import Duration
+from deployment.validation import ValidationConfig
+from tf_slim_compat import tf
+
+
+@pytest.fixture(autouse=True)
+def info_log(caplog):
+    caplog.set_level(logging.INFO, logger="absl")
+    return caplog
+
+
+def train_and_validate(train_dir, steps, every=4, best=2, **options):
+    judged = {n: options.pop(n) for n in ("patience", "min_change") if n in options}
+    config = ValidationConfig(
+        every=Duration(every), num_best_checkpoints=best, **judged
+    )
+    return train(
+        train_dir,
+        steps,
+        validation=config,
+        build_evaluator=build_evaluator,
+        seed=1,
+        **options,
+    )
+
+
+def read_rows(train_dir, name="metrics.jsonl"):
+    return [json.loads(line) for line in (train_dir / name).open()]
+
+
+def test_each_evaluation_is_written_down_and_the_best_are_kept(tmp_path, info_log):
+    exported = []
+    train_and_validate(tmp_path, 18, on_new_best=exported.append)
+    rows = read_rows(tmp_path)
+    assert [row["step"] for row in rows] == [4, 8, 12, 16, 18]
+    epochs = [row["step"] / 6 for row in rows]
+    assert [row["epoch"] for row in rows] == pytest.approx(epochs, abs=1e-4)
+    assert all(row["num_images"] == 48 for row in rows)
+    assert rows[-1]["accuracy"] == evaluate(tmp_path)["Accuracy"]
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 6
+    assert "Validation at step 18: accuracy" in info_log.text
+
+    ranking = json.loads((tmp_path / "best" / "best.json").read_text())["checkpoints"]
+    by_value = sorted(rows, key=lambda row: (-row["accuracy"], row["step"]))
+    assert [kept["step"] for kept in ranking] == [row["step"] for row in by_value[:2]]
+    best = tf.train.latest_checkpoint(str(tmp_path / "best"))
+    assert best.endswith(f"model.ckpt-{by_value[0]['step']}")
+    assert exported[-1].endswith(best.rpartition("/")[2])
+
+    (events,) = tmp_path.glob("events*")
+    validated = {
+        event.step: value.simple_value
+        for event in tf.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == "eval/accuracy"
+    }
+    assert validated == pytest.approx({row["step"]: row["accuracy"] for row in rows})
+
+
+def test_stops_where_it_gets_no_better_and_stays_stopped(tmp_path):
+    result = train_and_validate(tmp_path, 400, patience=2, min_change=0.5)
+    rows = read_rows(tmp_path)
+    assert result.step == rows[-1]["step"] < 400
+    assert "accuracy" in result.stopped_because
+    # The state of early stopping is the history: a second start knows it.
+    again = train_and_validate(tmp_path, 400, patience=2, min_change=0.5)
+    assert (again.step, again.loss) == (result.step, None)
+    assert again.stopped_because == result.stopped_because
+    assert train_and_validate(tmp_path, result.step + 4).step == result.step + 4
+
+
+def test_a_run_killed_before_its_evaluation_makes_up_for_it(tmp_path):
+    train_and_validate(tmp_path, 8)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text(lines[0])
+    train_and_validate(tmp_path, 12)
+    assert [row["step"] for row in read_rows(tmp_path)] == [4, 8, 12]
+
+
+def test_validation_leaves_training_as_it_is(tmp_path):
+    train(tmp_path / "without", 8, seed=1)
+    train_and_validate(tmp_path / "with", 8)
+    without, validated = read_all(tmp_path / "without"), read_all(tmp_path / "with")
+    assert all(np.array_equal(without[name], validated[name]) for name in without)
+
+
+def test_a_metric_that_is_not_measured_is_named(tmp_path):
+    config = ValidationConfig(every=Duration(2), best_metric="top_5")
+    with pytest.raises(ValueError, match="--best_metric=top_5 is not among.*accuracy"):
+        train(tmp_path, 4, validation=config, build_evaluator=build_evaluator)
