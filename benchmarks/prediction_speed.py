@@ -4,8 +4,9 @@ r"""Prediction over loose picture files, against evaluation of a dataset.
       --checkpoint_path=run --model_name=mobilenet_v1_025 --image_size=128
 
 Both work on as many images, in turn, in one process: the ratio tells what loose files
-cost, whatever else the machine does; on one that is shared, the ratio by processor time is
-the steadier. Both include opening the input, and neither building the network. Memory is that of the process, while it predicts.
+cost, whatever else the machine does; on one that is shared, the ratio by processor
+time is the steadier. Neither includes building graphs. Memory is that of the process,
+while it predicts.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import functools
 import os
 import statistics
 import time
+from typing import NamedTuple
 
 from benchmarks import memory
 from datasets import dataset_factory, input_pipeline, picture_batches
@@ -21,8 +23,16 @@ from nets import nets_factory
 from preprocessing import preprocessing_factory
 
 
+class Measurement(NamedTuple):
+    """Images a second by the clock and by processor time; memory now and then, MB."""
+
+    by_clock: float
+    by_processor: float
+    resident: list = []
+
+
 def measure_evaluation(options, dataset, preprocessing_fn, get_network_fn):
-    """Returns a function that evaluates: (images a second, images, [])."""
+    """Returns a function that evaluates and returns a `Measurement`."""
     config = evaluation.EvaluationConfig(
         options.checkpoint_path, None, dataset.num_classes, show_progress=False
     )
@@ -43,15 +53,29 @@ def measure_evaluation(options, dataset, preprocessing_fn, get_network_fn):
     )
 
     def run():
+        started = time.process_time()
         predictions = evaluator.predict()
         num_images = len(predictions.labels)
-        return num_images / predictions.secs, num_images, []
+        return Measurement(
+            num_images / predictions.secs, num_images / (time.process_time() - started)
+        )
 
     return run
 
 
+class Watched(list):
+    """A list that notes when it was first read: `clock` and `processor`, in seconds."""
+
+    clock = processor = None
+
+    def __getitem__(self, index):
+        if self.clock is None:
+            self.clock, self.processor = time.monotonic(), time.process_time()
+        return super().__getitem__(index)
+
+
 def measure_prediction(options, dataset, preprocessing_fn, get_network_fn):
-    """Returns a function that predicts: (images a second, images, memory in MB)."""
+    """Returns a function that predicts and returns a `Measurement`."""
     paths = picture_batches.list_pictures([options.photos], print)
     # Pictures of one class may be easier to decode: some of each.
     paths = paths[:: max(1, len(paths) // options.images)]
@@ -60,15 +84,20 @@ def measure_prediction(options, dataset, preprocessing_fn, get_network_fn):
     classifier = classifying.CheckpointClassifier(
         options.checkpoint_path, get_network_fn, dataset.num_classes, [size, size, 3]
     )
-    build_batches = functools.partial(
-        picture_batches.build_batches, preprocessing_fn, size, size, paths
-    )
     names = classifying.name_classes(dataset.labels_to_names, dataset.num_classes)
 
     def run():
-        started, resident = time.monotonic(), []
+        watched, resident = Watched(paths), []
         results = classifier.classify_all(
-            functools.partial(build_batches, options.batch_size, {})
+            functools.partial(
+                picture_batches.build_batches,
+                preprocessing_fn,
+                size,
+                size,
+                watched,
+                options.batch_size,
+                {},
+            )
         )
         with open(os.devnull, "w") as file:
             writer = prediction_output.CsvWriter(file)
@@ -77,17 +106,13 @@ def measure_prediction(options, dataset, preprocessing_fn, get_network_fn):
                 writer.write(paths[index], ranking)
                 if index % (options.images // 8) == 0:
                     resident.append(memory.read_resident_bytes("self") / 1e6)
-        rate = options.images / (time.monotonic() - started)
-        return rate, options.images, resident
+        return Measurement(
+            len(paths) / (time.monotonic() - watched.clock),
+            len(paths) / (time.process_time() - watched.processor),
+            resident,
+        )
 
     return run
-
-
-def time_processor(run):
-    """Returns ((images a second, processor seconds an image), memory) of a run."""
-    started = time.process_time()
-    rate, num_images, resident = run()
-    return (rate, (time.process_time() - started) / num_images), resident
 
 
 def main():
@@ -111,19 +136,21 @@ def main():
     shared = (options, dataset, preprocessing_fn, get_network_fn)
     evaluate, predict = measure_evaluation(*shared), measure_prediction(*shared)
     evaluate(), predict()
-    pairs = []
+    ratios = []
     for _ in range(options.repeats):
-        (evaluated, eval_secs), _ = time_processor(evaluate)
-        (predicted, pred_secs), resident = time_processor(predict)
-        pairs.append((predicted / evaluated, eval_secs / pred_secs))
+        evaluated, predicted = evaluate(), predict()
+        ratios.append(
+            [p / e for p, e in zip(predicted[:2], evaluated[:2], strict=True)]
+        )
         print(
-            f"prediction {predicted:.0f} images/s, evaluation {evaluated:.0f}: ratio "
-            f"{pairs[-1][0]:.3f}, {pairs[-1][1]:.3f} by processor time; memory "
-            + " ".join(f"{value:.0f}" for value in resident)
+            f"prediction {predicted.by_clock:.0f} images/s, evaluation "
+            f"{evaluated.by_clock:.0f}: ratio {ratios[-1][0]:.3f}, {ratios[-1][1]:.3f} "
+            f"by processor time; memory "
+            + " ".join(f"{value:.0f}" for value in predicted.resident)
             + " MB",
             flush=True,
         )
-    by_clock, by_processor = map(statistics.median, zip(*pairs, strict=True))
+    by_clock, by_processor = map(statistics.median, zip(*ratios, strict=True))
     print(
         f"ratio {by_clock:.3f}, {by_processor:.3f} by processor time: medians of "
         f"{options.repeats} pairs"

@@ -67,10 +67,8 @@ class Classifier:
             # A model of fixed batch size: filled up, and cut again.
             full = np.resize(part, (size, *part.shape[1:]))
             scores = self._score(full if len(part) < size else part)
-            scores = np.asarray(scores, np.float32).reshape(size, -1)
-            parts.append(scores[: len(part)])
-        scores = np.concatenate(parts)
-        return scores if self._is_normalized(scores) else _softmax(scores)
+            parts.append(self._normalize(scores.reshape(size, -1)[: len(part)]))
+        return np.concatenate(parts)
 
     def classify_all(self, build_batches):
         """Yields `(index, probabilities)` for every image.
@@ -91,8 +89,13 @@ class Classifier:
                 yield from zip(indices, self.classify(inputs), strict=True)
 
     def _score(self, inputs):
-        """Probabilities or logits, shape [n, ..., num_classes]."""
+        """Probabilities or logits, [n, ..., num_classes] or all in a row."""
         raise NotImplementedError
+
+    def _normalize(self, scores):
+        """Probabilities, float32 [n, num_classes], of scores [n, ..., num_classes]."""
+        scores = np.asarray(scores, np.float32).reshape(len(scores), -1)
+        return scores if self._is_normalized(scores) else _softmax(scores)
 
     def _is_normalized(self, scores):
         """Whether scores are probabilities already, not logits."""

@@ -210,4 +210,6 @@ def _build_next_batch(config, iterator):
     with tf.control_dependencies([before]):
         images, labels = iterator.get_next()
     with tf.control_dependencies([images, labels]):
-        return images, labels, tf.timestamp() - before
+        after = tf.timestamp()
+    with tf.control_dependencies([after]):  # Else it may be read after the network.
+        return tf.identity(images), tf.identity(labels), after - before

@@ -115,19 +115,26 @@ def test_frozen_graphs(batch_size, softmax, images, tmp_path):
         )
 
 
-def test_images_of_a_dataset_come_back_with_their_indices(images, tmp_path):
-    path = write_frozen(tmp_path / "frozen.pb")
-    with classifying.FrozenClassifier(path) as classifier:
-        results = list(
-            classifier.classify_all(
-                lambda: tf.data.Dataset.from_tensor_slices(
-                    (images, np.arange(5) * 10)
-                ).batch(2)
-            )
+def check_dataset(classifier, inputs, expected):
+    """A dataset's images must give the same, with their indices."""
+    results = list(
+        classifier.classify_all(
+            lambda: tf.data.Dataset.from_tensor_slices(
+                (inputs, np.arange(5) * 10)
+            ).batch(2)
         )
+    )
     assert [index for index, _ in results] == [0, 10, 20, 30, 40]
     found = np.stack([probabilities for _, probabilities in results])
-    np.testing.assert_allclose(found, reckon(images), atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [None, 2, 3])
+def test_images_of_a_dataset(batch_size, images, tmp_path):
+    path = write_frozen(tmp_path / "frozen.pb", batch_size)
+    with classifying.FrozenClassifier(path) as classifier:
+        for _ in range(2):
+            check_dataset(classifier, images, reckon(images))
 
 
 def test_saved_models_of_this_project(images, tmp_path):
@@ -142,6 +149,7 @@ def test_saved_models_of_this_project(images, tmp_path):
         found = classifier.classify(files)
         np.testing.assert_allclose(found, reckon(bytes_images / 255), atol=1e-5)
         assert classifier.class_names == ("a", "b", "c", "d")
+        check_dataset(classifier, files, reckon(bytes_images / 255))
     with saved_model_classifier.SavedModelClassifier(
         path, signature="pixels"
     ) as classifier:
@@ -176,6 +184,7 @@ def test_saved_models_of_others(images, tmp_path):
     for i, make in enumerate((serve, serve_function)):
         path = write_saved_model(tmp_path / f"good{i}", {"serving_default": make})
         with saved_model_classifier.SavedModelClassifier(path) as classifier:
+            check_dataset(classifier, images, reckon(images))
             np.testing.assert_allclose(
                 classifier.classify(images), reckon(images), atol=1e-6
             )
@@ -197,6 +206,7 @@ def test_tflite_files(options, batch_size, images, tmp_path):
     with tflite_classifier.TFLiteClassifier(path) as classifier:
         assert classifier.image_size == (SIZE, SIZE)
         assert classifier.batch_size == batch_size
+        check_dataset(classifier, images, reckon(images))
         for count in (5, 2):
             found = classifier.classify(images[:count])
             np.testing.assert_allclose(found, reckon(images)[:count], atol=1e-6)
@@ -227,6 +237,7 @@ def test_checkpoints(images, tmp_path):
         with classifying.CheckpointClassifier(
             folder, get_network_fn, num_classes, [SIZE, SIZE, 3]
         ) as classifier:
+            check_dataset(classifier, images, reckon(images))
             np.testing.assert_allclose(
                 classifier.classify(images), reckon(images), atol=1e-6
             )

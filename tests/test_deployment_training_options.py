@@ -2,13 +2,14 @@
 
 import json
 import logging
+import time
 
 import numpy as np
 import pytest
 from toy_training import build_batches as build_batches_from
 from toy_training import evaluate, make_config, network, read, read_all, train
 
-from deployment import dry_run, run_card
+from deployment import dry_run, run_card, training
 from deployment.optimizers import OptimizerConfig
 from tf_slim_compat import slim, tf
 
@@ -205,3 +206,34 @@ def test_a_dry_run_tells_what_it_takes_and_leaves_nothing(tmp_path, info_log):
     for word in ("memory", "speed", "duration", "for 5000 steps", "MB a checkpoint"):
         assert word in info_log.text
     assert not (tmp_path / "run").exists()
+
+
+def test_waiting_for_data_is_told_from_computing(tmp_path):
+    def slow_network(images):
+        size = tf.cast(tf.reduce_sum(tf.shape(images)), tf.int64)
+        slept = tf.py_func(sleep, [size], tf.int64)
+        with tf.control_dependencies([slept]):
+            return network(tf.identity(images))
+
+    def slow_batches(seed, start_image):
+        def load(images, labels):
+            slept = tf.py_func(sleep, [labels[0]], tf.int64)
+            with tf.control_dependencies([slept]):
+                return tf.identity(images), labels
+
+        return build_batches_from(seed, start_image).map(load)
+
+    def sleep(value):
+        time.sleep(0.05)
+        return value
+
+    shares = []
+    for name, network_fn, build_batches in (
+        ("network", slow_network, build_batches_from),
+        ("data", network, slow_batches),
+    ):
+        config = make_config(tmp_path / name, steps=10)
+        training.train(config, network_fn, build_batches)
+        lines = (tmp_path / name / "training.jsonl").read_text().splitlines()
+        shares.append(json.loads(lines[-1])["data_wait_share"])
+    assert shares[0] < 0.3 < 0.6 < shares[1]

@@ -6,7 +6,14 @@ What the frozen file answers must be what evaluation found.
 import numpy as np
 import pytest
 
-from deployment import evaluation, exporting, model_deploy, training, training_graph
+from deployment import (
+    evaluation,
+    exporting,
+    model_deploy,
+    optimizers,
+    training,
+    training_graph,
+)
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
@@ -22,6 +29,9 @@ SIZES = {
     **dict.fromkeys(("inception_v3", "inception_v4", "inception_resnet_v2"), 107),
 }
 NUM_FRAMES = {"i3d": 16, "s3dg": 16}
+# Optimising a graph takes longer than the one run that each is built for.
+SESSION_CONFIG = tf.ConfigProto()
+SESSION_CONFIG.graph_options.rewrite_options.disable_meta_optimizer = True
 
 
 def make_batch(name, batch_size=2):
@@ -42,6 +52,8 @@ def train_one_step(name, images, labels, train_dir):
         num_samples=len(labels),
         batch_size=len(labels),
         deployment=model_deploy.DeploymentConfig(clone_on_cpu=True),
+        # Without slots, a third of the variables are there to make, save and read.
+        optimizer=optimizers.OptimizerConfig("sgd"),
     )
     with tf.Graph().as_default():
         tf.set_random_seed(1)
@@ -50,10 +62,7 @@ def train_one_step(name, images, labels, train_dir):
             network_fn,
             lambda: tf.data.Dataset.from_tensors((images, labels)).repeat(),
         )
-        # Optimising the graph takes longer than the one step that it is run for.
-        options = tf.ConfigProto()
-        options.graph_options.rewrite_options.disable_meta_optimizer = True
-        with tf.Session(config=options) as session:
+        with tf.Session(config=SESSION_CONFIG) as session:
             session.run([tf.global_variables_initializer(), tf.tables_initializer()])
             loss, step = session.run([graph.train_op, graph.step_after])
             tf.train.Saver().save(session, f"{train_dir}/model.ckpt", step)
@@ -84,7 +93,7 @@ def test_train_evaluate_export_freeze(name, tmp_path):
     )
     (output,) = exporting.find_outputs(frozen)
     loaded = exporting.load_graph_def(f"{tmp_path}/frozen.pb")
-    with tf.Graph().as_default(), tf.Session() as session:
+    with tf.Graph().as_default(), tf.Session(config=SESSION_CONFIG) as session:
         tf.import_graph_def(loaded, name="")
         found = session.run(f"{output}:0", {"input:0": images})
     expected = predictions.logits
