@@ -34,6 +34,7 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "test": ["pytest>=8", "pytest-xdist>=3", "ruff==0.17.5", "scikit-learn>=1.5"]
+        "onnx": ["tf2onnx>=1.17", "onnxruntime"],
+        "test": ["pytest>=8", "pytest-xdist>=3", "ruff==0.17.5", "scikit-learn>=1.5"],
     },
 )

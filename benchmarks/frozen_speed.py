@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from deployment import exporting, graph_folding, model_deploy, training
+from deployment import exporting, graph_folding, model_deploy
 from nets import nets_factory
 from tf_slim_compat import tf
 
@@ -37,7 +37,7 @@ def freeze_fresh(name, image_size):
 
 def open_session(graph_def, is_optimized):
     """A session as this project opens them, or without optimization."""
-    config = training.build_session_config(model_deploy.choose_deployment())
+    config = model_deploy.build_session_config(model_deploy.choose_deployment())
     if not is_optimized:
         options = config.graph_options
         options.rewrite_options.disable_meta_optimizer = True

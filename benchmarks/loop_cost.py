@@ -25,7 +25,7 @@ from tf_slim_compat import tf
 
 
 def make_session(config):
-    session = tf.Session(config=training.build_session_config(config.deployment))
+    session = tf.Session(config=model_deploy.build_session_config(config.deployment))
     session.run(
         [
             tf.global_variables_initializer(),

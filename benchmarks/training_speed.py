@@ -30,7 +30,7 @@ class Trainer:
             )
             self._train_op = graph.train_op
             self._session = tf.Session(
-                config=training.build_session_config(config.deployment)
+                config=model_deploy.build_session_config(config.deployment)
             )
             self._session.run(
                 [tf.global_variables_initializer(), tf.tables_initializer()]

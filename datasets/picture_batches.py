@@ -5,14 +5,12 @@ import os
 
 import numpy as np
 
-from datasets import picture_headers, pictures
+from datasets import jpeg_crops, picture_headers, pictures
 from tf_slim_compat import tf
 
 _PREFETCHED_BATCHES = 2
 # A call of Python from the pipeline costs as much as reading a file.
 _FILES_A_CALL = 16
-# What `input_pipeline` says of it: more is decoded than the crop, and cut off.
-_MARGIN_PX = 2
 
 
 def list_pictures(sources, on_error):
@@ -166,29 +164,19 @@ def _decode(encoded, preprocessing_fn, height, width):
         image = tf.io.decode_image(encoded, 3, expand_animations=False)
         return preprocessing_fn(image, height, width)
 
+    def crop_window(shape):
+        return preprocessing_fn.crop_window(shape, height, width)
+
     def decode_jpeg():
-        shape = tf.image.extract_jpeg_shape(encoded)
-        window = preprocessing_fn.crop_window(shape, height, width)
-        if window is None:
-            return tf.image.decode_jpeg(encoded, 3)
-        begin = tf.maximum(window[:2] - _MARGIN_PX, 0)
-        end = tf.minimum(window[:2] + window[2:] + _MARGIN_PX, shape[:2])
-        part = tf.concat([begin, end - begin], 0)
-        image = tf.image.decode_and_crop_jpeg(encoded, part, 3)
-        return _cut(image, window[:2] - begin, window[2:])
+        return jpeg_crops.decode_jpeg(encoded, crop_window, channels=3)
 
     def decode_other():
         image = tf.io.decode_image(encoded, 3, expand_animations=False)
-        window = preprocessing_fn.crop_window(tf.shape(image), height, width)
-        return image if window is None else _cut(image, window[:2], window[2:])
+        return jpeg_crops.crop(image, crop_window)
 
     image = tf.cond(tf.io.is_jpeg(encoded), decode_jpeg, decode_other)
     image.set_shape([None, None, 3])
     return preprocessing_fn.finish(image, height, width)
-
-
-def _cut(image, begin, size):
-    return tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [-1]], 0))
 
 
 def _batch(elements, batch_size, threads):

@@ -2,11 +2,8 @@
 
 import copy
 
+from datasets import jpeg_crops
 from tf_slim_compat import slim, tf
-
-# A cut through a JPEG changes the colours beside it, where they are stored at half
-# the resolution; so this much more is decoded, and cut off afterwards.
-_MARGIN_PX = 2
 
 
 def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_offset):
@@ -130,34 +127,19 @@ def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_widt
     image_format = tf.reshape(example[image_handler._format_key], [])
     channels = image_handler._channels
 
+    def crop_window(shape):
+        return preprocessing_fn.crop_window(shape, image_height, image_width)
+
     def decode_jpeg():
-        shape = tf.image.extract_jpeg_shape(encoded)
-        if channels:
-            shape = tf.stack([shape[0], shape[1], channels])
-        window = preprocessing_fn.crop_window(shape, image_height, image_width)
-        if window is None:
-            return tf.image.decode_jpeg(
-                encoded, channels, dct_method=image_handler._dct_method
-            )
-        begin = tf.maximum(window[:2] - _MARGIN_PX, 0)
-        end = tf.minimum(window[:2] + window[2:] + _MARGIN_PX, shape[:2])
-        image = tf.image.decode_and_crop_jpeg(
-            encoded,
-            tf.concat([begin, end - begin], 0),
-            channels,
-            dct_method=image_handler._dct_method,
+        return jpeg_crops.decode_jpeg(
+            encoded, crop_window, channels, image_handler._dct_method
         )
-        return _cut(image, window[:2] - begin, window[2:])
 
     def decode_other():
         tensors = {key: example[key] for key in image_handler.keys}
         tensors[image_handler._image_key] = encoded
         tensors[image_handler._format_key] = image_format
-        image = image_handler.tensors_to_item(tensors)
-        window = preprocessing_fn.crop_window(
-            tf.shape(image), image_height, image_width
-        )
-        return image if window is None else _cut(image, window[:2], window[2:])
+        return jpeg_crops.crop(image_handler.tensors_to_item(tensors), crop_window)
 
     # By the bytes: old shards say "jpg" whatever they hold.
     is_jpeg = tf.logical_and(
@@ -170,7 +152,3 @@ def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_widt
         {key: example[key] for key in label_handler.keys}
     )
     return preprocessing_fn.finish(image, image_height, image_width), label
-
-
-def _cut(image, begin, size):
-    return tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [-1]], 0))

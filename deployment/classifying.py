@@ -9,7 +9,7 @@ Other kinds are `CheckpointClassifier`, and those of `saved_model_classifier` an
 
 import numpy as np
 
-from deployment import checkpoints, exporting, training
+from deployment import checkpoints, exporting, model_deploy
 from deployment.model_deploy import DeploymentConfig
 from tf_slim_compat import slim, tf
 
@@ -234,7 +234,7 @@ def build_session(graph):
     deployment = DeploymentConfig(
         clone_on_cpu=not tf.config.list_physical_devices("GPU")
     )
-    config = training.build_session_config(deployment)
+    config = model_deploy.build_session_config(deployment)
     return tf.Session(graph=graph, config=config)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from deployment import checkpoints, evaluation_summaries, metrics, training
+from deployment import checkpoints, evaluation_summaries, metrics, model_deploy
 from deployment.model_deploy import DeploymentConfig
 from tf_slim_compat import slim, tf
 
@@ -123,7 +123,7 @@ class Evaluator:
             initialize_tables = tf.tables_initializer()
         graph.finalize()
         self._session = tf.Session(
-            config.master, graph, training.build_session_config(deployment)
+            config.master, graph, model_deploy.build_session_config(deployment)
         )
         self._session.run(initialize_tables)
 

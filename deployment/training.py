@@ -15,6 +15,7 @@ import secrets
 from absl import logging
 
 from deployment import (
+    model_deploy,
     run_card,
     training_graph,
     warm_start,
@@ -25,7 +26,7 @@ from deployment.training_loop import TrainingLoop, stop_on_signals
 from deployment.validation import Validator
 from tf_slim_compat import slim, tf
 
-__all__ = ["TrainingConfig", "build_session_config", "train"]
+__all__ = ["TrainingConfig", "train"]
 
 
 def train(
@@ -108,7 +109,7 @@ def _run(config, graph, loop, init_fn):
         # The thread that hands out tokens to replicas waits for gradients
         # that no longer come.
         ignore_live_threads=graph.sync_optimizer is not None,
-        session_config=build_session_config(config.deployment),
+        session_config=model_deploy.build_session_config(config.deployment),
         # The loop saves and summarises between steps, where a
         # checkpoint cannot mix two of them.
         summary_op=None,
@@ -165,20 +166,6 @@ def _record_results(config, card, validator, result):
         best=validator.get_best() if validator else None,
     )
     card.save(config.train_dir)
-
-
-def build_session_config(deployment):
-    """How sessions use the machine.
-
-    On CPUs alone one operation runs at a time, with all cores to itself: 10 to
-    20 % faster than several that compete for them. Input pipelines have threads
-    of their own.
-    """
-    session_config = tf.ConfigProto(allow_soft_placement=True)
-    session_config.gpu_options.allow_growth = True
-    if deployment.clone_on_cpu and deployment.num_clones == 1:
-        session_config.inter_op_parallelism_threads = 1
-    return session_config
 
 
 def _prepare_train_dir(config):

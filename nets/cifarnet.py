@@ -8,64 +8,41 @@ Input: float [batch, 32, 32, 3], each picture standardised. Output: logits [batc
 CIFAR-10 for this architecture.
 """
 
+from nets.inception_utils import Conv, MaxPool
+from nets.stack_utils import (
+    Dense,
+    Dropout,
+    Flatten,
+    LocalNorm,
+    define_flat_network,
+)
 from tf_slim_compat import slim, tf
 
+_NORM = LocalNorm(4, 1.0, 0.001 / 9.0, 0.75)
 
-def cifarnet(
-    images,
-    num_classes=10,
-    is_training=False,
-    dropout_keep_prob=0.5,
-    prediction_fn=slim.softmax,
-    scope="CifarNet",
-):
-    """Builds CifarNet.
+LAYERS = {
+    "conv1": Conv(64, 5),
+    "pool1": MaxPool(2, 2, "VALID"),
+    "norm1": _NORM,
+    "conv2": Conv(64, 5),
+    "norm2": _NORM,
+    "pool2": MaxPool(2, 2, "VALID"),
+    "Flatten": Flatten(),
+    "fc3": Dense(384),
+    "dropout3": Dropout(),
+    "fc4": Dense(192),
+}
 
-    Args:
-      images: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the features [batch, 192] in place of logits.
-      is_training: bool, whether dropout drops.
-      dropout_keep_prob: float in (0, 1].
-      prediction_fn: callable of (logits, scope=...).
-      scope: name of the variable scope.
-
-    Returns:
-      `(logits, end_points)`: float [batch, num_classes], and a dict of all layers.
-    """
-    end_points = {}
-    with tf.variable_scope(scope, "CifarNet", [images]):
-        net = end_points["conv1"] = slim.conv2d(images, 64, 5, scope="conv1")
-        net = end_points["pool1"] = slim.max_pool2d(net, 2, scope="pool1")
-        net = _local_response_normalization(net, "norm1")
-        net = end_points["conv2"] = slim.conv2d(net, 64, 5, scope="conv2")
-        net = _local_response_normalization(net, "norm2")
-        net = end_points["pool2"] = slim.max_pool2d(net, 2, scope="pool2")
-        net = end_points["Flatten"] = slim.flatten(net)
-        net = end_points["fc3"] = slim.fully_connected(net, 384, scope="fc3")
-        net = slim.dropout(
-            net, dropout_keep_prob, is_training=is_training, scope="dropout3"
-        )
-        net = end_points["fc4"] = slim.fully_connected(net, 192, scope="fc4")
-        if not num_classes:
-            return net, end_points
-        logits = end_points["Logits"] = slim.fully_connected(
-            net,
-            num_classes,
-            biases_initializer=tf.zeros_initializer(),
-            weights_initializer=tf.truncated_normal_initializer(stddev=1 / 192),
-            weights_regularizer=None,
-            activation_fn=None,
-            scope="logits",
-        )
-        end_points["Predictions"] = prediction_fn(logits, scope="Predictions")
-    return logits, end_points
-
-
-cifarnet.default_image_size = 32
-
-
-def _local_response_normalization(net, name):
-    return tf.nn.lrn(net, 4, bias=1.0, alpha=0.001 / 9.0, beta=0.75, name=name)
+cifarnet = define_flat_network(
+    "cifarnet",
+    LAYERS,
+    32,
+    "CifarNet",
+    hidden=("norm1", "norm2", "dropout3"),
+    biases_initializer=tf.zeros_initializer(),
+    weights_initializer=tf.truncated_normal_initializer(stddev=1 / 192),
+    weights_regularizer=None,
+)
 
 
 def cifarnet_arg_scope(weight_decay=0.004):

@@ -9,6 +9,8 @@ sizes work too. Output: logits [batch, classes]; the last map is [batch, frames 
 Kinetics-400, from RGB: 71.1 %.
 """
 
+import functools
+
 from nets.i3d_utils import (
     HEAD,
     LAYERS,
@@ -18,6 +20,7 @@ from nets.i3d_utils import (
 )
 from nets.inception_utils import build_layers
 from nets.net_utils import build_pooled_head
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 
@@ -74,8 +77,12 @@ def i3d_base(inputs, final_endpoint="Mixed_5c", scope="InceptionV1"):
     return collect_video_layers(inputs, layers, final_endpoint, scope)
 
 
-def i3d(
-    inputs,
+i3d = define_classifier(
+    "i3d",
+    i3d_base,
+    functools.partial(build_pooled_head, **HEAD),
+    224,
+    default_scope="InceptionV1",
     num_classes=1000,
     dropout_keep_prob=0.8,
     is_training=True,
@@ -83,38 +90,4 @@ def i3d(
     spatial_squeeze=True,
     reuse=None,
     scope="InceptionV1",
-):
-    """Builds I3D as a classifier.
-
-    Args:
-      inputs: float tensor [batch, frames, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, frames / 8 - 1, 1,
-        1, 1024].
-      dropout_keep_prob: float in (0, 1].
-      is_training: bool, for dropout and batch normalisation.
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-
-    Returns:
-      `(logits, end_points)`; the logits are the mean over the frames.
-    """
-    with (
-        tf.variable_scope(scope, "InceptionV1", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = i3d_base(inputs, scope=scope)
-        logits = build_pooled_head(
-            net,
-            end_points,
-            num_classes,
-            dropout_keep_prob=dropout_keep_prob,
-            prediction_fn=prediction_fn,
-            spatial_squeeze=spatial_squeeze,
-            **HEAD,
-        )
-    return logits, end_points
-
-
-i3d.default_image_size = 224
+)

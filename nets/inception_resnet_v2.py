@@ -22,6 +22,7 @@ from nets.inception_utils import (
     make_ops,
 )
 from nets.net_utils import collect_end_points
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 _HALVED = MaxPool(3, 2, "VALID")
@@ -184,8 +185,18 @@ def inception_resnet_v2_base(
         return collect_end_points(layers, final_endpoint)
 
 
-def inception_resnet_v2(
-    inputs,
+def _build_aux_logits(end_points, num_classes, **_):
+    net = end_points["PreAuxLogits"]
+    return build_flat_aux_logits(net, num_classes, "Conv2d_2a_5x5", "Logits")
+
+
+inception_resnet_v2 = define_classifier(
+    "inception_resnet_v2",
+    inception_resnet_v2_base,
+    build_flat_head,
+    299,
+    default_scope="InceptionResnetV2",
+    build_aux_logits=_build_aux_logits,
     num_classes=1001,
     is_training=True,
     dropout_keep_prob=0.8,
@@ -193,43 +204,7 @@ def inception_resnet_v2(
     scope="InceptionResnetV2",
     create_aux_logits=True,
     activation_fn=tf.nn.relu,
-):
-    """Builds Inception-ResNet v2 as a classifier.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels]; without the auxiliary
-        classifier, height and width may be unknown.
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, 1536].
-      is_training: bool, for dropout and batch normalisation.
-      dropout_keep_prob: float in (0, 1].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-      create_aux_logits: whether to build the auxiliary classifier, whose weights fit
-        one size of picture only.
-      activation_fn: callable after each residual block.
-
-    Returns:
-      `(logits, end_points)`; the auxiliary logits are `end_points["AuxLogits"]`.
-
-    Raises:
-      ValueError: an auxiliary classifier for pictures of unknown size.
-    """
-    with (
-        tf.variable_scope(scope, "InceptionResnetV2", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = inception_resnet_v2_base(
-            inputs, scope=scope, activation_fn=activation_fn
-        )
-        if create_aux_logits and num_classes:
-            end_points["AuxLogits"] = build_flat_aux_logits(
-                end_points["PreAuxLogits"], num_classes, "Conv2d_2a_5x5", "Logits"
-            )
-        logits = build_flat_head(net, end_points, num_classes, dropout_keep_prob)
-    return logits, end_points
-
-
-inception_resnet_v2.default_image_size = 299
+)
 
 
 def inception_resnet_v2_arg_scope(

@@ -9,6 +9,8 @@ Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes work too. Output: logi
 6,618,649. Published top-1 accuracy on ImageNet: 69.8 %.
 """
 
+import functools
+
 from nets.inception_utils import (
     Conv,
     MaxPool,
@@ -18,6 +20,7 @@ from nets.inception_utils import (
     make_ops,
 )
 from nets.net_utils import build_pooled_head, collect_end_points
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 inception_v1_arg_scope = inception_arg_scope
@@ -87,8 +90,14 @@ def inception_v1_base(
         )
 
 
-def inception_v1(
-    inputs,
+inception_v1 = define_classifier(
+    "inception_v1",
+    inception_v1_base,
+    functools.partial(
+        build_pooled_head, window=[7, 7], digit=0, pool_name="AvgPool_0a_7x7"
+    ),
+    224,
+    default_scope="InceptionV1",
     num_classes=1000,
     is_training=True,
     dropout_keep_prob=0.8,
@@ -97,42 +106,4 @@ def inception_v1(
     reuse=None,
     scope="InceptionV1",
     global_pool=False,
-):
-    """Builds Inception v1 as a classifier.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, channels].
-      is_training: bool, for dropout and batch normalisation.
-      dropout_keep_prob: float in (0, 1].
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-      global_pool: average the whole map whatever its size; otherwise 7x7 of it, or
-        less of a smaller one.
-
-    Returns:
-      `(logits, end_points)`.
-    """
-    with (
-        tf.variable_scope(scope, "InceptionV1", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = inception_v1_base(inputs, scope=scope)
-        logits = build_pooled_head(
-            net,
-            end_points,
-            num_classes,
-            window=[7, 7],
-            dropout_keep_prob=dropout_keep_prob,
-            prediction_fn=prediction_fn,
-            spatial_squeeze=spatial_squeeze,
-            global_pool=global_pool,
-            digit=0,
-            pool_name="AvgPool_0a_7x7",
-        )
-    return logits, end_points
-
-
-inception_v1.default_image_size = 224
+)

@@ -20,6 +20,7 @@ from nets.inception_utils import (
     scaled_ops,
 )
 from nets.net_utils import build_pooled_head, collect_end_points, depth_scale
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 inception_v2_arg_scope = inception_arg_scope
@@ -156,8 +157,12 @@ def inception_v2_base(
         return collect_end_points(build_layers(inputs, table, ops), final_endpoint)
 
 
-def inception_v2(
-    inputs,
+inception_v2 = define_classifier(
+    "inception_v2",
+    inception_v2_base,
+    functools.partial(build_pooled_head, window=[7, 7], prelogits=True),
+    224,
+    default_scope="InceptionV2",
     num_classes=1000,
     is_training=True,
     dropout_keep_prob=0.8,
@@ -168,51 +173,4 @@ def inception_v2(
     reuse=None,
     scope="InceptionV2",
     global_pool=False,
-):
-    """Builds Inception v2 as a classifier.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, channels].
-      is_training: bool, for dropout and batch normalisation.
-      dropout_keep_prob: float in (0, 1].
-      min_depth: int, the least number of channels, where `depth_multiplier` < 1.
-      depth_multiplier: float > 0, the factor of all numbers of channels.
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-      global_pool: average the whole map whatever its size; otherwise 7x7 of it, or
-        less of a smaller one.
-
-    Returns:
-      `(logits, end_points)`.
-
-    Raises:
-      ValueError: `depth_multiplier` is not positive.
-    """
-    with (
-        tf.variable_scope(scope, "InceptionV2", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = inception_v2_base(
-            inputs,
-            min_depth=min_depth,
-            depth_multiplier=depth_multiplier,
-            scope=scope,
-        )
-        logits = build_pooled_head(
-            net,
-            end_points,
-            num_classes,
-            window=[7, 7],
-            dropout_keep_prob=dropout_keep_prob,
-            prediction_fn=prediction_fn,
-            spatial_squeeze=spatial_squeeze,
-            global_pool=global_pool,
-            prelogits=True,
-        )
-    return logits, end_points
-
-
-inception_v2.default_image_size = 224
+)

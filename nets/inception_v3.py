@@ -9,6 +9,8 @@ classes: 27,145,970, of which 23,819,401 without the auxiliary classifier. Publi
 top-1 accuracy on ImageNet: 78.0 %.
 """
 
+import functools
+
 from nets.inception_utils import (
     AvgPool,
     Conv,
@@ -24,6 +26,7 @@ from nets.net_utils import (
     depth_scale,
     reduced_kernel_size,
 )
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 inception_v3_arg_scope = inception_arg_scope
@@ -125,8 +128,12 @@ def inception_v3_base(
         return collect_end_points(build_layers(inputs, LAYERS, ops), final_endpoint)
 
 
-def _build_aux_logits(net, num_classes, depth, spatial_squeeze):
-    """Returns the logits of the auxiliary classifier on the map of 17x17 pixels."""
+def _build_aux_logits(
+    end_points, num_classes, *, min_depth, depth_multiplier, spatial_squeeze, **_
+):
+    """Returns the auxiliary logits, like the logits in shape."""
+    net = end_points["Mixed_6e"]
+    depth = depth_scale(depth_multiplier, min_depth)
     with tf.variable_scope("AuxLogits"):
         kernel = reduced_kernel_size(net, [5, 5])
         net = slim.avg_pool2d(net, kernel, 3, "VALID", scope="AvgPool_1a_5x5")
@@ -154,8 +161,13 @@ def _build_aux_logits(net, num_classes, depth, spatial_squeeze):
     return logits
 
 
-def inception_v3(
-    inputs,
+inception_v3 = define_classifier(
+    "inception_v3",
+    inception_v3_base,
+    functools.partial(build_pooled_head, window=[8, 8], prelogits=True),
+    299,
+    default_scope="InceptionV3",
+    build_aux_logits=_build_aux_logits,
     num_classes=1000,
     is_training=True,
     dropout_keep_prob=0.8,
@@ -167,57 +179,4 @@ def inception_v3(
     create_aux_logits=True,
     scope="InceptionV3",
     global_pool=False,
-):
-    """Builds Inception v3 as a classifier.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, channels].
-      is_training: bool, for dropout and batch normalisation.
-      dropout_keep_prob: float in (0, 1].
-      min_depth: int, the least number of channels, where `depth_multiplier` < 1.
-      depth_multiplier: float > 0, the factor of all numbers of channels.
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      create_aux_logits: whether to build the auxiliary classifier.
-      scope: name of the variable scope.
-      global_pool: average the whole map whatever its size; otherwise 8x8 of it, or
-        less of a smaller one.
-
-    Returns:
-      `(logits, end_points)`; the auxiliary logits are `end_points["AuxLogits"]`.
-
-    Raises:
-      ValueError: `depth_multiplier` is not positive.
-    """
-    depth = depth_scale(depth_multiplier, min_depth)
-    with (
-        tf.variable_scope(scope, "InceptionV3", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = inception_v3_base(
-            inputs,
-            min_depth=min_depth,
-            depth_multiplier=depth_multiplier,
-            scope=scope,
-        )
-        if create_aux_logits and num_classes:
-            end_points["AuxLogits"] = _build_aux_logits(
-                end_points["Mixed_6e"], num_classes, depth, spatial_squeeze
-            )
-        logits = build_pooled_head(
-            net,
-            end_points,
-            num_classes,
-            window=[8, 8],
-            dropout_keep_prob=dropout_keep_prob,
-            prediction_fn=prediction_fn,
-            spatial_squeeze=spatial_squeeze,
-            global_pool=global_pool,
-            prelogits=True,
-        )
-    return logits, end_points
-
-
-inception_v3.default_image_size = 299
+)

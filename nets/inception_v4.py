@@ -22,7 +22,8 @@ from nets.inception_utils import (
     make_ops,
 )
 from nets.net_utils import collect_end_points
-from tf_slim_compat import slim, tf
+from nets.network_definitions import define_classifier
+from tf_slim_compat import tf
 
 inception_v4_arg_scope = inception_arg_scope
 
@@ -131,45 +132,22 @@ def inception_v4_base(inputs, final_endpoint="Mixed_7d", scope=None):
         )
 
 
-def inception_v4(
-    inputs,
+def _build_aux_logits(end_points, num_classes, **_):
+    net = end_points["Mixed_6h"]
+    return build_flat_aux_logits(net, num_classes, "Conv2d_2a", "Aux_logits")
+
+
+inception_v4 = define_classifier(
+    "inception_v4",
+    inception_v4_base,
+    build_flat_head,
+    299,
+    default_scope="InceptionV4",
+    build_aux_logits=_build_aux_logits,
     num_classes=1001,
     is_training=True,
     dropout_keep_prob=0.8,
     reuse=None,
     scope="InceptionV4",
     create_aux_logits=True,
-):
-    """Builds Inception v4 as a classifier.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels]; without the auxiliary
-        classifier, height and width may be unknown.
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, 1536].
-      is_training: bool, for dropout and batch normalisation.
-      dropout_keep_prob: float in (0, 1].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-      create_aux_logits: whether to build the auxiliary classifier, whose weights fit
-        one size of picture only.
-
-    Returns:
-      `(logits, end_points)`; the auxiliary logits are `end_points["AuxLogits"]`.
-
-    Raises:
-      ValueError: an auxiliary classifier for pictures of unknown size.
-    """
-    with (
-        tf.variable_scope(scope, "InceptionV4", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = inception_v4_base(inputs, scope=scope)
-        if create_aux_logits and num_classes:
-            end_points["AuxLogits"] = build_flat_aux_logits(
-                end_points["Mixed_6h"], num_classes, "Conv2d_2a", "Aux_logits"
-            )
-        logits = build_flat_head(net, end_points, num_classes, dropout_keep_prob)
-    return logits, end_points
-
-
-inception_v4.default_image_size = 299
+)

@@ -15,54 +15,29 @@ and means; unlike in the paper, every map of its second convolution sees all map
 first, the means have no parameters, and the outputs are a softmax.
 """
 
-from nets.inception_utils import AvgPool, Conv
+from nets.inception_utils import AvgPool, Conv, MaxPool
 from nets.stack_utils import Dense, Flatten, define_flat_network, stack_arg_scope
 from tf_slim_compat import slim, tf
 
+LENET_LAYERS = {
+    "conv1": Conv(32, 5),
+    "pool1": MaxPool(2, 2, "VALID"),
+    "conv2": Conv(64, 5),
+    "pool2": MaxPool(2, 2, "VALID"),
+    "Flatten": Flatten(),
+    "fc3": Dense(1024),
+}
 
-def lenet(
-    images,
-    num_classes=10,
-    is_training=False,
-    dropout_keep_prob=0.5,
-    prediction_fn=slim.softmax,
-    scope="LeNet",
-):
-    """Builds LeNet.
-
-    Args:
-      images: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the features [batch, 1024] in place of logits.
-      is_training: bool, whether dropout drops.
-      dropout_keep_prob: float in (0, 1].
-      prediction_fn: callable of (logits, scope=...).
-      scope: name of the variable scope.
-
-    Returns:
-      `(logits, end_points)`: float [batch, num_classes], and a dict of all layers.
-    """
-    end_points = {}
-    with tf.variable_scope(scope, "LeNet", [images]):
-        net = end_points["conv1"] = slim.conv2d(images, 32, 5, scope="conv1")
-        net = end_points["pool1"] = slim.max_pool2d(net, 2, scope="pool1")
-        net = end_points["conv2"] = slim.conv2d(net, 64, 5, scope="conv2")
-        net = end_points["pool2"] = slim.max_pool2d(net, 2, scope="pool2")
-        net = end_points["Flatten"] = slim.flatten(net)
-        net = end_points["fc3"] = slim.fully_connected(net, 1024, scope="fc3")
-        if not num_classes:
-            return net, end_points
-        net = end_points["dropout3"] = slim.dropout(
-            net, dropout_keep_prob, is_training=is_training, scope="dropout3"
-        )
-        logits = end_points["Logits"] = slim.fully_connected(
-            net, num_classes, activation_fn=None, scope="fc4"
-        )
-    # Outside the scope: the node is Predictions/Reshape_1 in everybody's frozen graphs.
-    end_points["Predictions"] = prediction_fn(logits, scope="Predictions")
-    return logits, end_points
-
-
-lenet.default_image_size = 28
+lenet = define_flat_network(
+    "lenet",
+    LENET_LAYERS,
+    28,
+    "LeNet",
+    last_dropout="dropout3",
+    logits_name="fc4",
+    # The node is Predictions/Reshape_1 in everybody's frozen graphs.
+    predictions_within=False,
+)
 
 
 def lenet_arg_scope(weight_decay=0.0):

@@ -14,6 +14,7 @@ Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes work too. Output: logi
 | mobilenet_v1_025 | 470,329                  | 49.8 %                      |
 """
 
+import functools
 from typing import NamedTuple
 
 from nets.net_utils import (
@@ -25,6 +26,7 @@ from nets.net_utils import (
     fixed_padding,
     variant,
 )
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 
@@ -137,8 +139,21 @@ def mobilenet_v1_base(
         return collect_end_points(layers, final_endpoint)
 
 
-def mobilenet_v1(
-    inputs,
+def _build_map(inputs, min_depth, depth_multiplier, conv_defs, scope):
+    """Returns the last map of the table, whichever table it is, and the end points."""
+    check_images(inputs)
+    last = None if conv_defs else "Conv2d_13_pointwise"
+    return mobilenet_v1_base(
+        inputs, last, min_depth, depth_multiplier, conv_defs, scope=scope
+    )
+
+
+mobilenet_v1 = define_classifier(
+    "mobilenet_v1",
+    _build_map,
+    functools.partial(build_pooled_head, window=[7, 7]),
+    224,
+    default_scope="MobilenetV1",
     num_classes=1000,
     dropout_keep_prob=0.999,
     is_training=True,
@@ -150,58 +165,7 @@ def mobilenet_v1(
     reuse=None,
     scope="MobilenetV1",
     global_pool=False,
-):
-    """Builds MobileNet v1 as a classifier.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, channels].
-      dropout_keep_prob: float in (0, 1].
-      is_training: bool, for dropout and batch normalisation.
-      min_depth: int, the least number of channels, where `depth_multiplier` < 1.
-      depth_multiplier: float > 0, the factor of all numbers of channels.
-      conv_defs: list of `Conv` and `DepthSepConv`; None for `MOBILENETV1_CONV_DEFS`.
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-      global_pool: average the whole map whatever its size; otherwise 7x7 of it, or
-        less of a smaller one.
-
-    Returns:
-      `(logits, end_points)`.
-
-    Raises:
-      ValueError: `inputs` is not of rank 4, or `depth_multiplier` is not positive.
-    """
-    check_images(inputs)
-    with (
-        tf.variable_scope(scope, "MobilenetV1", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = mobilenet_v1_base(
-            inputs,
-            min_depth=min_depth,
-            depth_multiplier=depth_multiplier,
-            conv_defs=conv_defs,
-            final_endpoint=None if conv_defs else "Conv2d_13_pointwise",
-            scope=scope,
-        )
-        logits = build_pooled_head(
-            net,
-            end_points,
-            num_classes,
-            window=[7, 7],
-            dropout_keep_prob=dropout_keep_prob,
-            prediction_fn=prediction_fn,
-            spatial_squeeze=spatial_squeeze,
-            global_pool=global_pool,
-        )
-    return logits, end_points
-
-
-mobilenet_v1.default_image_size = 224
-
+)
 mobilenet_v1_075 = variant(mobilenet_v1, "mobilenet_v1_075", depth_multiplier=0.75)
 mobilenet_v1_050 = variant(mobilenet_v1, "mobilenet_v1_050", depth_multiplier=0.50)
 mobilenet_v1_025 = variant(mobilenet_v1, "mobilenet_v1_025", depth_multiplier=0.25)

@@ -2,7 +2,6 @@
 
 import difflib
 import functools
-import inspect
 
 from tf_slim_compat import slim, tf
 
@@ -219,39 +218,6 @@ def name_network(network, name, default_image_size):
     network.__name__ = network.__qualname__ = name
     network.default_image_size = default_image_size
     return network
-
-
-# The default of an argument that has none.
-REQUIRED = inspect.Parameter.empty
-
-
-def define_network(name, build, default_image_size, doc, **arguments):
-    """Returns a network function of the arguments `inputs` and those given here.
-
-    For networks that differ in their tables and not in what is done with them.
-
-    Args:
-      name: str, of the function.
-      build: callable that gets `inputs` and every argument by its name.
-      default_image_size: int, pixels.
-      doc: str, the function's docstring.
-      **arguments: the defaults, in the order in which users may give arguments without
-        their names; `REQUIRED` where there is none.
-    """
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    signature = inspect.Signature(
-        inspect.Parameter(key, kind, default=default)
-        for key, default in {"inputs": REQUIRED, **arguments}.items()
-    )
-
-    def network(*args, **kwargs):
-        bound = signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return build(**bound.arguments)
-
-    network.__signature__ = signature
-    network.__doc__ = doc
-    return name_network(network, name, default_image_size)
 
 
 def variant(function, name, **defaults):

@@ -11,12 +11,8 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nets.net_utils import (
-    REQUIRED,
-    StrideBudget,
-    define_network,
-    fixed_padding,
-)
+from nets.net_utils import StrideBudget, fixed_padding
+from nets.network_definitions import REQUIRED, define_network
 from tf_slim_compat import slim, tf
 
 # Units in each of the four blocks, by the number of layers.
@@ -234,16 +230,11 @@ def _stride_after_root(output_stride):
 
 
 def define_resnet(name, build, **arguments):
-    """Returns the function of a ResNet; see `net_utils.define_network`."""
-    doc = (
-        f"Builds {name}; for the arguments see `resnet_utils.build_resnet`. Some "
-        "have, too: min_base_depth and depth_multiplier, the least number of channels "
-        "of a bottleneck and the factor of them all."
-    )
+    """Returns the function of a ResNet; see `network_definitions.define_network`."""
     first = {"num_classes": None, "is_training": True, "global_pool": True}
     blocks = {"blocks": REQUIRED} if "include_root_block" in arguments else {}
     return define_network(
-        name, build, 224, doc, **blocks, **first, output_stride=None, **arguments
+        name, build, 224, **blocks, **first, output_stride=None, **arguments
     )
 
 

@@ -25,6 +25,7 @@ from nets.i3d_utils import (
 )
 from nets.inception_utils import build_layer, layers_from
 from nets.net_utils import build_pooled_head, depth_scale, unknown_name
+from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -145,8 +146,21 @@ def s3dg_base(
         return collect_video_layers(inputs, layers, final_endpoint, scope)
 
 
-def s3dg(
-    inputs,
+@functools.wraps(s3dg_base)
+def _build_map(inputs, **arguments):
+    """Returns the last map, channels last, and the end points."""
+    net, end_points = s3dg_base(inputs, **arguments)
+    if arguments["data_format"] == "NCDHW":
+        net = tf.transpose(net, [0, 2, 3, 4, 1])
+    return net, end_points
+
+
+s3dg = define_classifier(
+    "s3dg",
+    _build_map,
+    functools.partial(build_pooled_head, **HEAD),
+    224,
+    default_scope="InceptionV1",
     num_classes=1000,
     first_temporal_kernel_size=3,
     temporal_conv_startat="Conv2d_2c_3x3",
@@ -161,55 +175,4 @@ def s3dg(
     reuse=None,
     data_format="NDHWC",
     scope="InceptionV1",
-):
-    """Builds S3D-G as a classifier.
-
-    Args:
-      inputs: float tensor [batch, frames, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, frames / 8 - 1, 1,
-        1, channels].
-      first_temporal_kernel_size, temporal_conv_startat, gating_startat, final_endpoint,
-        min_depth, depth_multiplier, data_format: see `s3dg_base`.
-      dropout_keep_prob: float in (0, 1].
-      is_training: bool, for dropout and batch normalisation.
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-
-    Returns:
-      `(logits, end_points)`; the logits are the mean over the frames.
-
-    Raises:
-      ValueError: see `s3dg_base`.
-    """
-    with (
-        tf.variable_scope(scope, "InceptionV1", [inputs], reuse=reuse) as scope,
-        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
-    ):
-        net, end_points = s3dg_base(
-            inputs,
-            first_temporal_kernel_size,
-            temporal_conv_startat,
-            gating_startat,
-            final_endpoint,
-            min_depth,
-            depth_multiplier,
-            data_format,
-            scope,
-        )
-        if data_format == "NCDHW":
-            net = tf.transpose(net, [0, 2, 3, 4, 1])
-        logits = build_pooled_head(
-            net,
-            end_points,
-            num_classes,
-            dropout_keep_prob=dropout_keep_prob,
-            prediction_fn=prediction_fn,
-            spatial_squeeze=spatial_squeeze,
-            **HEAD,
-        )
-    return logits, end_points
-
-
-s3dg.default_image_size = 224
+)

@@ -8,10 +8,13 @@ a function of it, and `define_flat_network` one of a small network that flattens
 last map.
 """
 
+import contextlib
+import functools
 from typing import NamedTuple
 
 from nets.inception_utils import build_layers, make_ops
-from nets.net_utils import collect_end_points, name_network, reduced_kernel_size
+from nets.net_utils import collect_end_points, reduced_kernel_size
+from nets.network_definitions import REQUIRED, define_network
 from tf_slim_compat import slim, tf
 
 
@@ -147,6 +150,15 @@ def build_stack(
     return net, end_points
 
 
+# The arguments in the order that all these networks have, and their defaults.
+STACK_ARGUMENTS = {
+    "num_classes": 1000,
+    "is_training": True,
+    "dropout_keep_prob": 0.5,
+    "spatial_squeeze": True,
+}
+
+
 def define_stack(name, table, default_image_size, **options):
     """Returns a network function whose body is `build_stack`.
 
@@ -156,34 +168,29 @@ def define_stack(name, table, default_image_size, **options):
       default_image_size: int, pixels.
       **options: ops and dense_init of `build_stack`.
     """
-
-    def network(
-        inputs,
-        num_classes=1000,
-        is_training=True,
-        dropout_keep_prob=0.5,
-        spatial_squeeze=True,
+    build = functools.partial(build_stack, table=table, default_scope=name, **options)
+    return define_network(
+        name,
+        build,
+        default_image_size,
+        **STACK_ARGUMENTS,
         scope=name,
         global_pool=False,
-    ):
-        return build_stack(
-            inputs,
-            table,
-            num_classes=num_classes,
-            is_training=is_training,
-            dropout_keep_prob=dropout_keep_prob,
-            spatial_squeeze=spatial_squeeze,
-            global_pool=global_pool,
-            scope=scope,
-            default_scope=name,
-            **options,
-        )
-
-    network.__doc__ = f"Builds {name}; for the arguments see `stack_utils.build_stack`."
-    return name_network(network, name, default_image_size)
+    )
 
 
-def define_flat_network(name, table, default_image_size, default_scope):
+def define_flat_network(
+    name,
+    table,
+    default_image_size,
+    default_scope,
+    *,
+    hidden=(),
+    last_dropout=None,
+    logits_name="logits",
+    predictions_within=True,
+    **logits_options,
+):
     """Returns the function of a network that ends in vectors.
 
     Args:
@@ -191,45 +198,53 @@ def define_flat_network(name, table, default_image_size, default_scope):
       table: dict from end point to row, a `Flatten` among them.
       default_image_size: int, pixels.
       default_scope: str, name of the variable scope.
+      hidden: rows that are no end points.
+      last_dropout: name of the dropout between the features and the logits, if any.
+      logits_name: name of the layer of the logits.
+      predictions_within: whether the predictions stand in the variable scope.
+      **logits_options: further arguments of the layer of the logits.
     """
 
-    def network(
-        images,
+    def build_logits(images, num_classes):
+        net, end_points = collect_end_points(build_layers(images, table, OPS))
+        end_points = {key: end_points[key] for key in end_points if key not in hidden}
+        if num_classes:
+            if last_dropout:
+                net = end_points[last_dropout] = slim.dropout(net, scope=last_dropout)
+            net = end_points["Logits"] = slim.fully_connected(
+                net,
+                num_classes,
+                activation_fn=None,
+                scope=logits_name,
+                **logits_options,
+            )
+        return net, end_points
+
+    def build(
+        images, num_classes, is_training, dropout_keep_prob, prediction_fn, scope
+    ):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(tf.variable_scope(scope, default_scope, [images]))
+            dropout = {"keep_prob": dropout_keep_prob, "is_training": is_training}
+            with slim.arg_scope([slim.dropout], **dropout):
+                net, end_points = build_logits(images, num_classes)
+            if not predictions_within:
+                stack.close()
+            if num_classes:
+                end_points["Predictions"] = prediction_fn(net, scope="Predictions")
+        return net, end_points
+
+    return define_network(
+        name,
+        build,
+        default_image_size,
+        images=REQUIRED,
         num_classes=10,
         is_training=False,
         dropout_keep_prob=0.5,
         prediction_fn=slim.softmax,
         scope=default_scope,
-    ):
-        with (
-            tf.variable_scope(scope, default_scope, [images]),
-            slim.arg_scope(
-                [slim.dropout], keep_prob=dropout_keep_prob, is_training=is_training
-            ),
-        ):
-            net, end_points = collect_end_points(build_layers(images, table, OPS))
-            if not num_classes:
-                return net, end_points
-            logits = end_points["Logits"] = slim.fully_connected(
-                net, num_classes, activation_fn=None, scope="logits"
-            )
-            end_points["Predictions"] = prediction_fn(logits, scope="Predictions")
-        return logits, end_points
-
-    network.__doc__ = f"""Builds {name}.
-
-    Args:
-      images: float tensor [batch, height, width, channels], all but the batch known.
-      num_classes: int; 0 or None gives the features [batch, depth] in place of logits.
-      is_training: bool, whether dropout drops, where there is any.
-      dropout_keep_prob: float in (0, 1].
-      prediction_fn: callable of (logits, scope=...).
-      scope: name of the variable scope.
-
-    Returns:
-      `(logits, end_points)`: float [batch, num_classes], and a dict of all layers.
-    """
-    return name_network(network, name, default_image_size)
+    )
 
 
 def stack_arg_scope(weight_decay=0.0005, activation_fn=tf.nn.relu, **init):

@@ -19,8 +19,14 @@ which has none, is the paper's on one scale.
 """
 
 from nets.inception_utils import Conv, MaxPool
-from nets.net_utils import name_network
-from nets.stack_utils import Dense, Dropout, build_stack, stack_arg_scope
+from nets.network_definitions import define_network
+from nets.stack_utils import (
+    STACK_ARGUMENTS,
+    Dense,
+    Dropout,
+    build_stack,
+    stack_arg_scope,
+)
 
 # Convolutions in each of the five groups, and their depths.
 CONVOLUTIONS = {
@@ -51,48 +57,20 @@ def _table(convolutions, fc_conv_padding):
 def _define(name):
     """Returns the function that builds the network of that name."""
 
-    def network(
-        inputs,
-        num_classes=1000,
-        is_training=True,
-        dropout_keep_prob=0.5,
-        spatial_squeeze=True,
+    def build(inputs, fc_conv_padding, **arguments):
+        table = _table(CONVOLUTIONS[name], fc_conv_padding)
+        return build_stack(inputs, table, default_scope=name, **arguments)
+
+    return define_network(
+        name,
+        build,
+        224,
+        **STACK_ARGUMENTS,
         reuse=None,
         scope=name,
         fc_conv_padding="VALID",
         global_pool=False,
-    ):
-        return build_stack(
-            inputs,
-            _table(CONVOLUTIONS[name], fc_conv_padding),
-            num_classes=num_classes,
-            is_training=is_training,
-            dropout_keep_prob=dropout_keep_prob,
-            spatial_squeeze=spatial_squeeze,
-            global_pool=global_pool,
-            scope=scope,
-            default_scope=name,
-            reuse=reuse,
-        )
-
-    network.__doc__ = f"""Builds {name}.
-
-    Args:
-      inputs: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the features [batch, h, w, 4096].
-      is_training: bool, whether dropout drops.
-      dropout_keep_prob: float in (0, 1].
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
-      scope: name of the variable scope.
-      fc_conv_padding: "VALID", or "SAME" for logits at every place of the last map, a
-        32nd of the picture's size; that needs `spatial_squeeze=False`.
-      global_pool: average the features of larger pictures over all places.
-
-    Returns:
-      `(net, end_points)`: logits or features, and a dict of all layers.
-    """
-    return name_network(network, name, 224)
+    )
 
 
 vgg_a = _define("vgg_a")
