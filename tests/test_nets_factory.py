@@ -347,6 +347,42 @@ def test_conv2d_same_equals_a_dense_convolution_subsampled():
     assert ours == pytest.approx(theirs, abs=1e-5)
 
 
+# Functions that are made of tables
+
+
+def test_arguments_may_be_given_by_their_places():
+    # The two of resnet_v1_152 that stand otherwise in resnet_v1_50.
+    places = {
+        name: list(inspect.signature(getattr(resnet_v1, name)).parameters).index(
+            "spatial_squeeze"
+        )
+        for name in ("resnet_v1_50", "resnet_v1_152")
+    }
+    assert places == {"resnet_v1_50": 5, "resnet_v1_152": 6}
+    logits, end_points = mobilenet_v1.mobilenet_v1_025(
+        images(32), 5, 0.9, False, 8, scope="net"
+    )
+    assert logits.shape.as_list() == [2, 5]
+    assert end_points["Conv2d_0"].op.name.startswith("net/")
+
+
+def test_wrong_arguments_are_named():
+    with pytest.raises(TypeError, match="spatial_squeze"):
+        resnet_v1.resnet_v1_50(images(32), spatial_squeze=False)
+    with pytest.raises(TypeError, match="inputs"):
+        inception_v3.inception_v3(num_classes=5)
+
+
+def test_docstrings_tell_the_arguments():
+    for name in nets_factory.list_networks():
+        build = nets_factory.get_network(name).build
+        assert build.__doc__, name
+    doc = inception_v3.inception_v3.__doc__
+    for name in inspect.signature(inception_v3.inception_v3).parameters:
+        assert f"  {name}: " in doc
+    assert max(map(len, doc.splitlines())) <= 80
+
+
 # Signatures
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nets.nasnet import nasnet, nasnet_utils, pnasnet
-from tf_slim_compat import slim, tf
+from tf_slim_compat import slim, stateless_dropout, tf
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,18 @@ def test_drop_path_keeps_the_expectation_and_drops_whole_examples():
     assert (by_example == by_example[:, :1]).all()
     assert np.allclose(np.unique(by_example), [0, 1 / 0.75])
     assert abs(by_example.mean() - 1) < 0.05
+
+
+def test_drop_path_repeats_itself_where_draws_have_no_state():
+    net = tf.ones([50, 1, 1, 1])
+    step = tf.placeholder(tf.int64, [])
+    with stateless_dropout(1, step):
+        paths = [nasnet_utils.drop_path(net, 0.5) for _ in range(2)]
+    with tf.Session() as session:
+        first, later, again = (session.run(paths, {step: n}) for n in (3, 4, 3))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(first, later)
 
 
 def test_drop_path_outside_training_is_nothing():

@@ -36,7 +36,13 @@ def train_command(data_dir, train_dir, *flags):
 
 
 def run(command, status=0):
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
 
