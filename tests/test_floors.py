@@ -13,7 +13,7 @@ ENTRY_SCRIPTS = sorted(
     path.name for path in ROOT.glob("*.py") if path.stem not in {"setup", *PACKAGES}
 )
 ALLOWED = {
-    **{f"{name}.py": FLOOR_0 for name in FLOOR_0},
+    **{f"{name}.py": FLOOR_0 for name in sorted(FLOOR_0)},
     "datasets": {"tf_slim_compat", "datasets"},
     "nets": {"tf_slim_compat", "nets"},
     "preprocessing": {"tf_slim_compat", "preprocessing"},
