@@ -70,7 +70,7 @@ def train(
         tf.compat.v2.config.experimental.enable_op_determinism()
     batches_fn = functools.partial(
         build_batches,
-        seed=config.seed,
+        seed=config.seed + config.deployment.replica_id,  # Each worker its own order.
         start_image=_count_images_seen(config, card, start.step),
     )
     with tf.Graph().as_default():
