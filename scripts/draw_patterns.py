@@ -79,7 +79,7 @@ def draw(pattern, rng):
     """A picture of one pattern: a Pillow image of 96×96 pixels, RGB."""
     background, foreground = _random_colours(rng)
     canvas = Image.new("RGB", (_CANVAS_PX, _CANVAS_PX), background)
-    PATTERNS[pattern](ImageDraw.Draw(canvas), rng.randrange(14, 25), foreground)
+    PATTERNS[pattern](ImageDraw.Draw(canvas), rng.randrange(20, 31), foreground)
     canvas = canvas.rotate(rng.uniform(0, 360), Image.Resampling.BILINEAR)
     left, top = (_CANVAS_PX // 4 + rng.randrange(-8, 9) for _ in range(2))
     image = canvas.crop((left, top, left + SIZE_PX, top + SIZE_PX))
@@ -90,7 +90,7 @@ def draw(pattern, rng):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=pathlib.Path, help="the folder to make")
-    parser.add_argument("--images_per_class", type=int, default=200)
+    parser.add_argument("--images_per_class", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     rng = random.Random(options.seed)
