@@ -5,9 +5,9 @@ r"""Names what pictures show, by a trained model of any kind.
   python classify_image.py --model_path=run --output_file=names.csv photos 'more/*.png'
 
 Files, folders and patterns may follow. A model is a frozen graph, a SavedModel's
-folder, a TFLite file, a checkpoint or a training folder. With a training folder,
-and whatever lies in its `best` and `export`, network, image size, preprocessing and
-names are those of the run; else a graph's nodes tell the network, and a checkpoint
+folder, a TFLite or ONNX file, a checkpoint or a training folder. With a training
+folder, and whatever lies in its `best` and `export`, network, image size, preprocessing
+and names are those of the run; else a graph's nodes tell the network, and a checkpoint
 needs --model_name and --label_path.
 
 A picture that cannot be read is named, and the rest goes on: the exit status is 0 if
@@ -22,24 +22,16 @@ import tqdm
 from absl import flags
 
 from datasets import dataset_utils, picture_batches
-from deployment import (
-    checkpoints,
-    classifying,
-    entry,
-    model_files,
-    prediction_output,
-    run_card,
-    saved_model_classifier,
-    tflite_classifier,
-)
+from deployment import checkpoints, entry, model_files, run_card
+from deployment.classify import classifying, opening, prediction_output
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 
 flags.DEFINE_string(
     "model_path",
     None,
-    "A frozen graph, a SavedModel's folder, a TFLite file, a checkpoint or a training "
-    "folder.",
+    "A frozen graph, a SavedModel's folder, a TFLite or ONNX file, a checkpoint or a "
+    "training folder.",
 )
 flags.DEFINE_string(
     "label_path",
@@ -136,14 +128,8 @@ def read_names(card, path):
 
 def open_classifier(kind, path, card, settings, names):
     """The `Classifier` of a model."""
-    if kind == model_files.SAVED_MODEL:
-        return saved_model_classifier.SavedModelClassifier(
-            path, FLAGS.output_node, FLAGS.signature
-        )
-    if kind == model_files.TFLITE:
-        return tflite_classifier.TFLiteClassifier(path, FLAGS.output_node)
-    if kind == model_files.FROZEN_GRAPH:
-        return classifying.FrozenClassifier(path, FLAGS.output_node)
+    if kind != model_files.CHECKPOINT:
+        return opening.open_model(kind, path, FLAGS.output_node, FLAGS.signature)
     path = checkpoints.get_checkpoint_path(path)
     num_classes = card.num_classes if card else len(names or ())
     model_name = settings["model_name"]

@@ -26,8 +26,9 @@ rename. A checkpoint written into a run's folder is evaluated with the run's set
 
 from absl import flags, logging
 
-from deployment import checkpoint_tools, checkpoints, entry
-from deployment.inspection_text import format_bytes
+from deployment import checkpoints, entry
+from deployment.inspect import checkpoint_tools
+from deployment.inspect.inspection_text import format_bytes
 
 flags.DEFINE_string(
     "checkpoint_path", None, "A checkpoint, or a folder, of which the newest is taken."

@@ -25,7 +25,8 @@ import os
 from absl import flags
 
 from datasets import dataset_factory, input_pipeline, record_reader
-from deployment import entry, evaluation, evaluation_reports, evaluation_runs, run_card
+from deployment import entry, run_card
+from deployment.evaluate import evaluation, evaluation_reports, evaluation_runs
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 

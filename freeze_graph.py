@@ -11,7 +11,8 @@ import os
 
 from absl import flags, logging
 
-from deployment import averaged_weights, entry, exporting, run_card
+from deployment import entry, exporting, run_card
+from deployment.optimize import averaged_weights
 
 flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
 flags.DEFINE_string("input_saver", "", "A SaverDef file to restore with.")

@@ -151,14 +151,14 @@ def get_network(name, num_classes=None, is_training=True):
 
 
 def summarize(name, num_classes=None):
-    from deployment import inspection_network
+    from deployment.inspect import inspection_network
 
     return inspection_network.summarize(*get_network(name, num_classes))
 
 
 def list_networks():
     """Generates the lines of a table of networks."""
-    from deployment import inspection_network
+    from deployment.inspect import inspection_network
     from nets import nets_factory
 
     names = nets_factory.list_networks()
@@ -188,18 +188,22 @@ def list_networks():
 
 def inspect_network():
     """Generates the lines of a table of a network's layers."""
-    from deployment import inspection_network
+    from deployment.inspect import inspection_network
+    from nets import nets_factory
 
     if FLAGS.tensorboard_dir:
         network_fn, input_shape = get_network(FLAGS.model_name, is_training=False)
         yield write_graph(inspection_network.build_graph_def(network_fn, input_shape))
         return
     yield from inspection_network.describe_summary(summarize(FLAGS.model_name))
+    note = nets_factory.get_network(FLAGS.model_name).note
+    if note:
+        yield f"Public checkpoints: {note}"
 
 
 def inspect_graph():
     """Generates the lines on a graph file."""
-    from deployment import inspection_graph
+    from deployment.inspect import inspection_graph
 
     graph = inspection_graph.load_graph(FLAGS.graph_path)
     if FLAGS.names_file:
@@ -214,7 +218,7 @@ def inspect_graph():
 
 
 def write_graph(graph_def):
-    from deployment import inspection_tensorboard
+    from deployment.inspect import inspection_tensorboard
 
     inspection_tensorboard.write_graph(graph_def, FLAGS.tensorboard_dir)
     return (
@@ -225,20 +229,21 @@ def write_graph(graph_def):
 
 def inspect_checkpoint():
     """Generates the lines on a checkpoint."""
-    from deployment import checkpoint_reader, inspection
+    from deployment import checkpoint_reader
+    from deployment.inspect import inspection
 
     reader = checkpoint_reader.open_checkpoint(FLAGS.checkpoint_path)
     if FLAGS.values:
         yield inspection.describe_values(reader, FLAGS.values)
     elif FLAGS.filters_png:
-        from deployment import inspection_pictures
+        from deployment.inspect import inspection_pictures
 
         name, width, height = inspection_pictures.write_filters(
             reader, FLAGS.filters_png, FLAGS.filters_variable
         )
         yield f"Wrote {name} to {FLAGS.filters_png}: {width} by {height} pixels."
     elif FLAGS.tensorboard_dir:
-        from deployment import inspection_graph
+        from deployment.inspect import inspection_graph
 
         yield write_graph(inspection_graph.load_graph(reader.path + ".meta").graph_def)
     elif FLAGS.compare_to or FLAGS.model_name:
@@ -253,7 +258,8 @@ def inspect_checkpoint():
 
 def compare(reader):
     """Generates the lines on how a checkpoint differs from another or a network."""
-    from deployment import checkpoint_reader, inspection, inspection_differences
+    from deployment import checkpoint_reader
+    from deployment.inspect import inspection, inspection_differences
 
     if FLAGS.compare_to:
         other = checkpoint_reader.open_checkpoint(FLAGS.compare_to)

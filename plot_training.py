@@ -15,7 +15,8 @@ import sys
 
 from absl import flags
 
-from deployment import entry, run_comparison, run_measurements, training_curves
+from deployment import entry
+from deployment.compare import run_comparison, run_measurements, training_curves
 
 flags.DEFINE_string(
     "train_dir", None, "Folders of training runs, separated by commas; or patterns."

@@ -2,12 +2,16 @@
 
 import setuptools
 
+ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
+
 setuptools.setup(
     name="slim-image-classifier",
     version="0.1.0",
     description="Train, evaluate, export and freeze image classifiers with TF-Slim.",
     python_requires=">=3.10",
-    packages=["datasets", "deployment", "nets", "preprocessing"],
+    packages=setuptools.find_packages(
+        include=["datasets", "deployment*", "nets", "preprocessing"]
+    ),
     py_modules=[
         "classify_image",
         "convert_dataset",
@@ -34,7 +38,13 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "onnx": ["tf2onnx>=1.17", "onnxruntime"],
-        "test": ["pytest>=8", "pytest-xdist>=3", "ruff==0.17.5", "scikit-learn>=1.5"],
+        "onnx": ONNX,
+        "test": [
+            *ONNX,
+            "pytest>=8",
+            "pytest-xdist>=3",
+            "ruff==0.17.5",
+            "scikit-learn>=1.5",
+        ],
     },
 )

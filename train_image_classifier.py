@@ -31,19 +31,11 @@ from importlib import metadata
 from absl import flags
 
 from datasets import dataset_factory, dataset_utils, input_pipeline
-from deployment import (
-    dry_run,
-    durations,
-    entry,
-    evaluation,
-    learning_rates,
-    model_deploy,
-    model_export,
-    optimizers,
-    run_card,
-    training,
-    validation,
-)
+from deployment import durations, entry, model_deploy, run_card
+from deployment.evaluate import evaluation
+from deployment.export import model_export
+from deployment.optimize import learning_rates, optimizers
+from deployment.train import dry_run, training, validation
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 

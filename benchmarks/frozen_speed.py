@@ -15,7 +15,8 @@ import time
 
 import numpy as np
 
-from deployment import exporting, graph_folding, model_deploy
+from deployment import exporting, model_deploy
+from deployment.export import graph_folding
 from nets import nets_factory
 from tf_slim_compat import tf
 

@@ -16,9 +16,10 @@ import tempfile
 import time
 
 from datasets import dataset_factory, input_pipeline
-from deployment import model_deploy, training, training_graph, training_loop
+from deployment import model_deploy
 from deployment.history import History
-from deployment.optimizers import build_optimizer
+from deployment.optimize.optimizers import build_optimizer
+from deployment.train import training, training_graph, training_loop
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf

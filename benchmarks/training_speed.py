@@ -14,7 +14,8 @@ import time
 import numpy as np
 
 from datasets import dataset_factory, input_pipeline
-from deployment import model_deploy, training, training_graph
+from deployment import model_deploy
+from deployment.train import training, training_graph
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf

@@ -7,7 +7,7 @@ import re
 from tf_slim_compat import tf
 
 FROZEN_GRAPH, SAVED_MODEL = "frozen graph", "SavedModel"
-TFLITE, CHECKPOINT = "TFLite file", "checkpoint"
+TFLITE, ONNX, CHECKPOINT = "TFLite file", "ONNX file", "checkpoint"
 
 _SAVED_MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
 _TFLITE_MARK = b"TFL3"  # From byte 4 on.
@@ -22,7 +22,7 @@ def find_kind(path):
 
     Returns:
       `(kind, path)`: FROZEN_GRAPH (which any other file is taken for), SAVED_MODEL,
-      TFLITE or CHECKPOINT (for a training folder as well), and the path as that
+      TFLITE, ONNX or CHECKPOINT (for a training folder as well), and the path as that
       kind wants it: a SavedModel's is its folder.
 
     Raises:
@@ -46,13 +46,15 @@ def find_kind(path):
         end = file.read(8)
     if start[4:] == _TFLITE_MARK or path.endswith(".tflite"):
         return TFLITE, path
+    if path.endswith(".onnx"):
+        return ONNX, path
     return (CHECKPOINT if end == _V1_CHECKPOINT_MARK else FROZEN_GRAPH), path
 
 
 def _explain_absence(path, folder):
     if not tf.gfile.IsDirectory(folder):
         return f"There is no model {path!r}: its folder does not exist either."
-    endings = (".pb", ".tflite", ".index")
+    endings = (".pb", ".tflite", ".onnx", ".index")
     names = [n for n in sorted(tf.gfile.ListDirectory(folder)) if n.endswith(endings)]
     names = [name.removesuffix(".index") for name in names]
     near = difflib.get_close_matches(os.path.basename(path), names, n=3)

@@ -35,7 +35,7 @@ class Network:
       scope: what its variables' names begin with; "" when that is nothing in common.
       paper: where it was published.
       top1: published top-1 accuracy on ImageNet in percent, where there is one.
-      note: what the public checkpoints want that the rest does not say.
+      note: of the public checkpoints, what they want that the rest does not say.
     """
 
     name: str
@@ -150,14 +150,14 @@ _family("resnet_v2", "resnet_arg_scope", "vgg", "arXiv:1603.05027", [
     ("resnet_v2_101", "resnet_v2_101", "resnet_v2_101", 77.0),
     ("resnet_v2_152", "resnet_v2_152", "resnet_v2_152", 77.8),
     ("resnet_v2_200", "resnet_v2_200", "resnet_v2_200", 79.9),
-], "The public checkpoints were trained on 299 pixels in [-1, 1]: give them "
+], "they were trained on 299 pixels in [-1, 1]: give them "
    "--preprocessing_name=inception and that size.")
 _family("densenet", "densenet_arg_scope", "vgg", "arXiv:1608.06993", [
     ("densenet_121", "densenet_121", "densenet121", 75.0),
     ("densenet_161", "densenet_161", "densenet161", 77.8),
     ("densenet_169", "densenet_169", "densenet169", 76.2),
     ("densenet_201", "densenet_201", "densenet201", 77.4),
-], "The checkpoints of the widely used port to slim were trained on the pictures of "
+], "those of the widely used port to slim were trained on the pictures of "
    "vgg preprocessing times 0.017; without that factor, multiply the weights of conv1 "
    "by it.")
 _family("mobilenet_v1", "mobilenet_v1_arg_scope", "inception", "arXiv:1704.04861", [

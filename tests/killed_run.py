@@ -13,7 +13,8 @@ import sys
 import time
 
 from datasets import dataset_factory, input_pipeline
-from deployment import model_deploy, training
+from deployment import model_deploy
+from deployment.train import training
 from tf_slim_compat import slim, tf
 
 BATCH_SIZE = 4

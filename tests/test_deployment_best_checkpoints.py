@@ -9,8 +9,8 @@ import shutil
 import pytest
 
 from deployment import files
-from deployment.best_checkpoints import BestCheckpoints, Kept
 from deployment.history import History
+from deployment.train.best_checkpoints import BestCheckpoints, Kept
 from tf_slim_compat import tf
 
 SUFFIXES = [".data-00000-of-00002", ".data-00001-of-00002", ".index", ".meta"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from test_deployment_inspection_reader import save
 
-from deployment import checkpoint_tools
-from deployment.checkpoint_tools import Edit, choose_checkpoints, write_edited
+from deployment.inspect import checkpoint_tools
+from deployment.inspect.checkpoint_tools import Edit, choose_checkpoints, write_edited
 from tf_slim_compat import tf
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from deployment import (
+from deployment import model_files
+from deployment.classify import (
     classifying,
-    model_files,
+    onnx_classifier,
     saved_model_classifier,
     tflite_classifier,
 )
@@ -265,6 +266,7 @@ def test_kinds_are_told_by_what_is_there(tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     save_checkpoint(run, 2)
+    (tmp_path / "model.onnx").write_bytes(b"words")
     (tmp_path / "lite").write_bytes(b"\x18\0\0\0TFL3" + bytes(9))
     v1 = tmp_path / "old.ckpt"
     with tf.Graph().as_default(), tf.Session() as session:
@@ -280,6 +282,7 @@ def test_kinds_are_told_by_what_is_there(tmp_path):
         prefix: (model_files.CHECKPOINT, prefix),
         f"{prefix}.index": (model_files.CHECKPOINT, prefix),
         str(v1): (model_files.CHECKPOINT, str(v1)),
+        str(tmp_path / "model.onnx"): (model_files.ONNX, str(tmp_path / "model.onnx")),
         str(tmp_path / "lite"): (model_files.TFLITE, str(tmp_path / "lite")),
     }.items():
         assert model_files.find_kind(path) == expected
@@ -300,6 +303,7 @@ def test_damaged_files_are_one_sentence(tmp_path):
     frozen_class = classifying.FrozenClassifier
     lite_class = tflite_classifier.TFLiteClassifier
     saved_class = saved_model_classifier.SavedModelClassifier
+    onnx_class = onnx_classifier.OnnxClassifier
     for path, contents, read, said in (
         (frozen, data[: len(data) // 2], frozen_class, "holds no binary GraphDef"),
         (frozen, b"words, words", frozen_class, "holds no binary GraphDef"),
@@ -308,6 +312,7 @@ def test_damaged_files_are_one_sentence(tmp_path):
         (lite, lite.read_bytes()[:200], lite_class, "cannot be loaded as"),
         (lite, b"words", lite_class, "cannot be loaded as a TFLite file"),
         (saved / "saved_model.pb", b"words", saved_class, "cannot be loaded as"),
+        (tmp_path / "model.onnx", b"words", onnx_class, "cannot be loaded as ONNX"),
     ):
         path.write_bytes(contents)
         name = str(saved if read is saved_class else path)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deployment import decoupled_optimizers, optimizers
+from deployment.optimize import decoupled_optimizers, optimizers
 from tf_slim_compat import tf
 
 STEPS = 6

@@ -5,9 +5,10 @@ import socket
 import numpy as np
 import pytest
 
-from deployment import model_deploy, training
-from deployment.learning_rates import Schedule
-from deployment.optimizers import OptimizerConfig
+from deployment import model_deploy
+from deployment.optimize.learning_rates import Schedule
+from deployment.optimize.optimizers import OptimizerConfig
+from deployment.train import training
 from tf_slim_compat import slim, tf
 
 

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from deployment import evaluation, metrics
+from deployment.evaluate import evaluation, metrics
 from tf_slim_compat import slim, tf
 
 NUM_CLASSES = 7

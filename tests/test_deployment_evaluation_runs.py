@@ -12,14 +12,14 @@ import time
 import numpy as np
 import pytest
 
-from deployment import (
+from deployment import run_card
+from deployment.evaluate import (
     confusion_picture,
     evaluation,
     evaluation_reports,
     evaluation_runs,
     gallery,
     metrics,
-    run_card,
 )
 from tf_slim_compat import slim, tf
 

@@ -8,7 +8,9 @@ import sys
 import numpy as np
 import pytest
 
-from deployment import export_check, model_export, tflite_export
+from deployment import model_files
+from deployment.classify import opening
+from deployment.export import export_check, model_export, tflite_export
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim, tf
@@ -84,11 +86,14 @@ def pictures(model):
 
 @pytest.fixture(scope="module")
 def exported(model, pictures, tmp_path_factory):
-    """(folder, paths) of all formats that need no other package."""
+    """(folder, paths) of all formats."""
     folder = tmp_path_factory.mktemp("exported")
-    formats = [name for name in model_export.FILE_NAMES if name != "onnx"]
     paths = model_export.export(
-        model, str(folder), formats, make_config().preprocessing_fn, pictures.pixels
+        model,
+        str(folder),
+        list(model_export.FILE_NAMES),
+        make_config().preprocessing_fn,
+        pictures.pixels,
     )
     return folder, paths
 
@@ -104,9 +109,11 @@ def test_all_formats_agree(exported, checkpoint, model, pictures):
         "tflite",
         "tflite_float16",
         "tflite_int8",
+        "onnx",
     ]
     by_name = {row.format: row for row in rows}
-    for name in ("frozen", "saved_model, pixels", "saved_model, image_bytes", "tflite"):
+    exact = ("frozen", "saved_model, pixels", "saved_model, image_bytes", "tflite")
+    for name in (*exact, "onnx"):
         assert by_name[name].difference < 1e-5, name
         assert by_name[name].agreement == 1
     assert 0 < by_name["tflite_float16"].difference < 1e-2
@@ -361,12 +368,17 @@ def test_mistakes(checkpoint, model, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_onnx(model, pictures, tmp_path):
-    pytest.importorskip("tf2onnx")
-    pytest.importorskip("onnxruntime")
-    paths = model_export.export(model, str(tmp_path), ["onnx"], None)
-    _, row = export_check.check(make_config(), model, paths, pictures)
-    assert row.difference < 1e-5
+def test_onnx_tells_what_it_is(exported, pictures):
+    kind, path = model_files.find_kind(exported[1]["onnx"])
+    with opening.open_model(kind, path) as classifier:
+        assert classifier.image_size == (SIZE, SIZE) and classifier.channels == 3
+        assert classifier.class_names == ("a", "b", "c", "d", "e")
+        assert classifier.batch_size is None
+        assert classifier.classify(pictures.pixels[:4]).shape == (4, 5)
+        (scope,) = {s for s in classifier.scopes if s != "input"}
+        assert scope
+    with pytest.raises(ValueError, match="has no output 'here': choose"):
+        opening.open_model(kind, path, "here")
 
 
 def test_onnx_without_its_packages(monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deployment import gradients
+from deployment.optimize import gradients
 from tf_slim_compat import tf
 
 

@@ -5,7 +5,8 @@ import collections
 import numpy as np
 import pytest
 
-from deployment import exporting, graph_folding
+from deployment import exporting
+from deployment.export import graph_folding
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 

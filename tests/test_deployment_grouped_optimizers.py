@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deployment import grouped_optimizers, optimizers
+from deployment.optimize import grouped_optimizers, optimizers
 from tf_slim_compat import tf
 
 NAMES = ("Net/Conv2d/weights", "Net/Conv2d/biases", "Net/Mid/w", "Net/Logits/w")

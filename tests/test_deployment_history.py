@@ -8,8 +8,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from deployment import early_stopping
 from deployment.history import History, is_lower_better
+from deployment.train import early_stopping
 
 
 def make_row(step, split="validation", **values):

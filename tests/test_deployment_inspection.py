@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from test_deployment_inspection_reader import save
 
-from deployment import (
-    checkpoint_reader,
+from deployment import checkpoint_reader
+from deployment.inspect import (
     inspection,
     inspection_differences,
     inspection_pictures,

@@ -5,7 +5,7 @@ import glob
 import numpy as np
 import pytest
 
-from deployment import inspection_graph, inspection_tensorboard
+from deployment.inspect import inspection_graph, inspection_tensorboard
 from tf_slim_compat import slim, tf
 
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import needs_reference
 from reference_networks import load_reference
 
-from deployment import inspection_network
+from deployment.inspect import inspection_network
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 

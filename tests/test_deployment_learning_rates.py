@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from deployment import learning_rates
 from deployment.durations import Duration
+from deployment.optimize import learning_rates
 from tf_slim_compat import tf
 
 

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from deployment import metrics
+from deployment.evaluate import metrics
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 

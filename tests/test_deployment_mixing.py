@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from deployment import mixing
+from deployment.train import mixing
 from tf_slim_compat import tf
 
 BATCH, HEIGHT, WIDTH, CLASSES = 4, 9, 14, 6

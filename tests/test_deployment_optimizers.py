@@ -2,7 +2,7 @@
 
 import pytest
 
-from deployment import optimizers
+from deployment.optimize import optimizers
 from tf_slim_compat import tf
 
 

@@ -18,8 +18,9 @@ from toy_training import (
     train,
 )
 
-from deployment import evaluation, training_loop
-from deployment.optimizers import OptimizerConfig
+from deployment.evaluate import evaluation
+from deployment.optimize.optimizers import OptimizerConfig
+from deployment.train import training_loop
 from tf_slim_compat import slim, tf
 
 

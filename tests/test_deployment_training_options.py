@@ -9,8 +9,9 @@ import pytest
 from toy_training import build_batches as build_batches_from
 from toy_training import evaluate, make_config, network, read, read_all, train
 
-from deployment import dry_run, run_card, training
-from deployment.optimizers import OptimizerConfig
+from deployment import run_card
+from deployment.optimize.optimizers import OptimizerConfig
+from deployment.train import dry_run, training
 from tf_slim_compat import slim, tf
 
 SGD = OptimizerConfig("sgd")

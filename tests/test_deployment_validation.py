@@ -8,7 +8,7 @@ import pytest
 from toy_training import build_evaluator, evaluate, read_all, train
 
 from deployment.durations import Duration
-from deployment.validation import ValidationConfig
+from deployment.train.validation import ValidationConfig
 from tf_slim_compat import tf
 
 

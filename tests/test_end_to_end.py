@@ -128,7 +128,7 @@ def test_nothing_is_printed_that_users_need_not_read(work):
 def test_the_frozen_graph_alone_gives_the_evaluations_logits(work):
     """As TensorFlow 1 programs load it: GraphDef, import, feed, fetch."""
     from datasets import dataset_factory, input_pipeline
-    from deployment import evaluation
+    from deployment.evaluate import evaluation
     from nets import nets_factory
     from preprocessing import preprocessing_factory
 

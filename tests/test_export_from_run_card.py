@@ -8,7 +8,8 @@ from absl import flags
 from conftest import ROOT
 from google.protobuf import text_format
 
-from deployment import averaged_weights, run_card
+from deployment import run_card
+from deployment.optimize import averaged_weights
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 

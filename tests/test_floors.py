@@ -19,6 +19,17 @@ ALLOWED = {
     "preprocessing": {"tf_slim_compat", "preprocessing"},
     "deployment": {"tf_slim_compat", "deployment"},
 }
+# The folders in deployment/, each with those from which it may import besides itself
+# and what all of them share.
+ALLOWED_IN_DEPLOYMENT = {
+    "optimize": set(),
+    "evaluate": set(),
+    "classify": set(),
+    "inspect": set(),
+    "compare": set(),
+    "train": {"optimize", "evaluate"},
+    "export": {"classify"},
+}
 
 
 def imports_of(path):
@@ -39,6 +50,19 @@ def test_floors_import_only_from_below(place):
     for path in files:
         foreign = own.intersection(imports_of(path)) - ALLOWED[place]
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+def test_the_folders_in_deployment_are_layers():
+    root = ROOT / "deployment"
+    folders = {path.parent.name for path in root.glob("*/__init__.py")}
+    assert folders == set(ALLOWED_IN_DEPLOYMENT)
+    for path in root.rglob("*.py"):
+        place = path.parent.name
+        allowed = {place, *ALLOWED_IN_DEPLOYMENT.get(place, ())}
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                foreign = folders.intersection(node.module.split(".")) - allowed
+                assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
 def test_only_entry_scripts_touch_flags():

@@ -81,6 +81,9 @@ def test_one_network(inspect, tmp_path):
     board = f"--tensorboard_dir={tmp_path}"
     assert "tensorboard --logdir" in inspect("--model_name=lenet", board)
     assert any("tfevents" in name for name in os.listdir(tmp_path))
+    assert "Public checkpoints" not in told
+    told = inspect("--model_name=resnet_v2_50", "--image_size=33")
+    assert told.rstrip().split("\n")[-1].startswith("Public checkpoints: they were")
 
 
 def test_a_run(inspect, run_dir, tmp_path):

@@ -6,15 +6,10 @@ What the frozen file answers must be what evaluation found.
 import numpy as np
 import pytest
 
-from deployment import (
-    evaluation,
-    exporting,
-    learning_rates,
-    model_deploy,
-    optimizers,
-    training,
-    training_graph,
-)
+from deployment import exporting, model_deploy
+from deployment.evaluate import evaluation
+from deployment.optimize import learning_rates, optimizers
+from deployment.train import training, training_graph
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf

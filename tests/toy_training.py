@@ -2,9 +2,11 @@
 
 import numpy as np
 
-from deployment import evaluation, model_deploy, training
-from deployment.learning_rates import Schedule
-from deployment.optimizers import OptimizerConfig
+from deployment import model_deploy
+from deployment.evaluate import evaluation
+from deployment.optimize.learning_rates import Schedule
+from deployment.optimize.optimizers import OptimizerConfig
+from deployment.train import training
 from tf_slim_compat import slim, tf
 
 NUM_CLASSES = 3

@@ -1,0 +1,1 @@
+"""Classifiers that take pictures, whatever kind of file the model is."""

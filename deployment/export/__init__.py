@@ -1,0 +1,1 @@
+"""Graphs and files that are shipped, and the proof that they compute the same."""

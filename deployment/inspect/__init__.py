@@ -1,0 +1,1 @@
+"""What is inside checkpoints, graphs and networks, told and edited."""

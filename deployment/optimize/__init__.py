@@ -1,0 +1,1 @@
+"""How weights change: optimizers, learning rates, gradients, averages."""
