@@ -18,18 +18,24 @@ import numpy as np
 from deployment import exporting, model_deploy
 from deployment.export import graph_folding
 from nets import nets_factory
-from tf_slim_compat import tf
+from tf_slim_compat import slim, tf
 
 
 def freeze_fresh(name, image_size):
     """(graph_def, outputs) of a network with random weights, frozen as it is."""
     network_fn = nets_factory.get_network_fn(name, num_classes=1001)
     size = image_size or network_fn.default_image_size
+    random = np.random.RandomState(1)
     with tf.Graph().as_default() as graph:
         network_fn(tf.placeholder(tf.float32, [None, size, size, 3], "input"))
         outputs = exporting.find_outputs(graph.as_graph_def())
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
+            # As training leaves them: an offset of zeros would be optimized away.
+            for variable in slim.get_model_variables():
+                if variable.op.name.endswith(("beta", "moving_mean")):
+                    values = random.uniform(-0.5, 0.5, variable.shape.as_list())
+                    variable.load(values.astype(np.float32), session)
             frozen = tf.graph_util.convert_variables_to_constants(
                 session, graph.as_graph_def(), outputs
             )

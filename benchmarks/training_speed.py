@@ -60,6 +60,7 @@ def measure(name, dataset, options):
         size,
         batch_size,
         is_training=True,
+        seed=0,  # As training does: a stream that can be had again.
     )
 
     def synthetic():
