@@ -13,7 +13,7 @@ work_dir=${WORK_DIR:-quickstart${photos:+_$(basename "$photos")}}
 # your own, MODEL=mobilenet_v1 IMAGE_SIZE=224 STEPS=5000 is a better start.
 model=${MODEL:-lenet}
 image_size=${IMAGE_SIZE:-28}
-steps=${STEPS:-1000}
+steps=${STEPS:-1200}
 
 python=.venv/bin/python
 if [ ! -x "$python" ]; then
