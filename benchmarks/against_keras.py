@@ -67,7 +67,8 @@ def build_keras(name, batch_size, size):
     model = getattr(keras.applications, NETWORKS[name])(
         input_shape=(size, size, 3), weights=None, classes=CLASSES
     )
-    model.compile("rmsprop", "sparse_categorical_crossentropy", ["accuracy"])
+    loss = "sparse_categorical_crossentropy"
+    model.compile(optimizer="rmsprop", loss=loss, metrics=["accuracy"])
     images, labels = map(tf.constant, make_batch(batch_size, size))
     return lambda: model.train_on_batch(images, labels)
 
