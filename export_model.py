@@ -11,11 +11,13 @@ Network, classes and preprocessing are those of the training run's run.json; the
 command is for a checkpoint without one. Batch normalization is folded into the
 convolutions. Every file is then loaded again and compared with the checkpoint; a
 difference beyond its tolerance (in probability 1e-4, for float16 1e-2; for int8 two
-points of accuracy) is an error.
+points of accuracy) is an error. Names of the classes (labels.txt) and a run card
+(run.json) are written beside, from which classify_image.py knows the preprocessing.
 
 The format onnx needs two more packages: pip install tf2onnx onnxruntime.
 """
 
+import dataclasses
 import functools
 import os
 import random
@@ -261,6 +263,28 @@ def read_images(count, dataset, settings, config, model):
     return export_check.read_pictures(build, model, config.preprocessing_fn, count)
 
 
+def write_card(card, settings, model):
+    """Writes a run card beside the files: what classification must know of them.
+
+    Where the folder is the run's, its own card serves; that of another stays.
+    """
+    train_dir = run_card.find_train_dir(FLAGS.output_dir)
+    if train_dir is not None:
+        is_own = train_dir == run_card.find_train_dir(FLAGS.checkpoint_path)
+        if is_own or tf.train.latest_checkpoint(train_dir):
+            return
+    values = {name: settings[name] for name in SETTINGS}
+    values |= {
+        "num_classes": len(model.class_names),
+        "class_names": model.class_names,
+        "labels_offset": 0,
+        "use_grayscale": bool(settings["use_grayscale"]),
+    }
+    if card is None:
+        card = run_card.RunCard(**values)
+    dataclasses.replace(card, **values).save(FLAGS.output_dir)
+
+
 def main(_):
     for name in ("checkpoint_path", "output_dir"):
         if not FLAGS[name].value:
@@ -291,6 +315,7 @@ def main(_):
     paths = model_export.export(
         model, FLAGS.output_dir, formats, config.preprocessing_fn, calibration
     )
+    write_card(card, settings, model)
     if pictures is not None:
         rows = export_check.check(config, model, paths, pictures)
         print(export_check.format_table(rows))

@@ -30,7 +30,7 @@ _FIXED = {
     "class_names": "--dataset_dir",
     "data_fingerprint": "--dataset_dir",
 }
-_FOLDERS_BELOW = ("best", "export")
+_FOLDERS_BELOW = ("best", "export", "saved_model")
 _MAX_DEPTH_BELOW = 4
 
 
@@ -136,7 +136,8 @@ def find(checkpoint_path):
 
     Args:
       checkpoint_path: a training folder, a checkpoint in it (its prefix or one of
-        its files), or anything in its `best` and `export` folders.
+        its files), or anything in its `best` and `export` folders; or a file that
+        export_model.py wrote with a card beside it.
 
     Returns:
       A `RunCard`; None if there is none.

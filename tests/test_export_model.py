@@ -75,8 +75,13 @@ def test_by_the_run_card(run_dir, tmp_path):
         "model.tflite",
         "model_float16.tflite",
         "model_int8.tflite",
+        "run.json",
         "saved_model",
     ]
+    for name in ("frozen_graph.pb", "saved_model", "saved_model/saved_model.pb"):
+        card = run_card.find(f"{tmp_path}/out/{name}")
+        assert card.preprocessing_name == "cifarnet" and card.dataset_dir
+        assert len(card.output_names) == 5
 
 
 def test_by_flags_and_a_folder_of_pictures(bare, pictures_dir, data_dir, tmp_path):
@@ -93,6 +98,27 @@ def test_by_flags_and_a_folder_of_pictures(bare, pictures_dir, data_dir, tmp_pat
     assert status == 0, err
     checkpoint = out.split("\n")[1].split()
     assert checkpoint[0] == "checkpoint" and checkpoint[4].endswith("%")
+    card = run_card.find(f"{tmp_path}/out/saved_model")
+    assert card.model_name == NETWORK and card.image_size == SIZE
+    assert card.output_names == ("checks", "dots", "rings", "stripes", "zigzags")
+
+
+def test_cards_of_other_runs_are_left_alone(run_dir, tmp_path):
+    before = (run_dir / "run.json").read_bytes()
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in run_dir.iterdir():
+        (other / path.name).write_bytes(path.read_bytes())
+    for source, target in (
+        (f"--checkpoint_path={run_dir}", run_dir),
+        (f"--checkpoint_path={run_dir}", other),
+    ):
+        options = ("--formats=frozen", "--check_images=0")
+        status, _, err = export(source, f"--output_dir={target}", *options)
+        assert status == 0, err
+        assert (target / "run.json").read_bytes() == before
+        (target / "frozen_graph.pb").unlink()
+        (target / "labels.txt").unlink()
 
 
 def test_classes_by_the_dataset(bare, data_dir, tmp_path):
