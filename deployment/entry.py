@@ -24,7 +24,8 @@ def run(main, takes_files=False):
 
     An expected error (`ValueError`, `OSError`, an error of a TensorFlow
     kernel) is printed as one sentence and exits with status 1; the traceback
-    is shown as well with `--verbosity=1`. Ctrl-C exits with status 130.
+    is shown as well with `--verbosity=1`. Ctrl-C exits with status 130, and output
+    that nobody reads to its end, quietly, with 141.
     """
     handler = logging.get_absl_handler()
     handler.setFormatter(python_logging.Formatter("%(message)s"))
@@ -77,6 +78,12 @@ def _guarded(main, argv, takes_files):
                 f"{program} --help lists them."
             )
         main(argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who reads the output has seen enough, as `head` has. What is left of it would
+        # be written, and fail again, at the very end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted.", file=sys.stderr)
         return 128 + signal.SIGINT
