@@ -7,10 +7,12 @@
 summaries, progress) happens between two steps, in `training_loop.TrainingLoop`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
 import secrets
+import types
 
 from absl import logging
 
@@ -23,6 +25,8 @@ from deployment.train.validation import Validator
 from tf_slim_compat import slim, tf
 
 __all__ = ["TrainingConfig", "train"]
+
+_STOP_GRACE_SECS = 3
 
 
 def train(
@@ -90,6 +94,29 @@ def train(
     return result
 
 
+class _Supervisor(tf.train.Supervisor):
+    """Waits seconds for threads that do not end, not two minutes.
+
+    None has anything to finish: what a Supervisor's threads do happens between steps
+    here.
+    """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, stop_grace_secs=_STOP_GRACE_SECS, **kwargs)
+
+
+@contextlib.contextmanager
+def _supervising():
+    """Within, `slim.learning.train`, which cannot be told, takes our Supervisor."""
+    original = slim.learning.supervisor
+    slim.learning.supervisor = types.SimpleNamespace(Supervisor=_Supervisor)
+    try:
+        yield
+    finally:
+        slim.learning.supervisor = original
+
+
+@_supervising()
 def _run(config, graph, loop, init_fn):
     slim.learning.train(
         graph.train_op,

@@ -5,6 +5,21 @@ from deployment.optimize import gradients, optimizers
 from tf_slim_compat import slim, tf
 
 
+class _SyncReplicasOptimizer(tf.train.SyncReplicasOptimizer):
+    """Ends quietly: its thread waits for gradients until the session is closed."""
+
+    def get_chief_queue_runner(self):
+        runner = super().get_chief_queue_runner()
+        return tf.train.QueueRunner(
+            runner.queue,
+            runner.enqueue_ops,
+            queue_closed_exception_types=(
+                tf.errors.OutOfRangeError,
+                tf.errors.CancelledError,
+            ),
+        )
+
+
 def build_update(config, clones, trained, learning_rate, global_step):
     """Adds one step from all clones to the graph.
 
@@ -30,7 +45,7 @@ def build_update(config, clones, trained, learning_rate, global_step):
         averages = _build_moving_averages(config, global_step)
         optimizer = optimizers.build_optimizer(config.optimizer, learning_rate)
         if config.sync_replicas:
-            optimizer = tf.train.SyncReplicasOptimizer(
+            optimizer = _SyncReplicasOptimizer(
                 optimizer,
                 replicas_to_aggregate=config.replicas_to_aggregate,
                 total_num_replicas=config.deployment.num_replicas,
