@@ -5,7 +5,6 @@ import os
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
-from tensorflow.python.tools import freeze_graph as tf_freeze_graph
 
 from deployment import checkpoints
 from tf_slim_compat import tf
@@ -161,6 +160,9 @@ def freeze(
         check_nodes(graph_def, names, input_graph)
         output_node_names = ",".join(names or find_outputs(graph_def))
         _check_weights(graph_def, input_checkpoint, input_graph)
+    # Not at the top: it is tf_slim_compat that loads TensorFlow, without its noise.
+    from tensorflow.python.tools import freeze_graph as tf_freeze_graph
+
     with tf.Graph().as_default():
         frozen = tf_freeze_graph.freeze_graph(
             input_graph=input_graph,

@@ -65,6 +65,18 @@ def test_the_folders_in_deployment_are_layers():
                 assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
+def test_tensorflow_is_loaded_by_the_compat_module_alone():
+    """It holds back what TensorFlow prints as it loads, if it is the first to."""
+    for package in ("datasets", "nets", "preprocessing", "deployment"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.parse(path.read_text()).body:
+                names = [alias.name for alias in getattr(node, "names", ())]
+                names.append(getattr(node, "module", None) or "")
+                assert not any(name.split(".")[0] == "tensorflow" for name in names), (
+                    path.relative_to(ROOT)
+                )
+
+
 def test_only_entry_scripts_touch_flags():
     for package in ("datasets", "nets", "preprocessing", "deployment"):
         for path in (ROOT / package).rglob("*.py"):

@@ -7,7 +7,6 @@ efficient integer-arithmetic-only inference", 2018, arXiv:1712.05877, describe i
 """
 
 from absl import logging
-from tensorflow.lite.python.convert import ConverterError
 
 from deployment import quiet
 from tf_slim_compat import tf
@@ -29,6 +28,9 @@ def convert(model, kind, calibration_images=None):
       ValueError: if an operation of the network cannot be converted, or int8 has no
         images.
     """
+    # Not at the top: it is tf_slim_compat that loads TensorFlow, without its noise.
+    from tensorflow.lite.python.convert import ConverterError
+
     if kind == "tflite_int8" and (
         calibration_images is None or not len(calibration_images)
     ):
