@@ -6,9 +6,9 @@ r"""Names what pictures show, by a trained model of any kind.
 
 Files, folders and patterns may follow. A model is a frozen graph, a SavedModel's
 folder, a TFLite or ONNX file, a checkpoint or a training folder. With a training
-folder, and whatever lies in its `best` and `export`, network, image size, preprocessing
-and names are those of the run; else a graph's nodes tell the network, and a checkpoint
-needs --model_name and --label_path.
+folder, whatever lies in its `best` and `export`, and what export_model.py wrote,
+network, image size, preprocessing and names are those of the run; else a graph's nodes
+tell the network, and a checkpoint needs --model_name and --label_path.
 
 A picture that cannot be read is named, and the rest goes on: the exit status is 0 if
 one picture or more was classified, and 1 if none was.

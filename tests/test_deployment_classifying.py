@@ -292,6 +292,38 @@ def test_kinds_are_told_by_what_is_there(tmp_path):
         model_files.find_kind("/nowhere/frozen.pb")
 
 
+@pytest.mark.parametrize(
+    ("kind", "shape", "fits"),
+    [
+        ("FLOAT", [None, SIZE, SIZE, 3], True),
+        ("FLOAT", [2, "height", "width", 1], True),
+        ("FLOAT", [1, 3, SIZE, SIZE], False),  # Channels first.
+        ("FLOAT", [1, SIZE, SIZE], False),
+        ("UINT8", [1, SIZE, SIZE, 3], False),
+    ],
+)
+def test_onnx_files_of_others(kind, shape, fits, tmp_path):
+    from onnx import TensorProto, helper
+
+    path = str(tmp_path / "model.onnx")
+    kind = getattr(TensorProto, kind)
+    node = helper.make_node("Identity", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, kind, shape) for name in "xy"]
+    graph = helper.make_graph([node], "graph", values[:1], values[1:])
+    opset = helper.make_opsetid("", 17)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    model.metadata_props.add(key="class_names", value="cat; dog")
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    if not fits:
+        with pytest.raises(ValueError, match="should take one batch of images, float"):
+            onnx_classifier.OnnxClassifier(path)
+        return
+    with onnx_classifier.OnnxClassifier(path) as classifier:
+        assert classifier.class_names is None and classifier.channels == shape[3]
+        sizes = [s if isinstance(s, int) else None for s in shape[:3]]
+        assert [classifier.batch_size, *classifier.image_size] == sizes
+
+
 def test_damaged_files_are_one_sentence(tmp_path):
     frozen = tmp_path / "frozen.pb"
     write_frozen(frozen)

@@ -109,11 +109,14 @@ def test_cards_of_other_runs_are_left_alone(run_dir, tmp_path):
     other.mkdir()
     for path in run_dir.iterdir():
         (other / path.name).write_bytes(path.read_bytes())
+    labels = tmp_path / "names.txt"
+    labels.write_text("".join(f"{i}:class {i}\n" for i in range(5)))
     for source, target in (
         (f"--checkpoint_path={run_dir}", run_dir),
         (f"--checkpoint_path={run_dir}", other),
     ):
-        options = ("--formats=frozen", "--check_images=0")
+        # Of other names, so that a card written anew would differ.
+        options = ("--formats=frozen", "--check_images=0", f"--label_path={labels}")
         status, _, err = export(source, f"--output_dir={target}", *options)
         assert status == 0, err
         assert (target / "run.json").read_bytes() == before

@@ -6,8 +6,10 @@ import os
 
 from deployment.classify import classifying
 
-# What export_model.py writes into the file of the network, each as JSON.
-CLASS_NAMES_KEY, SCOPES_KEY = "class_names", "scopes"
+# What export_model.py writes into the file of the network, each as JSON. Files of
+# others may have metadata of the same plain names in another form.
+CLASS_NAMES_KEY = "slim_image_classifier.class_names"
+SCOPES_KEY = "slim_image_classifier.scopes"
 
 
 class OnnxClassifier(classifying.Classifier):
@@ -49,11 +51,11 @@ class OnnxClassifier(classifying.Classifier):
 
     def _find_input(self, path):
         inputs = self._session.get_inputs()
-        if len(inputs) != 1 or len(inputs[0].shape) != 4:
-            shapes = ", ".join(str(i.shape) for i in inputs)
+        if not (len(inputs) == 1 and _is_batch(inputs[0])):
+            found = ", ".join(f"{i.type} {i.shape}" for i in inputs)
             raise ValueError(
-                f"{path!r} should take one batch of images [batch, height, width, "
-                f"channels]; its inputs have the shapes {shapes}."
+                f"{path!r} should take one batch of images, float [batch, height, "
+                f"width, channels] with 1 or 3 channels; its inputs are {found}."
             )
         return inputs[0]
 
@@ -67,6 +69,14 @@ class OnnxClassifier(classifying.Classifier):
                 f"{path!r} {what}: choose with --output_node one of {', '.join(names)}."
             )
         return name
+
+
+def _is_batch(value):
+    """Whether an input is a batch of images whose channels are last, not first."""
+    if value.type != "tensor(float)" or len(value.shape) != 4:
+        return False
+    channels = value.shape[3]
+    return not isinstance(channels, int) or channels in (1, 3)
 
 
 def import_package(name):
