@@ -7,10 +7,10 @@ weight decay of 4e-5.
 
 import json
 import time
-import zlib
 
 import numpy as np
 from conftest import REFERENCE
+from probe_weights import probe_value
 
 from nets import nets_factory
 from tf_slim_compat import slim, tf
@@ -31,21 +31,6 @@ def reference_names():
 def load_reference(name):
     """Returns the facts on one network."""
     return json.loads((REFERENCE / "networks" / f"{name}.json").read_text())
-
-
-def probe_value(name, shape):
-    """Returns the probe weights of the variable `name`, float32."""
-    stream = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
-    leaf = name.split("/")[-1]
-    if leaf == "moving_variance":
-        return stream.uniform(0.5, 1.5, shape).astype(np.float32)
-    if leaf == "gamma":
-        return stream.uniform(0.8, 1.2, shape).astype(np.float32)
-    if leaf in ("beta", "biases", "moving_mean"):
-        return (stream.standard_normal(shape) * 0.1).astype(np.float32)
-    fan_in = np.prod(shape[:2] if "depthwise_weights" in leaf else shape[:-1])
-    scale = np.sqrt(2.0 / max(fan_in, 1))
-    return (stream.standard_normal(shape) * scale).astype(np.float32)
 
 
 class BuiltNetwork:

@@ -1,12 +1,15 @@
 """Export: every format does what the checkpoint does, whole or not at all."""
 
 import dataclasses
+import io
 import os
 import subprocess
 import sys
 
 import numpy as np
+import probe_weights
 import pytest
+from PIL import Image
 
 from deployment import model_files
 from deployment.classify import opening
@@ -15,37 +18,20 @@ from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim, tf
 
-SIZE, CLASSES = 32, ("a", "b", "c", "d", "e")
+SIZE, CLASSES = 64, ("a", "b", "c", "d", "e")
 
 
 def save_checkpoint(
     path, name="mobilenet_v1_025", shape=(SIZE, SIZE, 3), decay=None, seed=0
 ):
-    """A network with random weights and statistics; the averages differ from them."""
-    rng = np.random.RandomState(seed)
+    """A network with probe weights; the averages differ from them."""
     with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(1)
         network_fn = nets_factory.get_network_fn(name, len(CLASSES))
         network_fn(tf.zeros([2, *shape]))
-        variables = slim.get_model_variables()
         if decay:
-            tf.train.ExponentialMovingAverage(decay).apply(variables)
-        session.run(tf.global_variables_initializer())
-        values = {}
-        for variable in variables:
-            if "moving_" in variable.op.name or variable.op.name.endswith("biases"):
-                low = 0.3 if "variance" in variable.op.name else -0.5
-                value = rng.uniform(low, 0.7, variable.shape.as_list())
-                values[variable.initializer.inputs[1]] = value
-        changed = {tensor.name for tensor in values}
-        session.run(
-            [
-                v.initializer
-                for v in variables
-                if v.initializer.inputs[1].name in changed
-            ],
-            values,
-        )
+            averages = tf.train.ExponentialMovingAverage(decay)
+            averages.apply(slim.get_model_variables())
+        probe_weights.initialize(session, seed)
         return tf.train.Saver().save(session, str(path), write_meta_graph=False)
 
 
@@ -59,10 +45,22 @@ def make_config(name="mobilenet_v1_025", **changes):
     return model_export.ExportConfig(**{**values, **changes})
 
 
+def encode(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def draw_mosaic(rng, channels=3):
+    """A picture of 4 by 5 large tiles."""
+    tiles = rng.randint(0, 256, [4, 5, channels]).astype(np.uint8)
+    return tiles.repeat(10, axis=0).repeat(10, axis=1)
+
+
 def draw_pictures(count=6, channels=3, labels=None):
-    """Builds stored pictures of noise."""
+    """Builds stored pictures."""
     rng = np.random.RandomState(1)
-    images = rng.randint(0, 256, [count, 1, 40, 50, channels]).astype(np.uint8)
+    images = np.stack([[draw_mosaic(rng, channels)] for _ in range(count)])
     labels = np.zeros([count, 1], np.int64) if labels is None else labels[:, None]
     return lambda: tf.data.Dataset.from_tensor_slices((images, labels))
 
@@ -100,6 +98,8 @@ def exported(model, pictures, tmp_path_factory):
 
 def test_all_formats_agree(exported, checkpoint, model, pictures):
     assert len(pictures) == 6 and pictures.pixels.shape == (6, SIZE, SIZE, 3)
+    with opening.open_model(*model_files.find_kind(exported[1]["frozen"])) as frozen:
+        probe_weights.assert_varied(frozen.classify(pictures.pixels))
     rows = export_check.check(make_config(), model, exported[1], pictures)
     assert [row.format for row in rows] == [
         "checkpoint",
@@ -148,6 +148,23 @@ def test_the_signature_of_files_names_the_best(exported, pictures):
         found["top_probabilities"],
         np.take_along_axis(found["probabilities"], order, axis=1),
     )
+
+
+def test_the_signature_of_files_turns_photographs_upright(exported):
+    """A JPEG that EXIF says is turned, and the same pixels turned for good."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = Image.fromarray(draw_mosaic(np.random.RandomState(2)))
+    photograph = encode(image, "JPEG", exif=exif)
+    with tf.Graph().as_default(), tf.Session() as session:
+        lying = session.run(tf.io.decode_image(photograph))
+    pixels = [Image.fromarray(values) for values in (np.rot90(lying, -1), lying)]
+    files = [photograph, *(encode(image, "PNG") for image in pixels)]
+    paths = model_files.find_kind(exported[1]["saved_model"])
+    with opening.open_model(*paths, signature="image_bytes") as classifier:
+        found, upright, unturned = classifier.classify(np.array(files, object))
+    np.testing.assert_allclose(found, upright, atol=1e-6)
+    assert np.abs(found - unturned).max() > 1e-3
 
 
 def test_weights_are_in_a_saved_model_once(exported):

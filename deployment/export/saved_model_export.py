@@ -7,15 +7,14 @@ The signature `pixels`, which is `serving_default` too:
 
 The signature `image_bytes`, which does everything from decoding on:
 
-- takes `image_bytes`, the content of JPEG, PNG, GIF or BMP files: string [n];
+- takes `image_bytes`, the content of JPEG, PNG, GIF or BMP files: string [n]; a JPEG is
+  turned upright as its EXIF data says;
 - gives `probabilities`: float32 [n, num_classes], `class_names`: string of the same
   shape, the same for all pictures, and of the k = 5 best classes, best first,
   `top_probabilities` and `top_names`: float32 and string [n, k].
-
-It does not look at EXIF: a picture that is to be shown turned is classified as it is
-stored.
 """
 
+from deployment.export import exif_orientation
 from tf_slim_compat import tf
 
 TOP_K = 5
@@ -61,6 +60,7 @@ def _define_preparation(model, preprocessing_fn):
         image = tf.io.decode_image(
             encoded, model.picture_channels, expand_animations=False
         )
+        image = exif_orientation.turn_upright(image, encoded)
         image.set_shape([None, None, model.picture_channels])
         image = preprocessing_fn(image, height, width)
         return tf.ensure_shape(image, [height, width, channels])
