@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 
+import probe_weights
 import pytest
 from script_runner import run_script
 
@@ -22,10 +23,9 @@ def models(tmp_path_factory):
     graph_def = exporting.build_inference_graph(network_fn, [None, SIZE, SIZE, 3])
     exporting.write_graph(graph_def, str(folder / "graph.pb"))
     with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(1)
         network_fn(tf.zeros([1, SIZE, SIZE, 3]))
         tf.train.create_global_step()
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         for name in ("run", "bare"):
             tf.train.Saver().save(session, f"{folder}/{name}/model.ckpt", 3)
     exporting.freeze(
@@ -71,6 +71,7 @@ def test_a_training_folder_is_enough(expected, pictures_dir):
         scores = [p["score"] for p in record["predictions"]]
         assert sorted(names) == list(CLASSES) and scores == sorted(scores)[::-1]
         assert sum(scores) == pytest.approx(1, abs=1e-5)
+        assert scores[0] > scores[1]
         assert all(CLASSES[p["class"]] == p["name"] for p in record["predictions"])
 
 

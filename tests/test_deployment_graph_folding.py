@@ -3,6 +3,7 @@
 import collections
 
 import numpy as np
+import probe_weights
 import pytest
 
 from deployment import exporting
@@ -12,18 +13,12 @@ from tf_slim_compat import slim, tf
 
 
 def freeze(build, shape):
-    """(frozen GraphDef, names of outputs) of a network with random statistics."""
-    rng = np.random.RandomState(0)
+    """(frozen GraphDef, names of outputs) of a network with probe weights."""
     with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
         outputs = build(tf.placeholder(tf.float32, shape, name="input"))
         names = [tensor.op.name for tensor in outputs]
         with tf.Session() as session:
-            session.run(tf.global_variables_initializer())
-            for variable in slim.get_model_variables():
-                low = 0.5 if "variance" in variable.op.name else -0.5
-                if "BatchNorm" in variable.op.name:
-                    value = rng.uniform(low, 1.5, variable.shape.as_list())
-                    variable.load(value.astype(np.float32), session)
+            probe_weights.initialize(session)
             graph_def = tf.graph_util.convert_variables_to_constants(
                 session, graph.as_graph_def(), names
             )
@@ -48,6 +43,7 @@ def fold(build, shape=(None, 8, 8, 3)):
         run(folded, names, images), run(graph_def, names, images), strict=True
     ):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        probe_weights.assert_varied(expected)
     return collections.Counter(node.op for node in folded.node)
 
 
@@ -127,7 +123,7 @@ def test_training_nodes_go_but_for_the_outputs():
 
 @pytest.mark.parametrize(
     ("name", "size", "left"),
-    [("mobilenet_v1_025", 32, 0), ("mobilenet_v3_small", 32, 0), ("lenet", 28, 0)],
+    [("mobilenet_v1_025", 64, 0), ("mobilenet_v3_small", 32, 0), ("lenet", 28, 0)],
 )
 def test_networks(name, size, left):
     def build(images):

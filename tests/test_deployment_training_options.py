@@ -225,7 +225,7 @@ def test_waiting_for_data_is_told_from_computing(tmp_path):
         return build_batches_from(seed, start_image).map(load)
 
     def sleep(value):
-        time.sleep(0.05)
+        time.sleep(0.2)
         return value
 
     shares = []
@@ -233,7 +233,7 @@ def test_waiting_for_data_is_told_from_computing(tmp_path):
         ("network", slow_network, build_batches_from),
         ("data", network, slow_batches),
     ):
-        config = make_config(tmp_path / name, steps=10)
+        config = make_config(tmp_path / name, steps=5, log_every_n_steps=5)
         training.train(config, network_fn, build_batches)
         lines = (tmp_path / name / "training.jsonl").read_text().splitlines()
         shares.append(json.loads(lines[-1])["data_wait_share"])

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 
+import probe_weights
 import pytest
 from conftest import ROOT
 
@@ -56,10 +57,9 @@ def outcomes(data_dir, tmp_path_factory):
     ).labels_to_names
     network_fn = nets_factory.get_network_fn(MODEL, len(names))
     with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(1)
         network_fn(tf.zeros([1, 20, 20, 3]))
         step = tf.train.get_or_create_global_step()
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         for number in (1, 2):
             session.run(step.assign(number))
             tf.train.Saver().save(session, f"{folder}/run/model.ckpt", number)

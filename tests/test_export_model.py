@@ -1,6 +1,7 @@
 """export_model.py in this process: by the run card, by flags, and mistakes."""
 
 import numpy as np
+import probe_weights
 import pytest
 from script_runner import run_script
 
@@ -16,10 +17,9 @@ def run_dir(tmp_path_factory, data_dir):
     """A training folder with its card, of the drawn pictures."""
     folder = tmp_path_factory.mktemp("run")
     with tf.Graph().as_default(), tf.Session() as session:
-        tf.set_random_seed(1)
         nets_factory.get_network_fn(NETWORK, 5)(tf.zeros([1, SIZE, SIZE, 3]))
         tf.train.create_global_step()
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         tf.train.Saver().save(session, f"{folder}/model.ckpt", 3)
     names = [line.split(":")[1] for line in (data_dir / "labels.txt").open()]
     run_card.RunCard(

@@ -1,5 +1,6 @@
 """Options of Inception v1, v2, v4 and Inception-ResNet v2."""
 
+import probe_weights
 import pytest
 
 from nets import (
@@ -43,7 +44,7 @@ def variable_shapes():
 
 def run(*tensors):
     with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         return session.run(tensors)
 
 
@@ -193,6 +194,7 @@ def test_inception_resnet_v2_dilation_computes_what_striding_skips():
         coarse, _ = base(inputs, "PreAuxLogits", 16, scope="net")
     dense, coarse = run(dense, coarse)
     assert dense.shape[1:3] == (13, 13)
+    probe_weights.assert_varied(coarse[0, 0])
     assert abs(dense[:, ::2, ::2] - coarse).max() < 1e-4 * coarse.max()
 
 

@@ -3,6 +3,7 @@
 import copy
 
 import numpy as np
+import probe_weights
 import pytest
 
 from nets.mobilenet import conv_blocks, conv_defs, mobilenet, mobilenet_v2, mobilenet_v3
@@ -45,7 +46,7 @@ def variable_names():
 
 def evaluate(*tensors):
     with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         return session.run(tensors)
 
 
@@ -104,6 +105,7 @@ def test_dilation_computes_what_striding_skips(table, multiplier):
         )
     step = (dense.shape[1] - 1) // (coarse.shape[1] - 1)
     assert step >= 4
+    probe_weights.assert_varied(coarse[0, 0])
     assert_close(dense[:, ::step, ::step], coarse)
 
 

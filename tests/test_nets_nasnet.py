@@ -3,6 +3,7 @@
 import dataclasses
 
 import numpy as np
+import probe_weights
 import pytest
 
 from nets.nasnet import nasnet, nasnet_utils, pnasnet
@@ -45,7 +46,7 @@ def names(*prefixes):
 
 def run(fetches, feed=None):
     with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         return session.run(fetches, feed)
 
 
@@ -209,6 +210,7 @@ def test_layouts_compute_the_same():
             logits.append(run(net))
             shapes.append(end_points["Cell_0"].shape.as_list())
     assert shapes == [[2, 5, 5, 48], [2, 48, 5, 5]]
+    probe_weights.assert_varied(logits[0])
     assert np.allclose(*logits, atol=1e-4 * np.abs(logits[0]).max())
 
 

@@ -1,6 +1,7 @@
 """ResNet v2: output strides, fully convolutional use, features."""
 
 import numpy as np
+import probe_weights
 import pytest
 
 from nets import nets_factory, resnet_v2
@@ -48,8 +49,9 @@ def test_dilation_computes_what_striding_skips():
         dense, _ = tiny_resnet(images, output_stride=4, global_pool=False, scope="net")
         coarse, _ = tiny_resnet(images, global_pool=False, scope="net")
     with tf.Session() as session:
-        session.run(tf.global_variables_initializer())
+        probe_weights.initialize(session)
         dense, coarse = session.run([dense, coarse])
+    probe_weights.assert_varied(coarse[0, 0])
     assert np.abs(dense[:, ::8, ::8] - coarse).max() < 1e-4 * np.abs(coarse).max()
 
 
