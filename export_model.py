@@ -30,7 +30,7 @@ from deployment import entry, run_card
 from deployment.export import export_check, model_export
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from tf_slim_compat import tf
+from tf_slim_compat import as_written, tf
 
 flags.DEFINE_string(
     "checkpoint_path",
@@ -226,7 +226,9 @@ def build_stored_images(dataset, labels_offset):
 def build_files(paths, labels):
     """Adds picture files, still encoded, one by one; leaves out what is broken."""
     files = picture_batches.build_encoded_batches(paths, 1, {})
-    return files.map(lambda encoded, index: (encoded, tf.gather(labels, index)))
+    return files.map(
+        as_written(lambda encoded, index: (encoded, tf.gather(labels, index)))
+    )
 
 
 def find_files(folder, class_names):

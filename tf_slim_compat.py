@@ -9,7 +9,7 @@ module has been imported.
 import contextlib
 import contextvars
 import hashlib
-import importlib
+import importlib.util
 import itertools
 import logging
 import numbers
@@ -35,6 +35,27 @@ _MOVED = {
     "ops.variables": ["VariableV1"],
 }
 _RENAMED = {"variable": "Variable", "VariableV1": "Variable"}
+
+
+@contextlib.contextmanager
+def _keras_left_for_later():
+    """Keras is loaded where it is used, not with TensorFlow, whose time it doubles.
+
+    What TensorFlow misses afterwards is where the package `tensorflow.keras` lies.
+    """
+    if {"keras", "tensorflow"} & set(sys.modules):
+        yield
+        return
+    sys.modules["keras"] = None
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+    keras = importlib.util.find_spec("keras")
+    if keras:
+        folder = os.path.join(os.path.dirname(keras.origin), "_tf_keras")
+        path = sys.modules["tensorflow"].__path__
+        path[:] = dict.fromkeys(place or folder for place in path)
 
 
 @contextlib.contextmanager
@@ -86,7 +107,8 @@ for _message in ("`.*` is deprecated", "Attempting to use a closed FileWriter"):
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 with _quiet():
-    import tensorflow.compat.v1 as tf
+    with _keras_left_for_later():
+        import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
@@ -100,6 +122,7 @@ with _quiet():
     from slim_moving_averages import batch_norm_decay_warmup, frozen_batch_norm
 
 __all__ = [
+    "as_written",
     "batch_norm",
     "batch_norm_decay_warmup",
     "dropout",
@@ -109,6 +132,10 @@ __all__ = [
     "stateless_dropout",
     "tf",
 ]
+
+# For functions of tf.data that say what they do in TensorFlow's operations: AutoGraph
+# takes seconds to look for what it could convert in them, and in all that they call.
+as_written = tf.autograph.experimental.do_not_convert
 
 _DRAWS = contextvars.ContextVar("stateless_dropout", default=None)
 # Of every graph, so that the clones of a network draw each its own.

@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from datasets import jpeg_crops, picture_headers, pictures
-from tf_slim_compat import tf
+from tf_slim_compat import as_written, tf
 
 _PREFETCHED_BATCHES = 2
 # A call of Python from the pipeline costs as much as reading a file.
@@ -69,6 +69,7 @@ def build_batches(
       of `paths` int64 [batch], ascending).
     """
 
+    @as_written
     def prepare(encoded, index):
         image = _decode(encoded, preprocessing_fn, image_height, image_width)
         image.set_shape([image_height, image_width, None])
@@ -131,13 +132,18 @@ def _read_all(paths, reasons, threads):
         files = [_load_encoded(paths, int(index), reasons) for index in indices]
         return np.array(files, object)
 
+    @as_written
     def load(indices):
         encoded = tf.numpy_function(read, [indices], tf.string)
         return tf.ensure_shape(encoded, [None]), indices
 
+    @as_written
+    def was_read(encoded, _):
+        return tf.not_equal(encoded, "")
+
     chunks = tf.data.Dataset.range(len(paths)).batch(_FILES_A_CALL)
     files = chunks.map(load, num_parallel_calls=threads, deterministic=True).unbatch()
-    return files.filter(lambda encoded, _: tf.not_equal(encoded, ""))
+    return files.filter(was_read)
 
 
 def _load_encoded(paths, index, reasons):

@@ -3,7 +3,7 @@
 import copy
 
 from datasets import jpeg_crops
-from tf_slim_compat import slim, tf
+from tf_slim_compat import as_written, slim, tf
 
 
 def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_offset):
@@ -23,6 +23,7 @@ def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_of
     can_crop_jpeg = _can_crop_jpeg(decoder, preprocessing_fn)
     num_labels = getattr(dataset, "num_classes", None)
 
+    @as_written
     def load(record, seed=None):
         fn = preprocessing_fn
         if seed is not None and hasattr(fn, "with_seed"):
@@ -66,6 +67,7 @@ def build_label_reader(dataset):
             for key in decoder._items_to_handlers["label"].keys
         }
 
+    @as_written
     def read(record):
         (label,) = decoder.decode(record, ["label"])
         return tf.cast(tf.reshape(label, []), tf.int64)

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from datasets import shard_files
-from tf_slim_compat import tf
+from tf_slim_compat import as_written, tf
 
 # Encoded bytes that the shuffle buffer may hold. A dataset that is smaller is read
 # once and stays in memory.
@@ -26,8 +26,6 @@ MIXED_SHARDS = 8
 # An image's index in the stream is this times its epoch plus its place there, so that
 # no index depends on the length of an epoch.
 _EPOCH = 2**32
-# AutoGraph has nothing to do here, and takes seconds for it.
-_as_written = tf.autograph.experimental.do_not_convert
 
 
 def build_stream(
@@ -135,14 +133,14 @@ class _Stream:
         if _sum_bytes(self.files) <= SHUFFLE_BYTES:
             resident = self._read(self.files).cache()
 
-        @_as_written
+        @as_written
         def read_epoch(epoch):
             left_out = tf.where(tf.equal(epoch, first_epoch), [skipped], [0])[0]
             left_out = tf.cast(left_out, tf.int64)
             images = self._read_epoch(epoch, left_out, resident)
             return images.enumerate(epoch * _EPOCH + left_out)
 
-        @_as_written
+        @as_written
         def add_seed(index, record):
             return record, tf.stack([self.seed, index])
 
@@ -160,7 +158,7 @@ class _Stream:
         if num_groups > 1 and self.record_counts:
             first_group, skipped = self._skip_groups(order, skipped)
 
-        @_as_written
+        @as_written
         def read_group(group):
             begin = group * self.group_size
             records = resident or self._read(files[begin : begin + self.group_size])
@@ -211,7 +209,7 @@ class _Stream:
         drawn = _draw(self._derive("classes", epoch), self.class_counts.shape)
         accounts = tf.math.floormod(drawn, tf.maximum(counts, 1))
 
-        @_as_written
+        @as_written
         def count_copies(state, element):
             accounts, left = state
             record, label = element
@@ -222,7 +220,7 @@ class _Stream:
             left = tf.tensor_scatter_nd_sub(left, [[label]], [1])
             return (accounts, left), (record, total // counts[label])
 
-        @_as_written
+        @as_written
         def repeat(record, copies):
             return tf.data.Dataset.from_tensors(record).repeat(copies)
 

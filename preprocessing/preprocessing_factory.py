@@ -27,10 +27,7 @@ from preprocessing import (
     lenet_preprocessing,
     vgg_preprocessing,
 )
-from tf_slim_compat import tf
-
-# Nothing here needs AutoGraph, which takes seconds to look for what it can convert.
-_as_written = tf.autograph.experimental.do_not_convert
+from tf_slim_compat import as_written
 
 # Each family with its module and the names that belong to it. The first pattern that
 # fits decides, so nasnet_cifar is found before nasnet*.
@@ -81,7 +78,7 @@ class Preprocessing:
         """
         return dataclasses.replace(self, seed=seed)
 
-    @_as_written
+    @as_written
     def __call__(self, image, output_height, output_width, **kwargs):
         """Prepares one picture.
 
@@ -109,7 +106,7 @@ class Preprocessing:
                 **kwargs,
             )
 
-    @_as_written
+    @as_written
     def crop_window(self, image_shape, output_height=None, output_width=None):
         """The part of the raw picture that is read; training draws a new one.
 
@@ -133,7 +130,7 @@ class Preprocessing:
                 image_shape, output_height, output_width, self.is_training
             )
 
-    @_as_written
+    @as_written
     def finish(self, image, output_height, output_width):
         """Everything after the crop to `crop_window`; as `__call__` otherwise."""
         if not hasattr(self._module, "finish"):

@@ -46,6 +46,18 @@ def count_ops(graph, op_type):
     return sum(op.type == op_type for op in graph.get_operations())
 
 
+def run_python(script, folder):
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(run_tf_slim_tests.ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended
+
+
 def test_tensorflow_is_in_graph_mode_with_resource_variables():
     assert not tf.executing_eagerly()
     assert tf.resource_variables_enabled()
@@ -61,18 +73,24 @@ def test_training_says_nothing_of_deprecation(tmp_path):
         train_op = slim.learning.create_train_op(loss, optimizer)
         slim.learning.train(train_op, "logs", number_of_steps=1)
         """
-    ended = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(run_tf_slim_tests.ROOT)},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
+    ended = run_python(script, tmp_path)
     assert "deprecated" not in ended.stderr
     assert "Warning" not in ended.stderr
     assert "WARNING:tensorflow" not in ended.stderr
     assert ended.stdout == ""
+
+
+def test_keras_is_loaded_where_it_is_used(tmp_path):
+    script = """if True:
+        import sys
+        from tf_slim_compat import tf
+        assert "keras" not in sys.modules
+        from tensorflow.keras import layers
+        import keras
+        assert tf.keras.layers.Dense is layers.Dense
+        print(layers.Dense(3)(keras.ops.ones([2, 4])).shape)
+        """
+    assert run_python(script, tmp_path).stdout == "(2, 3)\n"
 
 
 def test_layers_stand_wherever_tf_slim_exposes_them():

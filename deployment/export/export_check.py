@@ -9,7 +9,7 @@ import numpy as np
 
 from deployment import model_files
 from deployment.classify import classifying, opening
-from tf_slim_compat import tf
+from tf_slim_compat import as_written, tf
 
 _FLOAT_TOLERANCE, _FLOAT16_TOLERANCE = 1e-4, 1e-2
 # Of integers: the loss of accuracy, and the share of images, where these have no
@@ -78,6 +78,7 @@ def read_pictures(build_batches, model, preprocessing_fn, count):
     height, width, _ = model.image_shape
     channels = model.picture_channels
 
+    @as_written
     def prepare(images, labels):
         image = encoded = images[0]
         if image.dtype == tf.string:

@@ -66,7 +66,7 @@ def _define_preparation(model, preprocessing_fn):
         return tf.ensure_shape(image, [height, width, channels])
 
     # A function, because the loop of today's TensorFlow is built only within one.
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def prepare_all(files):
         return tf.map_fn(prepare, files, fn_output_signature=tf.float32)
 
