@@ -1,4 +1,4 @@
-"""What several tests share: where the reference facts and the photographs lie."""
+"""What several tests share: where facts and photographs lie, pictures, graphs."""
 
 import os
 import pathlib
@@ -48,3 +48,31 @@ def data_dir(pictures_dir, tmp_path_factory):
         )
     )
     return folder
+
+
+@pytest.fixture
+def graph():
+    """A graph of its own for the test, seeded."""
+    from tf_slim_compat import tf
+
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(1)
+        yield graph
+
+
+@pytest.fixture
+def run(graph):
+    """Runs fetches in one session, with the variables initialized at the first run."""
+    from tf_slim_compat import tf
+
+    sessions = []
+
+    def run(fetches, feed_dict=None):
+        if not sessions:
+            sessions.append(tf.Session())
+            sessions[0].run(tf.global_variables_initializer())
+        return sessions[0].run(fetches, feed_dict)
+
+    yield run
+    for session in sessions:
+        session.close()

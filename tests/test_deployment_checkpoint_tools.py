@@ -11,11 +11,7 @@ from deployment.inspect import checkpoint_tools
 from deployment.inspect.checkpoint_tools import Edit, choose_checkpoints, write_edited
 from tf_slim_compat import tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default():
-        yield
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def values_at(step, weight):

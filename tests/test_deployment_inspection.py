@@ -15,7 +15,8 @@ from deployment.inspect import (
     inspection_pictures,
     inspection_text,
 )
-from tf_slim_compat import tf
+
+pytestmark = pytest.mark.usefixtures("graph")
 
 VALUES = {
     "Net/Conv/weights": np.linspace(-1, 1, 3 * 3 * 3 * 8, dtype=np.float32).reshape(
@@ -27,12 +28,6 @@ VALUES = {
     "beta1_power": np.array(0.9, np.float32),
     "global_step": np.array(900, np.int64),
 }
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default():
-        yield
 
 
 def open_saved(path, **changes):

@@ -11,6 +11,8 @@ from conftest import ROOT
 from deployment import checkpoint_reader, checkpoint_tables, crc32c
 from tf_slim_compat import tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 FORMATS = ("V1", "V2")
 VALUES = {
     "Net/Conv/weights": np.linspace(-1, 1, 24, dtype=np.float32).reshape(2, 3, 4),
@@ -39,12 +41,6 @@ def save(path, values, version):
     with tf.Session() as session:
         session.run(write)
     return str(path)
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default():
-        yield
 
 
 @pytest.mark.parametrize("version", FORMATS)

@@ -6,11 +6,7 @@ import pytest
 from deployment import model_deploy
 from tf_slim_compat import slim, tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def linear_model(inputs, labels):

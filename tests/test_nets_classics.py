@@ -6,12 +6,7 @@ import pytest
 from nets import densenet, nets_factory, stack_utils
 from tf_slim_compat import slim, tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(1)
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def count_parameters():

@@ -8,11 +8,7 @@ from nets import inception_v3, mobilenet_v1, nets_factory, resnet_utils
 from nets.nets_factory import Network, get_network_fn
 from tf_slim_compat import slim, tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 @pytest.fixture

@@ -9,17 +9,12 @@ import pytest
 from nets.mobilenet import conv_blocks, conv_defs, mobilenet, mobilenet_v2, mobilenet_v3
 from tf_slim_compat import slim, tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 V2 = mobilenet_v2.V2_DEF
 V3 = mobilenet_v3.V3_SMALL
 MINIMALISTIC = mobilenet_v3.V3_SMALL_MINIMALISTIC
 EDGETPU = mobilenet_v3.V3_EDGETPU
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(1)
-        yield graph
 
 
 def rows(table, *numbers):

@@ -8,11 +8,7 @@ from nets import resnet_utils, resnet_v1
 from nets.nets_factory import get_network_fn
 from tf_slim_compat import slim, tf
 
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
+pytestmark = pytest.mark.usefixtures("graph")
 
 
 def images(size, channels=3, batch=2):

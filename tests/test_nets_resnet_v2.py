@@ -7,19 +7,14 @@ import pytest
 from nets import nets_factory, resnet_v2
 from tf_slim_compat import slim, tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 TINY_BLOCKS = [
     ("block1", 1, 2, 2),
     ("block2", 2, 2, 2),
     ("block3", 4, 2, 2),
     ("block4", 8, 2, 1),
 ]
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(1)
-        yield graph
 
 
 def tiny_resnet(images, **kwargs):

@@ -13,6 +13,8 @@ from conftest import REFERENCE, needs_reference
 from nets import inception_v3, mobilenet_v1, nets_factory, resnet_v1
 from tf_slim_compat import tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 # Helpers of the predecessor that no user's code calls.
 NOT_KEPT = {
     "NoOpScope",
@@ -21,12 +23,6 @@ NOT_KEPT = {
     "trunc_normal",
     "wrapped_partial",
 }
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
 
 
 def images(size):

@@ -5,6 +5,8 @@ import pytest
 from nets import nets_factory, vgg
 from tf_slim_compat import slim, tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 # Name, size that gives a last map of 1x1.
 NETWORKS = [
     ("vgg_a", 32),
@@ -14,12 +16,6 @@ NETWORKS = [
     ("alexnet_v2", 67),
     ("overfeat", 71),
 ]
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
 
 
 def build(name, size, num_classes=5, batch=1, **kwargs):

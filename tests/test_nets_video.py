@@ -5,14 +5,9 @@ import pytest
 from nets import i3d, i3d_utils, s3dg
 from tf_slim_compat import slim, tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 LAYERS = ["Conv2d_2c_3x3", "Mixed_3b", "Mixed_3c"]
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        tf.set_random_seed(1)
-        yield graph
 
 
 def video(frames=8, size=32, channels=3):

@@ -5,6 +5,8 @@ import pytest
 
 from tf_slim_compat import batch_norm_decay_warmup, slim, tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 VARIABLES = {
     "beta": [0.5, -1.0, 2.0],
     "gamma": [1.5, 0.5, -1.0],
@@ -12,28 +14,6 @@ VARIABLES = {
     "moving_variance": [0.5, 1.0, 4.0],
 }
 SHAPES = [(8, 3), (4, 7, 3), (4, 5, 6, 3), (2, 4, 5, 6, 3), (2, 2, 3, 4, 2, 3)]
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
-
-
-@pytest.fixture
-def run():
-    """Runs fetches in one session, with the variables initialized at the first run."""
-    sessions = []
-
-    def run(fetches, feed_dict=None):
-        if not sessions:
-            sessions.append(tf.Session())
-            sessions[0].run(tf.global_variables_initializer())
-        return sessions[0].run(fetches, feed_dict)
-
-    yield run
-    for session in sessions:
-        session.close()
 
 
 def draw(shape, dtype=np.float32):

@@ -5,30 +5,10 @@ import pytest
 
 from tf_slim_compat import batch_norm_decay_warmup, frozen_batch_norm, slim, tf
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 UPDATES = tf.GraphKeys.UPDATE_OPS
 START = {"moving_mean": 1.0, "moving_variance": 2.0}
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
-
-
-@pytest.fixture
-def run():
-    """Runs fetches in one session, with the variables initialized at the first run."""
-    sessions = []
-
-    def run(fetches, feed_dict=None):
-        if not sessions:
-            sessions.append(tf.Session())
-            sessions[0].run(tf.global_variables_initializer())
-        return sessions[0].run(fetches, feed_dict)
-
-    yield run
-    for session in sessions:
-        session.close()
 
 
 def draw(shape, dtype=np.float32):

@@ -21,6 +21,8 @@ from tf_slim_compat import (
     tf,
 )
 
+pytestmark = pytest.mark.usefixtures("graph")
+
 # What the bar of the project names, with the quickest of the rest.
 SLIM_TESTS = [
     "data.dataset_data_provider_test",
@@ -34,12 +36,6 @@ SLIM_TESTS = [
     "training.evaluation_test",
     "training.training_test",
 ]
-
-
-@pytest.fixture(autouse=True)
-def graph():
-    with tf.Graph().as_default() as graph:
-        yield graph
 
 
 def count_ops(graph, op_type):
