@@ -6,10 +6,12 @@ them lying and note in EXIF how to hold the picture (CIPA DC-008, tag 0x0112).
 
 from tf_slim_compat import tf
 
-# EXIF data stands within the first segments, and no segment is longer.
+# EXIF data begins within the first segments, and no segment is longer than half of it.
 _HEAD_BYTES = 2 * 65536
-_JPEG_START = (0xFF, 0xD8)
-_EXIF_MARK = (0xFF, 0xE1, None, None, *b"Exif\0\0")  # None: two bytes of length.
+_JPEG_START = b"\xff\xd8"
+# Before the mark stand the segment's own and its length, of two bytes each.
+_SEGMENT, _EXIF_MARK = b"\xff\xe1", b"Exif\0\0"
+_NOTHING = bytes(8)
 _ORIENTATION = 0x0112
 _MAX_ENTRIES = 256
 _TRANSPOSED = (5, 6, 7, 8)
@@ -46,46 +48,34 @@ def read_orientation(encoded):
     Args:
       encoded: scalar string.
     """
-    head = tf.io.decode_raw(tf.strings.substr(encoded, 0, _HEAD_BYTES), tf.uint8)
-    # The zeros end every search, and are what is read behind the end.
-    head = tf.cast(tf.pad(head, [[0, len(_EXIF_MARK)]]), tf.int64)
-    is_mark = _find(head, _EXIF_MARK)
-    tiff = tf.argmax(tf.cast(is_mark, tf.int32)) + len(_EXIF_MARK)
-    order = head[tf.minimum(tiff, _last(head))]
-    is_little = tf.equal(order, ord("I"))
+    head = tf.strings.substr(encoded, 0, _HEAD_BYTES)
+    parts = tf.strings.split([head], _EXIF_MARK, maxsplit=1).values
+    before = tf.strings.join([_NOTHING, parts[0]])
+    # Zeros are what is read where nothing is.
+    tiff = tf.strings.join([tf.concat([parts, [b""]], 0)[1], _NOTHING])
+    tiff = tf.io.decode_raw(tiff, tf.uint8)
+    last = tf.size(tiff, out_type=tf.int64) - 1
+    order = tf.cast(tiff[0], tf.int64)
 
     def read(places, num_bytes):
         indices = places[..., tf.newaxis] + tf.range(num_bytes, dtype=tf.int64)
-        found = tf.gather(head, tf.clip_by_value(indices, 0, _last(head)))
+        found = tf.gather(tiff, tf.clip_by_value(indices, 0, last))
         weights = 256 ** tf.range(num_bytes, dtype=tf.int64)
-        weights = tf.where(is_little, weights, weights[::-1])
-        return tf.reduce_sum(found * weights, axis=-1)
+        weights = tf.where(tf.equal(order, ord("I")), weights, weights[::-1])
+        return tf.reduce_sum(tf.cast(found, tf.int64) * weights, axis=-1)
 
-    directory = tiff + read(tiff + 4, 4)
+    directory = read(tf.constant(4, tf.int64), 4)
     num_entries = tf.minimum(read(directory, 2), _MAX_ENTRIES)
     entries = directory + 2 + 12 * tf.range(num_entries)
     is_orientation = tf.equal(read(entries, 2), _ORIENTATION)
     noted = tf.reduce_max(tf.where(is_orientation, read(entries + 8, 2), 0 * entries))
-    is_sound = tf.reduce_any(is_mark) & _is_one_of(order, b"IM") & (noted <= 8)
-    is_noted = _find(head, _JPEG_START)[0] & is_sound
-    return tf.where(is_noted, tf.maximum(noted, 1), tf.ones([], tf.int64))
-
-
-def _last(head):
-    return tf.size(head, out_type=tf.int64) - 1
-
-
-def _find(head, mark):
-    """Where a mark begins: booleans, one for each place at which it has room."""
-    room = tf.size(head) - len(mark) + 1
-    return tf.reduce_all(
-        [
-            tf.equal(head[i : i + room], value)
-            for i, value in enumerate(mark)
-            if value is not None
-        ],
-        axis=0,
+    is_sound = (
+        tf.equal(tf.strings.substr(head, 0, len(_JPEG_START)), _JPEG_START)
+        & tf.equal(tf.strings.substr(before, -4, len(_SEGMENT)), _SEGMENT)
+        & _is_one_of(order, b"IM")
+        & (noted <= 8)
     )
+    return tf.where(is_sound, tf.maximum(noted, 1), tf.ones([], tf.int64))
 
 
 def _is_one_of(orientation, values):
