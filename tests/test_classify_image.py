@@ -104,14 +104,15 @@ def test_a_card_may_be_contradicted_only_on_purpose(models, pictures_dir):
     assert status == 0 and out.count("\n") == 6
 
 
-def test_tables_and_csv(models, expected, pictures_dir, tmp_path):
+def test_tables_and_csv(models, pictures_dir, tmp_path):
     picture = f"{pictures_dir}/dots/0.jpg"
     arguments = [
         f"--model_path={models}/run",
         f"--image_file={picture}",
         "--num_top_predictions=2",
     ]
-    best, second = expected[0]["predictions"][:2]
+    # By itself: among others, the last digit may be another.
+    best, second = classify(*arguments)[0]["predictions"]
     status, out, _ = run_script("classify_image.py", *arguments)
     assert status == 0
     assert out == (

@@ -66,7 +66,9 @@ def train_one_step(name, images, labels, train_dir):
             probe_weights.initialize(session)
             session.run(tf.tables_initializer())
             loss, step = session.run([graph.train_op, graph.step_after])
-            tf.train.Saver().save(session, f"{train_dir}/model.ckpt", step)
+            tf.train.Saver().save(
+                session, f"{train_dir}/model.ckpt", step, write_meta_graph=False
+            )
     assert np.isfinite(loss) and step == 1
 
 
