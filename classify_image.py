@@ -49,7 +49,7 @@ flags.DEFINE_enum(
     "Unset: as --output_file ends, else a table.",
 )
 flags.DEFINE_string("output_file", None, "Where to write. Unset: on the screen.")
-flags.DEFINE_integer("batch_size", 32, "Pictures in a batch.", lower_bound=1)
+flags.DEFINE_integer("batch_size", 64, "Pictures in a batch.", lower_bound=1)
 flags.DEFINE_integer(
     "num_preprocessing_threads", 4, "Pictures decoded at a time.", lower_bound=1
 )

@@ -125,7 +125,7 @@ def main():
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--image_size", type=int, required=True)
     parser.add_argument("--images", type=int, default=2000)
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser.add_argument("--batch_size", type=int, default=64)
     parser.add_argument("--eval_batch_size", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
