@@ -68,7 +68,8 @@ def read_orientation(encoded):
     num_entries = tf.minimum(read(directory, 2), _MAX_ENTRIES)
     entries = directory + 2 + 12 * tf.range(num_entries)
     is_orientation = tf.equal(read(entries, 2), _ORIENTATION)
-    noted = tf.reduce_max(tf.where(is_orientation, read(entries + 8, 2), 0 * entries))
+    values = tf.where(is_orientation, read(entries + 8, 2), tf.zeros_like(entries))
+    noted = tf.reduce_max(values)
     is_sound = (
         tf.equal(tf.strings.substr(head, 0, len(_JPEG_START)), _JPEG_START)
         & tf.equal(tf.strings.substr(before, -4, len(_SEGMENT)), _SEGMENT)
@@ -78,5 +79,5 @@ def read_orientation(encoded):
     return tf.where(is_sound, tf.maximum(noted, 1), tf.ones([], tf.int64))
 
 
-def _is_one_of(orientation, values):
-    return tf.reduce_any(tf.equal(orientation, tf.constant(list(values), tf.int64)))
+def _is_one_of(number, values):
+    return tf.reduce_any(tf.equal(number, tf.constant(list(values), tf.int64)))
