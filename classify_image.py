@@ -22,8 +22,10 @@ import tqdm
 from absl import flags
 
 from datasets import dataset_utils, picture_batches
-from deployment import checkpoints, entry, model_files, run_card
-from deployment.classify import classifying, opening, prediction_output
+from deployment import entry
+from deployment.formats import model_files, opening
+from deployment.models import checkpoints, run_card
+from deployment.predict import classifying, prediction_output
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 

@@ -26,9 +26,9 @@ rename. A checkpoint written into a run's folder is evaluated with the run's set
 
 from absl import flags, logging
 
-from deployment import checkpoints, entry
-from deployment.inspect import checkpoint_tools
-from deployment.inspect.inspection_text import format_bytes
+from deployment import entry
+from deployment.models import checkpoint_edits, checkpoints
+from deployment.text import format_bytes
 
 flags.DEFINE_string(
     "checkpoint_path", None, "A checkpoint, or a folder, of which the newest is taken."
@@ -70,7 +70,7 @@ def choose_sources():
     if FLAGS.average:
         return tuple(checkpoints.get_checkpoint_path(path) for path in FLAGS.average)
     if FLAGS.best is not None or FLAGS.last is not None:
-        return checkpoint_tools.choose_checkpoints(
+        return checkpoint_edits.choose_checkpoints(
             FLAGS.checkpoint_path, FLAGS.best, FLAGS.last
         )
     return (checkpoints.get_checkpoint_path(FLAGS.checkpoint_path),)
@@ -88,7 +88,7 @@ def parse_renames():
 
 
 def config_from_flags():
-    edit = checkpoint_tools.Edit(
+    edit = checkpoint_edits.Edit(
         choose_sources(),
         FLAGS.strip_optimizer,
         FLAGS.use_moving_averages,
@@ -109,7 +109,7 @@ def main(_):
     edit = config_from_flags()
     for source in edit.sources:
         logging.info("From %s.", source)
-    result = checkpoint_tools.write_edited(edit, FLAGS.output_path)
+    result = checkpoint_edits.write_edited(edit, FLAGS.output_path)
     logging.info(
         "Wrote %s: %d variables, %s, %s; %d averaged, %d left out.",
         result.path,

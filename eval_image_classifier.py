@@ -25,8 +25,9 @@ import os
 from absl import flags
 
 from datasets import dataset_factory, input_pipeline, record_reader
-from deployment import entry, run_card
+from deployment import entry
 from deployment.evaluate import evaluation, evaluation_reports, evaluation_runs
+from deployment.models import run_card
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 

@@ -14,7 +14,8 @@ weights of a checkpoint into it with freeze_graph.py.
 from absl import flags, logging
 
 from datasets import dataset_factory
-from deployment import checkpoints, entry, exporting, run_card
+from deployment import entry
+from deployment.models import checkpoints, graph_files, run_card
 from nets import nets_factory
 from tf_slim_compat import tf
 
@@ -139,10 +140,10 @@ def main(_):
         num_classes=settings["num_classes"],
         is_training=FLAGS.is_training,
     )
-    graph_def = exporting.build_inference_graph(
+    graph_def = graph_files.build_inference_graph(
         network_fn, get_input_shape(settings, network_fn.default_image_size)
     )
-    exporting.write_graph(graph_def, FLAGS.output_file, FLAGS.write_text_graphdef)
+    graph_files.write_graph(graph_def, FLAGS.output_file, FLAGS.write_text_graphdef)
     logging.info("Wrote %s (%d nodes).", FLAGS.output_file, len(graph_def.node))
 
 

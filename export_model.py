@@ -26,8 +26,9 @@ import numpy as np
 from absl import flags, logging
 
 from datasets import dataset_factory, dataset_utils, input_pipeline, picture_batches
-from deployment import entry, run_card
-from deployment.export import export_check, model_export
+from deployment import entry
+from deployment.formats import export_check, model_export
+from deployment.models import run_card
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import as_written, tf

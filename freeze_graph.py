@@ -11,8 +11,8 @@ import os
 
 from absl import flags, logging
 
-from deployment import entry, exporting, run_card
-from deployment.optimize import averaged_weights
+from deployment import entry
+from deployment.models import averaged_weights, graph_files, run_card
 
 flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
 flags.DEFINE_string("input_saver", "", "A SaverDef file to restore with.")
@@ -101,7 +101,7 @@ def config_from_flags(input_checkpoint):
 
 def main(_):
     with open_checkpoint() as input_checkpoint:
-        graph_def = exporting.freeze(**config_from_flags(input_checkpoint))
+        graph_def = graph_files.freeze(**config_from_flags(input_checkpoint))
     logging.info(
         "Wrote %s (%d nodes, %.1f MB).",
         FLAGS.output_graph,

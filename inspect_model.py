@@ -229,8 +229,8 @@ def write_graph(graph_def):
 
 def inspect_checkpoint():
     """Generates the lines on a checkpoint."""
-    from deployment import checkpoint_reader
     from deployment.inspect import inspection
+    from deployment.models import checkpoint_reader
 
     reader = checkpoint_reader.open_checkpoint(FLAGS.checkpoint_path)
     if FLAGS.values:
@@ -258,8 +258,8 @@ def inspect_checkpoint():
 
 def compare(reader):
     """Generates the lines on how a checkpoint differs from another or a network."""
-    from deployment import checkpoint_reader
     from deployment.inspect import inspection, inspection_differences
+    from deployment.models import checkpoint_reader
 
     if FLAGS.compare_to:
         other = checkpoint_reader.open_checkpoint(FLAGS.compare_to)

@@ -31,9 +31,10 @@ from importlib import metadata
 from absl import flags
 
 from datasets import dataset_factory, dataset_utils, input_pipeline
-from deployment import durations, entry, model_deploy, run_card
+from deployment import durations, entry, model_deploy
 from deployment.evaluate import evaluation
-from deployment.export import model_export
+from deployment.formats import model_export
+from deployment.models import run_card
 from deployment.optimize import learning_rates, optimizers
 from deployment.train import dry_run, training, validation
 from nets import nets_factory

@@ -15,8 +15,9 @@ import time
 
 import numpy as np
 
-from deployment import exporting, model_deploy
-from deployment.export import graph_folding
+from deployment import model_deploy
+from deployment.formats import graph_folding
+from deployment.models import graph_files
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 
@@ -28,7 +29,7 @@ def freeze_fresh(name, image_size):
     random = np.random.RandomState(1)
     with tf.Graph().as_default() as graph:
         network_fn(tf.placeholder(tf.float32, [None, size, size, 3], "input"))
-        outputs = exporting.find_outputs(graph.as_graph_def())
+        outputs = graph_files.find_outputs(graph.as_graph_def())
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
             # As training leaves them: an offset of zeros would be optimized away.

@@ -17,7 +17,7 @@ import time
 
 from datasets import dataset_factory, input_pipeline
 from deployment import model_deploy
-from deployment.history import History
+from deployment.models.history import History
 from deployment.optimize.optimizers import build_optimizer
 from deployment.train import training, training_graph, training_loop
 from nets import nets_factory

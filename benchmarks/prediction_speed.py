@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from benchmarks import memory
 from datasets import dataset_factory, input_pipeline, picture_batches
-from deployment.classify import classifying, prediction_output
 from deployment.evaluate import evaluation
+from deployment.predict import classifying, prediction_output
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 

@@ -8,7 +8,7 @@ import probe_weights
 import pytest
 from script_runner import run_script
 
-from deployment import exporting, run_card
+from deployment.models import graph_files, run_card
 from nets import nets_factory
 from tf_slim_compat import tf
 
@@ -20,15 +20,15 @@ def models(tmp_path_factory):
     """A folder with a run and its card, the bare checkpoint, and a frozen graph."""
     folder = tmp_path_factory.mktemp("models")
     network_fn = nets_factory.get_network_fn(NETWORK, len(CLASSES))
-    graph_def = exporting.build_inference_graph(network_fn, [None, SIZE, SIZE, 3])
-    exporting.write_graph(graph_def, str(folder / "graph.pb"))
+    graph_def = graph_files.build_inference_graph(network_fn, [None, SIZE, SIZE, 3])
+    graph_files.write_graph(graph_def, str(folder / "graph.pb"))
     with tf.Graph().as_default(), tf.Session() as session:
         network_fn(tf.zeros([1, SIZE, SIZE, 3]))
         tf.train.create_global_step()
         probe_weights.initialize(session)
         for name in ("run", "bare"):
             tf.train.Saver().save(session, f"{folder}/{name}/model.ckpt", 3)
-    exporting.freeze(
+    graph_files.freeze(
         str(folder / "frozen.pb"),
         input_graph=str(folder / "graph.pb"),
         input_checkpoint=str(folder / "bare"),

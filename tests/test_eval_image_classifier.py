@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 from datasets import dataset_factory
-from deployment import run_card
+from deployment.models import run_card
 from nets import nets_factory
 from tf_slim_compat import tf
 

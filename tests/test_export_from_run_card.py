@@ -8,8 +8,7 @@ from absl import flags
 from conftest import ROOT
 from google.protobuf import text_format
 
-from deployment import run_card
-from deployment.optimize import averaged_weights
+from deployment.models import averaged_weights, run_card
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 

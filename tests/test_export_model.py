@@ -5,7 +5,7 @@ import probe_weights
 import pytest
 from script_runner import run_script
 
-from deployment import run_card
+from deployment.models import run_card
 from nets import nets_factory
 from tf_slim_compat import tf
 

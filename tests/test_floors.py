@@ -22,13 +22,15 @@ ALLOWED = {
 # The folders in deployment/, each with those from which it may import besides itself
 # and what all of them share.
 ALLOWED_IN_DEPLOYMENT = {
-    "optimize": set(),
-    "evaluate": set(),
-    "classify": set(),
-    "inspect": set(),
-    "compare": set(),
-    "train": {"optimize", "evaluate"},
-    "export": {"classify"},
+    "models": set(),
+    "tasks": {"models"},
+    "optimize": {"models"},
+    "predict": {"models", "tasks"},
+    "formats": {"models", "tasks", "predict"},
+    "evaluate": {"models", "tasks"},
+    "train": {"models", "tasks", "optimize", "evaluate"},
+    "inspect": {"models"},
+    "compare": {"models"},
 }
 
 

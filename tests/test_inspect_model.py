@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from absl import flags
 from conftest import ROOT
-from test_deployment_inspection_reader import save
+from saved_checkpoints import save
 
-from deployment import checkpoint_reader
+from deployment.models import checkpoint_reader
 from tf_slim_compat import slim, tf
 
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 from script_runner import run_script
 
-from deployment import history, run_card
 from deployment.compare import run_measurements, training_curves
+from deployment.models import history, run_card
 from tf_slim_compat import tf
 
 

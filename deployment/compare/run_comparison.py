@@ -2,7 +2,8 @@
 
 import datetime
 
-from deployment import files, run_card
+from deployment import files
+from deployment.models import run_card
 
 # Not settings, or different in every run.
 _LEFT_OUT = {"train_dir", "flags", "versions", "sessions", "results", "extra"}

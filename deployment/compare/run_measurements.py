@@ -8,7 +8,7 @@ import dataclasses
 import os
 import re
 
-from deployment import history, run_card
+from deployment.models import history, run_card
 from tf_slim_compat import tf
 
 # Tags in event files, of this project and its predecessor, by our name for them;

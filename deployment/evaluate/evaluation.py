@@ -17,9 +17,11 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from deployment import checkpoints, model_deploy
-from deployment.evaluate import evaluation_summaries, metrics
+from deployment import model_deploy
+from deployment.evaluate import evaluation_summaries
 from deployment.model_deploy import DeploymentConfig
+from deployment.models import checkpoints
+from deployment.tasks import metrics
 from tf_slim_compat import slim, tf
 
 

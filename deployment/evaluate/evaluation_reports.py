@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from deployment import files
-from deployment.evaluate import metrics
+from deployment.tasks import metrics
 
 JSON_FILE = "eval.json"
 CONFUSION_FILE = "confusion_matrix.csv"

@@ -7,15 +7,11 @@ import time
 
 from absl import logging
 
-from deployment import checkpoints, files, history, run_card
-from deployment.evaluate import (
-    confusion_picture,
-    evaluation,
-    evaluation_reports,
-    gallery,
-    metrics,
-)
+from deployment import files
+from deployment.evaluate import evaluation, evaluation_reports, gallery
 from deployment.evaluate.evaluation_summaries import SummaryWriter, rename
+from deployment.models import checkpoints, history, run_card
+from deployment.tasks import confusion_picture, metrics
 from tf_slim_compat import tf
 
 Records = collections.namedtuple("Records", ["read_file_names", "read_pictures"])

@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 
-from deployment.evaluate import metrics
+from deployment.tasks import metrics
 
 _STYLE = """
 :root { color-scheme: light dark; }

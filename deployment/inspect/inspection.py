@@ -7,11 +7,11 @@ import dataclasses
 import json
 import math
 import os
-import re
 
 import numpy as np
 
-from deployment.inspect.inspection_text import (
+from deployment.models import variable_kinds
+from deployment.text import (
     format_bytes,
     format_count,
     format_millions,
@@ -19,31 +19,6 @@ from deployment.inspect.inspection_text import (
     format_table,
     shorten,
 )
-
-# What optimizers keep that belongs to no single variable.
-_SINGLE_STATE = re.compile(r"(.*/)?beta[12]_power(_\d+)?$")
-_AVERAGE = "ExponentialMovingAverage"
-KINDS = {
-    "model": "the model",
-    "average": "moving averages of the model",
-    "optimizer": "the optimizer's state",
-    "step": "the step",
-}
-
-
-def get_kind(name, names):
-    """What a variable is for: a key of `KINDS`.
-
-    Args:
-      name: the variable's name.
-      names: the names of all variables in the checkpoint.
-    """
-    if name.rpartition("/")[2] == "global_step":
-        return "step"
-    owner, _, last = name.rpartition("/")
-    if owner in names:
-        return "average" if last == _AVERAGE else "optimizer"
-    return "optimizer" if _SINGLE_STATE.match(name) else "model"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +122,12 @@ def describe_totals(reader):
         f"{sum(v.size for v in variables):,} values, "
         f"{format_bytes(sum(v.num_bytes for v in variables))}"
     )
-    for kind, meaning in KINDS.items():
-        those = [v for v in variables if get_kind(v.name, reader.variables) == kind]
+    for kind, meaning in variable_kinds.KINDS.items():
+        those = [
+            v
+            for v in variables
+            if variable_kinds.get_kind(v.name, reader.variables) == kind
+        ]
         if those and kind != "step":
             yield (
                 f"  {meaning}: {format_count(len(those), 'variable')}, "

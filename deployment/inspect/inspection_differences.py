@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 
-from deployment.inspect import inspection
-from deployment.inspect.inspection_text import (
+from deployment.models import variable_kinds
+from deployment.text import (
     format_count,
     format_shape,
     format_table,
@@ -124,12 +124,12 @@ def _list_variables(only, names):
     """Those of the model one by one, the rest by what they are for."""
     by_kind = {}
     for name in only:
-        by_kind.setdefault(inspection.get_kind(name, names), []).append(name)
+        by_kind.setdefault(variable_kinds.get_kind(name, names), []).append(name)
     model = by_kind.pop("model", [])
     yield from (f"  {name}" for name in model[:_LONGEST])
     yield from _say_more(model)
     for kind, those in by_kind.items():
-        yield f"  {len(those)} of {inspection.KINDS[kind]}: {shorten(those, 2)}"
+        yield f"  {len(those)} of {variable_kinds.KINDS[kind]}: {shorten(those, 2)}"
 
 
 def _say_more(items):
@@ -149,13 +149,13 @@ def describe_warm_start(difference, path):
       A line of text.
     """
     # Imports TensorFlow.
-    from deployment import checkpoints
+    from deployment.models import checkpoints
 
     fitting = [*difference.equal, *(name for name, _ in difference.changed)]
     bad = [name for name, _, _ in difference.misshapen] + list(difference.only_here)
     names = {*fitting, *bad}
-    bad = [name for name in bad if inspection.get_kind(name, names) == "model"]
-    fitting = [n for n in fitting if inspection.get_kind(n, names) == "model"]
+    bad = [name for name in bad if variable_kinds.get_kind(name, names) == "model"]
+    fitting = [n for n in fitting if variable_kinds.get_kind(n, names) == "model"]
     if not fitting:
         return f"No variable of {path} fits: it is of another network."
     if not bad:

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from deployment import files
-from deployment.inspect.inspection_text import format_bytes, format_shape, format_table
+from deployment.text import format_bytes, format_shape, format_table
 from tf_slim_compat import tf
 
 _TEXT_STARTS = {

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 
-from deployment.inspect.inspection_text import (
+from deployment.text import (
     format_millions,
     format_shape,
     format_table,

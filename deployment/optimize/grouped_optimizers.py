@@ -2,7 +2,7 @@
 
 import re
 
-from deployment import checkpoints
+from deployment.models import checkpoints
 from tf_slim_compat import tf
 
 _FLAG = "--learning_rate_factors"

@@ -15,7 +15,8 @@ import math
 import os
 import re
 
-from deployment import files, history
+from deployment import files
+from deployment.models import history
 from tf_slim_compat import tf
 
 FOLDER = "best"

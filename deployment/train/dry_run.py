@@ -8,7 +8,7 @@ import tempfile
 
 from absl import logging
 
-from deployment import checkpoints
+from deployment.models import checkpoints
 from deployment.train import training
 from tf_slim_compat import tf
 

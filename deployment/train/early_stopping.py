@@ -2,7 +2,7 @@
 
 import math
 
-from deployment import history
+from deployment.models import history
 
 
 def reason_to_stop(rows, metric, patience, min_change=0.0):

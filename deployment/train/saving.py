@@ -4,7 +4,7 @@ import os
 
 from absl import logging
 
-from deployment import checkpoints
+from deployment.models import checkpoints
 from tf_slim_compat import tf
 
 

@@ -16,8 +16,9 @@ import types
 
 from absl import logging
 
-from deployment import model_deploy, run_card
-from deployment.history import History
+from deployment import model_deploy
+from deployment.models import run_card
+from deployment.models.history import History
 from deployment.train import training_graph, warm_start
 from deployment.train.training_config import TrainingConfig
 from deployment.train.training_loop import TrainingLoop, stop_on_signals

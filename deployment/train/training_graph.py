@@ -6,7 +6,8 @@ import itertools
 import re
 
 import tf_slim_compat
-from deployment import checkpoints, model_deploy
+from deployment import model_deploy
+from deployment.models import checkpoints
 from deployment.optimize import learning_rates
 from deployment.train import mixing, training_summaries, training_update
 from tf_slim_compat import tf

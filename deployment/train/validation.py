@@ -7,7 +7,7 @@ from absl import logging
 
 from deployment import files
 from deployment.durations import Duration
-from deployment.evaluate import metrics
+from deployment.tasks import metrics
 from deployment.train import early_stopping
 from deployment.train.best_checkpoints import BestCheckpoints
 

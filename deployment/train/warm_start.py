@@ -4,7 +4,7 @@ import dataclasses
 
 from absl import logging
 
-from deployment import checkpoints
+from deployment.models import checkpoints
 from deployment.train import saving
 from tf_slim_compat import slim, tf
 

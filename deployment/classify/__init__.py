@@ -1,1 +1,0 @@
-"""Classifiers that take pictures, whatever kind of file the model is."""

@@ -1,1 +1,0 @@
-"""Graphs and files that are shipped, and the proof that they compute the same."""

@@ -1,0 +1,1 @@
+"""Model file formats: how each is written, recognized and opened."""

@@ -1,0 +1,1 @@
+"""What a trained model is: its specification, checkpoints, run card and history."""

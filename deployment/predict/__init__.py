@@ -1,0 +1,1 @@
+"""Predictors: trained models that take batches of images."""

@@ -1,0 +1,145 @@
+"""Folding of batch normalization keeps results, names, and what cannot be folded."""
+
+import collections
+
+import numpy as np
+import probe_weights
+import pytest
+
+from deployment.formats import graph_folding
+from deployment.models import graph_files
+from nets import nets_factory
+from tf_slim_compat import slim, tf
+
+
+def freeze(build, shape):
+    """(frozen GraphDef, names of outputs) of a network with probe weights."""
+    with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
+        outputs = build(tf.placeholder(tf.float32, shape, name="input"))
+        names = [tensor.op.name for tensor in outputs]
+        with tf.Session() as session:
+            probe_weights.initialize(session)
+            graph_def = tf.graph_util.convert_variables_to_constants(
+                session, graph.as_graph_def(), names
+            )
+    return graph_def, names
+
+
+def run(graph_def, names, images):
+    with tf.Graph().as_default(), tf.Session() as session:
+        tf.import_graph_def(graph_def, name="")
+        return session.run([f"{name}:0" for name in names], {"input:0": images})
+
+
+def fold(build, shape=(None, 8, 8, 3)):
+    """Folds, compares the results, and returns the numbers of operations."""
+    graph_def, names = freeze(build, shape)
+    before = graph_def.SerializeToString()
+    folded = graph_folding.optimize(graph_def, names)
+    assert graph_def.SerializeToString() == before
+    sizes = [2, *shape[1:]]
+    images = np.random.RandomState(1).uniform(-1, 1, sizes).astype(np.float32)
+    for found, expected in zip(
+        run(folded, names, images), run(graph_def, names, images), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        probe_weights.assert_varied(expected)
+    return collections.Counter(node.op for node in folded.node)
+
+
+def norm(inputs, **kwargs):
+    return slim.batch_norm(inputs, is_training=False, **kwargs)
+
+
+CONVOLUTIONS = {
+    "scaled": lambda x: slim.conv2d(
+        x, 4, 3, normalizer_fn=norm, normalizer_params={"scale": True}
+    ),
+    "unscaled": lambda x: slim.conv2d(x, 4, 3, normalizer_fn=norm),
+    "depthwise": lambda x: slim.separable_conv2d(
+        x, None, 3, depth_multiplier=2, normalizer_fn=norm
+    ),
+    "with bias": lambda x: norm(slim.conv2d(x, 4, 3, activation_fn=None)),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_a_convolution_takes_in_its_normalization(name):
+    ops = fold(lambda images: [CONVOLUTIONS[name](images)])
+    assert ops["FusedBatchNormV3"] == 0 and ops["BiasAdd"] >= 1
+
+
+def test_a_convolution_of_videos():
+    ops = fold(
+        lambda images: [slim.conv3d(images, 4, 3, normalizer_fn=norm)],
+        (None, 4, 8, 8, 3),
+    )
+    assert ops["FusedBatchNormV3"] == 0
+
+
+def test_weights_that_two_convolutions_share():
+    def build(images):
+        return [
+            slim.conv2d(images + i, 4, 3, normalizer_fn=norm, scope="c", reuse=i > 0)
+            for i in range(2)
+        ]
+
+    assert fold(build)["FusedBatchNormV3"] == 0
+
+
+def test_normalization_that_comes_first_stays():
+    ops = fold(lambda x: [slim.conv2d(tf.nn.relu(norm(x)), 4, 3, normalizer_fn=norm)])
+    assert ops["FusedBatchNormV3"] == 1 and ops["BiasAdd"] == 1
+
+
+def test_a_convolution_that_others_read_stays():
+    def build(images):
+        convolved = slim.conv2d(
+            images, 4, 3, activation_fn=None, biases_initializer=None
+        )
+        return [norm(convolved) + convolved]
+
+    assert fold(build)["FusedBatchNormV3"] == 1
+
+
+def test_a_convolution_that_is_wanted_stays():
+    def build(images):
+        convolved = slim.conv2d(
+            images, 4, 3, activation_fn=None, biases_initializer=None
+        )
+        return [norm(convolved), convolved]
+
+    assert fold(build)["FusedBatchNormV3"] == 1
+
+
+def test_training_nodes_go_but_for_the_outputs():
+    def build(images):
+        dropped = slim.dropout(images * 2.0, is_training=False)
+        return [tf.identity(tf.stop_gradient(dropped) + 1.0, name="result")]
+
+    ops = fold(build)
+    assert (ops["Identity"], ops["StopGradient"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "left"),
+    [("mobilenet_v1_025", 64, 0), ("mobilenet_v3_small", 32, 0), ("lenet", 28, 0)],
+)
+def test_networks(name, size, left):
+    def build(images):
+        logits, end_points = nets_factory.get_network_fn(name, 5)(images)
+        return [logits, end_points["Predictions"]]
+
+    ops = fold(build, (None, size, size, 3))
+    assert ops["FusedBatchNormV3"] == left and ops["Identity"] == 0
+
+
+def test_pruning_names_of_neighbours():
+    with tf.Graph().as_default() as graph:
+        first = tf.constant(1.0, name="first")
+        with tf.device("/gpu:0"), graph.colocate_with(first.op):
+            tf.identity(tf.constant(2.0), name="second")
+    pruned = graph_folding.prune(graph.as_graph_def(), ["second"])
+    assert "first" not in [node.name for node in pruned.node]
+    assert not any(node.device or "_class" in node.attr for node in pruned.node)
+    assert graph_files.find_outputs(pruned) == []

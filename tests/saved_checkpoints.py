@@ -1,0 +1,20 @@
+"""Checkpoints of NumPy arrays, in both formats."""
+
+from tf_slim_compat import tf
+
+
+def save(path, values, version):
+    """Writes a checkpoint of NumPy arrays, as TensorFlow does it."""
+    names, arrays = list(values), [tf.constant(v) for v in values.values()]
+    if version == "V2":
+        write = tf.raw_ops.SaveV2(
+            prefix=str(path),
+            tensor_names=names,
+            shape_and_slices=[""] * len(names),
+            tensors=arrays,
+        )
+    else:
+        write = tf.raw_ops.Save(filename=str(path), tensor_names=names, data=arrays)
+    with tf.Session() as session:
+        session.run(write)
+    return str(path)
