@@ -1,1 +1,54 @@
-"""Tasks: what a network's outputs mean, are trained on and are judged by."""
+"""Tasks: what a network's outputs mean, are trained on and are judged by.
+
+    task = tasks.get_task("classification")
+
+A task is one file here and one row in `_MODULES`; a task of your own is registered
+with `tasks.register(MyTask())` in a user module.
+"""
+
+import difflib
+import importlib
+
+from deployment.tasks.base import Task
+
+# Task name to its module, which has a `TASK`.
+_MODULES = {
+    "classification": "classification",
+    "multilabel": "multilabel",
+    "regression": "regression",
+}
+_tasks: dict[str, Task] = {}
+
+
+def list_tasks() -> list[str]:
+    """Returns the names of all tasks, registered ones included."""
+    return sorted({*_MODULES, *_tasks})
+
+
+def get_task(name: str) -> Task:
+    """Returns a task by name, importing its module if need be.
+
+    Raises:
+      ValueError: if there is none; the message gives the nearest names.
+    """
+    if name not in _tasks and name in _MODULES:
+        module = importlib.import_module(f"deployment.tasks.{_MODULES[name]}")
+        _tasks[name] = module.TASK
+    if name not in _tasks:
+        near = difflib.get_close_matches(str(name), list_tasks(), n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"There is no task {name!r}; choose one of {', '.join(list_tasks())}.{hint}"
+        )
+    return _tasks[name]
+
+
+def register(task: Task) -> None:
+    """Adds a task of your own for this process.
+
+    Raises:
+      ValueError: if the name is taken.
+    """
+    if task.name in _tasks or task.name in _MODULES:
+        raise ValueError(f"There is a task {task.name!r} already: choose another name.")
+    _tasks[task.name] = task
