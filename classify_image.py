@@ -88,7 +88,8 @@ flags.DEFINE_string(
     "The signature of a SavedModel. Unset: image_bytes, pixels, serving_default, or "
     "the only one.",
 )
-entry.define_ignore_run_card()
+entry.define_user_module(__name__)
+entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
 

@@ -110,7 +110,8 @@ flags.DEFINE_float(
     "How long to wait for a new checkpoint then, in seconds; 0: without end. It ends "
     "in any case when training has.",
 )
-entry.define_ignore_run_card()
+entry.define_user_module(__name__)
+entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
 

@@ -61,7 +61,8 @@ flags.DEFINE_string(
     "A training folder, or a checkpoint in it, whose run.json then gives the network, "
     "its classes and its images: flags for these need not be repeated.",
 )
-entry.define_ignore_run_card()
+entry.define_user_module(__name__)
+entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
 # What a run card settles; the dataset, which only serves to count classes, may lie

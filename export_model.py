@@ -102,7 +102,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
     "calibration_images", 100, "Images to calibrate int8 with.", lower_bound=1
 )
-entry.define_ignore_run_card()
+entry.define_user_module(__name__)
+entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
 

@@ -1,4 +1,4 @@
-"""What every entry script does around its `main`: one clear sentence on failure.
+"""Runs the `main` of an entry script; failures end in one clear sentence.
 
 if __name__ == "__main__":
     entry.run(main)
@@ -9,28 +9,31 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-# What a person can cause: wrong flags, files and data. Anything else is a bug
-# of ours and keeps its traceback.
+from deployment import config_flags, user_modules
+
+# Caused by wrong flags, files and data. Anything else is a bug and keeps its traceback.
 _EXPECTED_ERRORS = (ValueError, OSError)
 
 
-def run(main, takes_files=False):
+def run(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> None:
     """Parses the flags, calls `main(argv)` and exits with its status.
 
-    Unless `takes_files`, anything that is no flag is a mistake.
+    An expected error (`ValueError`, `OSError`, an error of a TensorFlow kernel) is
+    printed as one sentence and exits with status 1; `--verbosity=1` adds the traceback.
+    Ctrl-C exits with status 130. A closed output pipe exits quietly with status 141.
 
-    An expected error (`ValueError`, `OSError`, an error of a TensorFlow
-    kernel) is printed as one sentence and exits with status 1; the traceback
-    is shown as well with `--verbosity=1`. Ctrl-C exits with status 130, and output
-    that nobody reads to its end, quietly, with 141.
+    Args:
+      main: called with the arguments that are not flags, the script's name first.
+      takes_files: whether there may be such arguments.
     """
     handler = logging.get_absl_handler()
     handler.setFormatter(python_logging.Formatter("%(message)s"))
     flags.FLAGS.set_default("verbosity", logging.INFO)
-    # What TensorFlow and tf_slim say of their own inner workings.
+    # TensorFlow's and tf_slim's messages about their own internals.
     python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)
     warnings.filterwarnings("ignore", module=r"tensorflow\.|tf_slim\.")
     app.run(
@@ -39,24 +42,37 @@ def run(main, takes_files=False):
     )
 
 
-def define_ignore_run_card():
-    """Defines --ignore_run_card, for scripts that go by a run's card."""
+def define_user_module(module: str) -> None:
+    """Defines --user_module; `module` is the script's `__name__`."""
+    flags.DEFINE_multi_string(
+        "user_module",
+        [],
+        "A Python file or importable module that registers networks, datasets, "
+        "preprocessing, augmentations, tasks or formats of your own; may be repeated.",
+    )
+    config_flags.list_in_help("user_module", module)
+
+
+def define_ignore_run_card(module: str = "__main__") -> None:
+    """Defines --ignore_run_card; `module` is the script's `__name__`."""
     flags.DEFINE_boolean(
         "ignore_run_card",
         False,
-        "Whether a flag wins that contradicts run.json; else it is an error.",
+        "Whether flags override the run card (run.json); otherwise a contradiction is "
+        "an error.",
     )
+    config_flags.list_in_help("ignore_run_card", module)
 
 
 def get_given_flags(flag_values, names):
-    """Those of the flags called `names` that are on the command line, as a dict."""
+    """Returns the values of those flags that are on the command line, by name."""
     return {
         name: flag_values[name].value for name in names if flag_values[name].present
     }
 
 
 def _join_booleans(argv):
-    """Makes `--flag true`, which argparse understands, `--flag=true`, as absl does."""
+    """Turns `--flag true`, as argparse accepts it, into absl's `--flag=true`."""
     joined = []
     for argument in argv:
         before = joined[-1] if joined else ""
@@ -77,11 +93,13 @@ def _guarded(main, argv, takes_files):
                 f"Unexpected argument {argv[1]!r}: give options as --name=value; "
                 f"{program} --help lists them."
             )
+        if "user_module" in flags.FLAGS:
+            user_modules.load(flags.FLAGS.user_module)
         main(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Who reads the output has seen enough, as `head` has. What is left of it would
-        # be written, and fail again, at the very end.
+        # The reader, such as `head`, has seen enough. Flushing the rest at exit would
+        # fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
@@ -98,15 +116,17 @@ def _guarded(main, argv, takes_files):
 
 
 def _explain(error):
-    """One paragraph for an expected error, None for a bug."""
+    """Returns the message of an expected error; None for a bug."""
+    if isinstance(error, config_flags.SettingError):
+        return error.explain()
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.strerror}: {error.filename!r}."
     if isinstance(error, _EXPECTED_ERRORS):
         return str(error)
-    # Not imported here: some scripts do without TensorFlow, which takes seconds.
+    # Not imported here: some scripts do not need TensorFlow, which takes seconds.
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
-        # Ahead of the node that failed stands what is wrong.
+        # The cause comes before the name of the node.
         lines = error.message.split(" [[{{node")[0].split("\n")
         return next((line for line in reversed(lines) if line.strip()), str(error))
     return None

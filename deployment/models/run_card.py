@@ -1,26 +1,30 @@
-"""The run card, `run.json` in a training folder: what a run was, and came to.
+"""The run card, `run.json` in a training folder: what a run was, and its results.
 
-Training writes it. Evaluation, export and classification read it, so that the
-folder is all they need to be told:
+Training writes it. Evaluation, export and prediction read it, so that the folder is all
+that they need:
 
     card = run_card.find("run/best")
-    settings = run_card.reconcile(card, given_flags, ["model_name", "image_size"])
+    spec = card.spec
 """
 
 import dataclasses
 import json
 import os
 import typing
+from collections.abc import Collection, Mapping
+from typing import Any
 
 from deployment import files
+from deployment.models.spec import ModelSpec
 from tf_slim_compat import tf
 
 FILE_NAME = "run.json"
 FORMAT_VERSION = 1
 
-# What a run cannot change on its way, with the flags that decide it. Where either
-# side does not know (None), there is nothing to contradict.
+# Settings that a run cannot change when it resumes, with the flags that set them. None
+# on either side is unknown, and contradicts nothing.
 _FIXED = {
+    "task": "--task",
     "model_name": "--model_name",
     "labels_offset": "--labels_offset",
     "num_classes": "--dataset_name and --dataset_dir",
@@ -36,37 +40,43 @@ _MAX_DEPTH_BELOW = 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunCard:
-    """What a training run was, and came to.
+    """What a training run was, and its results.
 
     Attributes:
-      model_name: the network.
+      format_version: version of the file format.
+      task: the task's name.
+      model_name: the network's name.
       num_classes: the network's outputs.
-      labels_offset: output i stands for the label i + labels_offset.
-      class_names: the names of the dataset's labels, from label 0 on; None if
-        unknown.
-      image_size: height and width of the images in training, in pixels.
+      labels_offset: output i stands for label i + labels_offset.
+      class_names: names of the dataset's labels (or of its targets), from label 0 on;
+        None if unknown.
+      image_size: height and width of the training images, in pixels.
       use_grayscale: whether images have one channel.
-      preprocessing_name: what images go through.
-      moving_average_decay: decay of the weights' moving averages; None: none kept.
+      preprocessing_name: the preprocessing's name.
+      moving_average_decay: decay of the weights' moving averages; None if there are
+        none.
       weight_decay: weight of the L2 loss on the weights.
-      dataset_name: the dataset; `dataset_dir` its folder, an absolute path.
+      task_state: see `ModelSpec.task_state`.
+      user_modules: see `ModelSpec.user_modules`.
+      dataset_name: the dataset's name.
+      dataset_dir: the dataset's folder, an absolute path.
       dataset_split_name: the split that was trained on.
-      eval_split_name: the split that was evaluated beside it; None: none.
-      num_samples: images in one epoch.
-      data_fingerprint: changes with the data; None if unknown.
-      seed: of all randomness; None: another one in each session.
-      deterministic: whether two runs give the same bits.
+      eval_split_name: the split that was evaluated during training; None if none was.
+      num_samples: images per epoch.
+      data_fingerprint: changes when the data changes; None if unknown.
+      seed: random seed; None if every session had another one.
+      deterministic: whether two runs with one seed give identical weights.
       flags: every flag of the training script, by name.
-      versions: versions of what it ran with, by name.
-      sessions: a dict for each time that training was started: `started` (time),
-        `from_step`, `images_per_step`, and `to_step` and `secs` once they are
-        known. They follow one another; see `with_session`.
-      results: what came of it so far: `step`, `loss`, `stopped_because`, `best`.
-      format_version: of the file.
-      extra: what the file holds beside this, as newer versions may add; kept.
+      versions: versions of the software, by name.
+      sessions: a dict for every time that training was started: `started` (time),
+        `from_step`, `images_per_step`, and `to_step` and `secs` once they are known;
+        in order, see `with_session`.
+      results: results so far: `step`, `loss`, `stopped_because`, `best`.
+      extra: unknown entries of the file, such as newer versions may add; kept.
     """
 
     format_version: int = FORMAT_VERSION
+    task: str = "classification"
     model_name: str
     num_classes: int
     labels_offset: int = 0
@@ -76,6 +86,8 @@ class RunCard:
     preprocessing_name: str
     moving_average_decay: float | None = None
     weight_decay: float | None = None
+    task_state: dict = dataclasses.field(default_factory=dict)
+    user_modules: tuple = ()
     dataset_name: str | None = None
     dataset_dir: str | None = None
     dataset_split_name: str | None = None
@@ -91,8 +103,8 @@ class RunCard:
     extra: dict = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def load(cls, train_dir):
-        """The card in a training folder, None if there is none.
+    def load(cls, train_dir: str) -> "RunCard | None":
+        """Loads the card of a training folder; None if there is none.
 
         Raises:
           ValueError: if it is damaged.
@@ -101,14 +113,14 @@ class RunCard:
         try:
             text = files.read_text(path)
             return None if text is None else _parse(json.loads(text))
-        except ValueError as error:  # Wrong encodings and wrong JSON are such too.
+        except ValueError as error:  # Includes wrong encodings and wrong JSON.
             raise ValueError(
                 f"The run card {path!r} is damaged ({error}): repair it, or delete it "
                 "and give its settings as flags."
             ) from error
 
-    def save(self, train_dir):
-        """Writes the card, whole or not at all; makes the folder if there is none.
+    def save(self, train_dir: str) -> None:
+        """Writes the card atomically; creates the folder if there is none.
 
         Raises:
           OSError: if it cannot be written.
@@ -120,8 +132,8 @@ class RunCard:
         files.write_text(path, files.to_json(record, indent=1) + "\n")
 
     @property
-    def output_names(self):
-        """The names of the network's outputs, a tuple of num_classes; None: unknown."""
+    def output_names(self) -> tuple[str, ...] | None:
+        """Names of the network's outputs, one each; None if unknown."""
         if self.class_names is None:
             return None
         labels = range(self.labels_offset, self.labels_offset + self.num_classes)
@@ -130,14 +142,48 @@ class RunCard:
             self.class_names[i] if i in known else f"label {i}" for i in labels
         )
 
+    @property
+    def spec(self) -> ModelSpec:
+        """The specification of the model that the run trains."""
+        return ModelSpec(
+            task=self.task,
+            model_name=self.model_name,
+            num_outputs=self.num_classes,
+            output_names=self.output_names,
+            labels_offset=self.labels_offset,
+            image_size=self.image_size,
+            use_grayscale=self.use_grayscale,
+            preprocessing_name=self.preprocessing_name,
+            moving_average_decay=self.moving_average_decay,
+            task_state=self.task_state,
+            user_modules=self.user_modules,
+        )
 
-def find(checkpoint_path):
-    """The card of the run that a checkpoint is of.
+    def with_spec(self, spec: ModelSpec) -> "RunCard":
+        """Returns the card with another model; its names are the outputs' own."""
+        return dataclasses.replace(self, **_describe_spec(spec))
+
+    @classmethod
+    def from_spec(cls, spec: ModelSpec) -> "RunCard":
+        """Returns the card of a model of which no training run is known."""
+        return cls(**_describe_spec(spec))
+
+
+def _describe_spec(spec: ModelSpec) -> dict[str, Any]:
+    """Returns a specification as attributes of a card, without a label offset."""
+    values = dataclasses.asdict(spec)
+    values["num_classes"] = values.pop("num_outputs")
+    values["class_names"] = values.pop("output_names")
+    return {**values, "labels_offset": 0}
+
+
+def find(checkpoint_path: str) -> RunCard | None:
+    """Finds the card of the run that a checkpoint or an exported file belongs to.
 
     Args:
       checkpoint_path: a training folder, a checkpoint in it (its prefix or one of
-        its files), or anything in its `best` and `export` folders; or a file that
-        export_model.py wrote with a card beside it.
+        its files), or anything in its `best` and `export` folders; or a file of
+        export_model.py with a card next to it.
 
     Returns:
       A `RunCard`; None if there is none.
@@ -149,8 +195,8 @@ def find(checkpoint_path):
     return RunCard.load(train_dir) if train_dir is not None else None
 
 
-def find_train_dir(checkpoint_path):
-    """The folder whose card `find` takes; None if there is none."""
+def find_train_dir(checkpoint_path: str) -> str | None:
+    """Returns the folder whose card `find` loads; None if there is none."""
     if not checkpoint_path:
         return None
     is_folder = tf.gfile.IsDirectory(checkpoint_path)
@@ -167,11 +213,11 @@ def find_train_dir(checkpoint_path):
     return None
 
 
-def images_seen(card, step):
-    """The position in the stream of training images at a step.
+def images_seen(card: RunCard, step: int) -> int:
+    """Returns the position in the stream of training images at a step.
 
-    Sessions that began at `step` or later have left nothing behind: they were
-    ended before they saved, or what they saved is not used.
+    Sessions that began at `step` or later do not count: they ended before they saved,
+    or what they saved is not used.
     """
     sessions = [s for s in card.sessions if s["from_step"] < step]
     ends = [session["from_step"] for session in sessions[1:]] + [step]
@@ -181,17 +227,19 @@ def images_seen(card, step):
     )
 
 
-def with_session(card, from_step, images_per_step, started=None):
-    """The card with one more session, which goes on from `from_step`.
+def with_session(
+    card: RunCard, from_step: int, images_per_step: int, started: str | None = None
+) -> RunCard:
+    """Returns the card with one more session, which continues from `from_step`.
 
-    What sessions before it did beyond that step is lost: those that began there or
-    later are left out.
+    Earlier sessions' steps beyond that one are lost: sessions that began there or later
+    are dropped.
 
     Args:
       card: a `RunCard`.
-      from_step: the global step of the checkpoint that it begins with; 0 if none.
-      images_per_step: images that all clones and replicas take in a step.
-      started: the time, as text; None: now.
+      from_step: global step of the checkpoint that it resumes; 0 if none.
+      images_per_step: images per step of all clones and replicas.
+      started: the time as text; None is now.
     """
     earlier = [dict(s) for s in card.sessions if s["from_step"] < from_step]
     if earlier:
@@ -204,38 +252,44 @@ def with_session(card, from_step, images_per_step, started=None):
     return dataclasses.replace(card, sessions=(*earlier, session))
 
 
-def with_session_end(card, to_step, secs):
-    """The card with the end of the last session, or how far it is."""
+def with_session_end(card: RunCard, to_step: int, secs: float) -> RunCard:
+    """Returns the card with the end, or the progress, of the last session."""
     last = {**card.sessions[-1], "to_step": to_step, "secs": round(secs, 3)}
     return dataclasses.replace(card, sessions=(*card.sessions[:-1], last))
 
 
-def with_results(card, **results):
-    """The card with these results beside, or in the place of, those it has."""
+def with_results(card: RunCard, **results: Any) -> RunCard:
+    """Returns the card with results added or replaced."""
     return dataclasses.replace(card, results={**card.results, **results})
 
 
-def continue_card(old_card, new_card):
-    """`new_card` with the past of the run that it continues."""
+def continue_card(old_card: RunCard, new_card: RunCard) -> RunCard:
+    """Returns `new_card` with the history of the run that it continues."""
     return dataclasses.replace(
         new_card,
+        task_state={**new_card.task_state, **old_card.task_state},
         sessions=old_card.sessions,
         results=old_card.results,
         extra={**old_card.extra, **new_card.extra},
     )
 
 
-def reconcile(card, given, names, force=False, free=()):
-    """Settings for a run's checkpoint: the card's, unless flags say the same.
+def reconcile(
+    card: RunCard,
+    given: Mapping[str, Any],
+    names: Collection[str] | Mapping[str, str],
+    force: bool = False,
+    free: Collection[str] = (),
+) -> dict[str, Any]:
+    """Returns settings for a run's checkpoint: the card's, which flags may repeat.
 
     Args:
       card: a `RunCard`.
-      given: a dict of the flags on the command line, by name; see
-        `entry.get_given_flags`.
+      given: the flags on the command line, by name.
       names: the flags wanted; a dict from flags to attributes of the card where
         these have other names, such as {"eval_image_size": "image_size"}.
-      force: whether flags win that contradict the card.
-      free: those of `names` that may differ: a given flag wins.
+      force: whether flags override the card.
+      free: flags that may always override it.
 
     Returns:
       A dict from the flags of `names` to values.
@@ -253,26 +307,27 @@ def reconcile(card, given, names, force=False, free=()):
             raise ValueError(
                 f"--{name} is {given[name]!r}, but the run was trained with {theirs!r} "
                 f"({attribute} in {FILE_NAME}): leave the flag out, or add "
-                "--ignore_run_card to have your way."
+                "--ignore_run_card to override it."
             )
         values[name] = given[name]
     return values
 
 
-def check_resume(old_card, new_card, force=False):
-    """Compares the settings of a run with those that it should be continued with.
+def check_resume(
+    old_card: RunCard, new_card: RunCard, force: bool = False
+) -> list[str]:
+    """Compares the settings of a run with those that it is resumed with.
 
     Args:
-      old_card: the `RunCard` in the training folder.
-      new_card: the `RunCard` of the settings now.
-      force: whether to go on in spite of contradictions.
+      old_card: the card in the training folder.
+      new_card: the card of the current settings.
+      force: whether to accept contradictions.
 
     Returns:
-      A list of what differs, for the log, such as
-      'learning_rate: 0.01 before, 0.05 now'.
+      The differences, for the log, such as 'learning_rate: 0.01 before, 0.05 now'.
 
     Raises:
-      ValueError: if they contradict each other in what a run cannot change.
+      ValueError: if a setting differs that a run cannot change.
     """
     old, new = _settings(old_card), _settings(new_card)
     fixed = [
@@ -291,28 +346,29 @@ def check_resume(old_card, new_card, force=False):
 
 def _explain_contradiction(name, old, new):
     if name == "data_fingerprint":
-        what = f"other data than what is in {new['dataset_dir']!r} now"
+        what = f"other data than {new['dataset_dir']!r} holds now"
     elif name == "class_names":
         what = f"other classes: {_compare_names(old[name], new[name])}"
     else:
         what = f"{name} {old[name]!r}, but it is {new[name]!r} now"
     return (
         f"The run in --train_dir was trained with {what}: restore {_FIXED[name]}, give "
-        "another --train_dir, or add --ignore_run_card to go on all the same."
+        "another --train_dir, or add --ignore_run_card to continue anyway."
     )
 
 
 def _compare_names(old, new):
     for i, (before, now) in enumerate(zip(old, new, strict=False)):
         if before != now:
-            return f"label {i} was {before!r}, and is {now!r} now"
-    return f"{len(old)} of them before, {len(new)} now"
+            return f"label {i} was {before!r} and is {now!r} now"
+    return f"{len(old)} before, {len(new)} now"
 
 
 def _settings(card):
-    """The settings of a run by name: its attributes, other flags and versions."""
+    """Returns the settings of a run by name: attributes, other flags and versions."""
     own = {f.name: getattr(card, f.name) for f in dataclasses.fields(card)}
     past = {"format_version", "flags", "versions", "sessions", "results", "extra"}
+    past |= {"task_state"}
     settings = {
         **{name: value for name, value in card.flags.items() if name not in own},
         **{name: value for name, value in own.items() if name not in past},
@@ -323,9 +379,9 @@ def _settings(card):
 
 
 def _parse(record):
-    """The card in a JSON value; ValueError says what is wrong with it."""
+    """Returns the card in a JSON value; ValueError says what is wrong with it."""
     if not isinstance(record, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     types = typing.get_type_hints(RunCard)
     values = {}
     for field in dataclasses.fields(RunCard):

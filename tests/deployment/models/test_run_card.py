@@ -77,7 +77,7 @@ def test_keys_of_a_newer_format_are_kept(tmp_path):
     [
         ("", "Expecting value"),
         ('{"model_name": "len', "Unterminated string"),
-        ("[1]", "no JSON object"),
+        ("[1]", "not a JSON object"),
         ('{"model_name": "lenet"}', "num_classes is missing"),
         (
             '{"model_name": "lenet", "num_classes": "6", "image_size": 28, '
@@ -207,7 +207,7 @@ def test_flags_are_reconciled_with_the_card():
         run_card.reconcile(card, given, names)
     assert str(error.value) == (
         "--eval_image_size is 64, but the run was trained with 128 (image_size in "
-        "run.json): leave the flag out, or add --ignore_run_card to have your way."
+        "run.json): leave the flag out, or add --ignore_run_card to override it."
     )
     forced = {**expected, "eval_image_size": 64}
     assert run_card.reconcile(card, given, names, force=True) == forced
@@ -256,10 +256,10 @@ def test_a_run_continues_with_harmless_changes_which_are_listed():
         ({"preprocessing_name": "vgg"}, "--preprocessing_name"),
         (
             {"class_names": ("glacier", "desert", "wüste")},
-            "label 1 was 'harbour', and is 'desert' now",
+            "label 1 was 'harbour' and is 'desert' now",
         ),
-        ({"class_names": ("glacier", "harbour")}, "3 of them before, 2 now"),
-        ({"data_fingerprint": "cd"}, "other data than what is in '/data' now"),
+        ({"class_names": ("glacier", "harbour")}, "3 before, 2 now"),
+        ({"data_fingerprint": "cd"}, "other data than '/data' holds now"),
     ],
 )
 def test_a_run_does_not_continue_as_another(changes, said):

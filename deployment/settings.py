@@ -1,0 +1,147 @@
+"""From flags and run cards to settings: the one place where the two meet."""
+
+import dataclasses
+from collections.abc import Callable, Collection
+from typing import Any
+
+from absl import flags, logging
+
+from deployment import user_modules
+from deployment.models import run_card
+from deployment.models.run_card import RunCard
+from deployment.models.spec import ModelSpec
+
+# Attributes of a `ModelSpec` to attributes of a run card (None: the same name), and
+# the flags that set them in one script or another.
+_SPEC = {
+    "task": (None, ("task",)),
+    "model_name": (None, ("model_name",)),
+    "num_outputs": ("num_classes", ("num_classes",)),
+    "labels_offset": (None, ("labels_offset",)),
+    "image_size": (None, ("image_size", "eval_image_size", "train_image_size")),
+    "use_grayscale": (None, ("use_grayscale",)),
+    "preprocessing_name": (None, ("preprocessing_name",)),
+    "moving_average_decay": (None, ("moving_average_decay",)),
+}
+_DEFAULTS = {"task": "classification", "labels_offset": 0, "use_grayscale": False}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Where a run's data is.
+
+    Attributes:
+      dataset_name: a name in `dataset_factory`; None if unknown.
+      dataset_dir: the folder of the TFRecord files; None if unknown.
+    """
+
+    dataset_name: str | None
+    dataset_dir: str | None
+
+
+def read_spec(
+    flag_values: flags.FlagValues,
+    card: RunCard | None,
+    get_network: Callable[[str], Any],
+    free: Collection[str] = (),
+) -> ModelSpec:
+    """Reads what a model is from the flags and its run card.
+
+    With a card, its values count, and a flag on the command line that contradicts one
+    is an error unless --ignore_run_card is given. Without a card, the flags count, and
+    what they leave open is the network's own.
+
+    Args:
+      flag_values: the parsed flags. Flags that the script does not define are skipped.
+      card: the run card of the model; None if there is none.
+      get_network: returns a network's record by name, with `default_image_size` and
+        `preprocessing`: `nets_factory.get_network`.
+      free: attributes of the specification that flags may override.
+
+    Returns:
+      A `ModelSpec`. Without a card, `model_name` is None and `num_outputs` 0 if no flag
+      gives them.
+
+    Raises:
+      ValueError: if a flag contradicts the card.
+    """
+    modules = _load_user_modules(flag_values, card)
+    if card is None:
+        values = {name: _get_value(flag_values, name) for name in _SPEC}
+    else:
+        values = _reconcile_spec(flag_values, card, free)
+    for name, default in _DEFAULTS.items():
+        values[name] = default if values[name] is None else values[name]
+    if values["model_name"]:
+        network = get_network(values["model_name"])
+        values["image_size"] = values["image_size"] or network.default_image_size
+        values["preprocessing_name"] = (
+            values["preprocessing_name"] or network.preprocessing
+        )
+    values["num_outputs"] = values["num_outputs"] or 0
+    names, state = None, {}
+    if card is not None:
+        state = card.task_state
+        # Flags that override the card may leave other outputs than have names.
+        if (card.labels_offset, card.num_classes) == (
+            values["labels_offset"],
+            values["num_outputs"],
+        ):
+            names = card.output_names
+    return ModelSpec(
+        **values, output_names=names, task_state=state, user_modules=modules
+    )
+
+
+def read_data(flag_values: flags.FlagValues, card: RunCard | None) -> DataSettings:
+    """Reads where the data is: flags on the command line win over the run card."""
+    values = {}
+    for name in ("dataset_name", "dataset_dir"):
+        flag = flag_values[name]
+        is_given = card is None or flag.present
+        values[name] = flag.value if is_given else getattr(card, name)
+    return DataSettings(**values)
+
+
+def get_given_flags(
+    flag_values: flags.FlagValues, names: Collection[str]
+) -> dict[str, Any]:
+    """Returns the values of those flags that are on the command line, by name."""
+    return {
+        name: flag_values[name].value for name in names if flag_values[name].present
+    }
+
+
+def _load_user_modules(flag_values, card):
+    """Imports the user modules of the flags and the card; returns their names."""
+    names = flag_values.user_module if "user_module" in flag_values else []
+    recorded = card.user_modules if card is not None and not names else ()
+    for name in recorded:
+        logging.info("Importing the user module %s, recorded in the run card.", name)
+    return user_modules.load([*names, *recorded])
+
+
+def _find_flag(flag_values, attribute):
+    """Returns the flag of this script that sets an attribute; None if none does."""
+    return next((n for n in _SPEC[attribute][1] if n in flag_values), None)
+
+
+def _get_value(flag_values, attribute):
+    flag = _find_flag(flag_values, attribute)
+    return flag_values[flag].value if flag else None
+
+
+def _reconcile_spec(flag_values, card, free):
+    flag_names = {name: _find_flag(flag_values, name) for name in _SPEC}
+    wanted = {flag: _SPEC[name][0] or name for name, flag in flag_names.items() if flag}
+    found = run_card.reconcile(
+        card,
+        get_given_flags(flag_values, wanted),
+        wanted,
+        force=flag_values.ignore_run_card,
+        free=[flag_names[name] for name in free],
+    )
+    return {
+        name: found[flag] if flag else getattr(card, _SPEC[name][0] or name)
+        for name, flag in flag_names.items()
+    }
