@@ -1,55 +1,58 @@
-r"""Writes the graph of a network for inference, without weights, as a GraphDef.
+r"""Writes the inference graph of a network, without weights, as a GraphDef.
 
   python export_inference_graph.py --model_name=inception_v3 \
       --dataset_name=image_folder --dataset_dir=data --output_file=graph.pb
 
   python export_inference_graph.py --checkpoint_path=run --output_file=graph.pb
 
-The second takes the settings from the folder of a training run (its run.json).
+The second command takes the settings from the run card (run.json) of a training run.
 
-The input is a placeholder named `input`: preprocessed pixels, float32. Put the
-weights of a checkpoint into it with freeze_graph.py.
+The input is a placeholder named `input`: preprocessed images, float32. Freeze the graph
+with the weights of a checkpoint by freeze_graph.py.
 """
+
+from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
 from datasets import dataset_factory
-from deployment import entry
-from deployment.models import checkpoints, graph_files, run_card
+from deployment import entry, settings
+from deployment.formats import freezing
+from deployment.models import checkpoint, graph_files, run_card
+from deployment.models.run_card import RunCard
+from deployment.models.spec import ModelSpec
 from nets import nets_factory
 from tf_slim_compat import tf
 
-flags.DEFINE_string("model_name", "inception_v3", "The network to export.")
+flags.DEFINE_string("model_name", "inception_v3", "Name of the network to export.")
 flags.DEFINE_boolean(
-    "is_training", False, "Whether to write the graph as it is built for training."
+    "is_training", False, "Whether to build the graph as for training."
 )
 flags.DEFINE_integer(
-    "image_size", None, "Image size in pixels. Unset: the network's own."
+    "image_size", None, "Image size in pixels. If unset, the network's default."
 )
-flags.DEFINE_integer(
-    "batch_size", None, "Images in a batch. Unset: any number, as the input has them."
-)
+flags.DEFINE_integer("batch_size", None, "Fixed batch size. If unset, it is variable.")
 flags.DEFINE_string(
-    "dataset_name", "imagenet", "The dataset, which tells the number of classes."
+    "dataset_name", "imagenet", "Name of the dataset, which has the number of classes."
 )
 flags.DEFINE_integer(
     "labels_offset", 0, "Subtracted from the number of classes, as in training."
 )
-flags.DEFINE_string("output_file", "", "The file to write.")
+flags.DEFINE_string("output_file", "", "The GraphDef file to write.")
 flags.DEFINE_string(
-    "dataset_dir", "", "Folder of the dataset, for those that read their classes there."
+    "dataset_dir", "", "Folder of the dataset, if its classes are listed there."
 )
 flags.DEFINE_boolean(
-    "quantize", False, "Imitates 8-bit arithmetic; not built yet, leave it off."
+    "quantize", False, "Not supported: simulated 8-bit arithmetic. Leave it off."
 )
 flags.DEFINE_boolean(
-    "is_video_model", False, "Whether the input has a dimension of frames."
+    "is_video_model", False, "Whether the input has a frame dimension."
 )
 flags.DEFINE_integer(
     "num_frames",
     None,
-    "Frames of a video; any number if unset (needs a fixed one "
-    "where the network asks for it).",
+    "Number of frames of a video. If unset, it is variable, which some networks do not "
+    "support.",
 )
 flags.DEFINE_boolean(
     "write_text_graphdef", False, "Whether to write text instead of binary."
@@ -58,92 +61,93 @@ flags.DEFINE_boolean("use_grayscale", False, "Whether images have one channel.")
 flags.DEFINE_string(
     "checkpoint_path",
     None,
-    "A training folder, or a checkpoint in it, whose run.json then gives the network, "
-    "its classes and its images: flags for these need not be repeated.",
+    "A training folder, or a checkpoint in it, whose run.json gives the network, its "
+    "outputs and its images, so that no flags are needed for them.",
 )
 entry.define_user_module(__name__)
 entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
-# What a run card settles; the dataset, which only serves to count classes, may lie
-# elsewhere now.
-_FLAGS_OF_THE_CARD = (
-    "model_name",
-    "labels_offset",
-    "image_size",
-    "use_grayscale",
-    "dataset_name",
-)
 
 
-def find_card():
-    """The run card that --checkpoint_path leads to; None without that flag."""
+def find_card() -> RunCard | None:
+    """Returns the run card of --checkpoint_path; None without that flag."""
     path = FLAGS.checkpoint_path
     if not path:
         return None
     if not tf.gfile.IsDirectory(path):
-        checkpoints.get_checkpoint_path(path)  # An error if there is none.
+        checkpoint.find_prefix(path)  # Raises ValueError if there is none.
     card = run_card.find(path)
     if card is None:
         raise ValueError(
             f"There is no {run_card.FILE_NAME} with {path!r}: leave --checkpoint_path "
-            "out, and give --model_name, --dataset_name and what else it was trained "
-            "with."
+            "out, and give --model_name, --dataset_name and the other settings of the "
+            "training run."
         )
     return card
 
 
-def choose_settings(card):
-    """What `_FLAGS_OF_THE_CARD` are, and num_classes, by the flags and the card."""
-    settings = {name: FLAGS[name].value for name in _FLAGS_OF_THE_CARD}
-    is_other_dataset = True
-    if card is not None:
-        given = entry.get_given_flags(FLAGS, _FLAGS_OF_THE_CARD)
-        settings = run_card.reconcile(
-            card, given, _FLAGS_OF_THE_CARD, FLAGS.ignore_run_card, ["dataset_name"]
-        )
+def read_spec(card: RunCard | None) -> ModelSpec:
+    """Returns the specification of the network, from the flags and the run card."""
+    spec = settings.read_spec(FLAGS, card, nets_factory.get_network)
+    data = settings.read_data(FLAGS, card)
+    # The dataset only serves to count classes, and may have moved.
+    if (
+        card is not None
+        and not FLAGS["dataset_dir"].present
+        and data.dataset_name == card.dataset_name
+    ):
         num_labels = card.num_classes + card.labels_offset
-        is_other_dataset = (
-            FLAGS["dataset_dir"].present
-            or settings["dataset_name"] != card.dataset_name
-        )
-    if is_other_dataset:
+    else:
         num_labels = dataset_factory.get_num_classes(
-            settings["dataset_name"], FLAGS.dataset_dir
+            data.dataset_name, FLAGS.dataset_dir
         )
-    num_classes = num_labels - settings["labels_offset"]
-    is_other = card is not None and num_classes != card.num_classes
-    if is_other and not FLAGS.ignore_run_card:
+    num_outputs = num_labels - spec.labels_offset
+    if num_outputs == spec.num_outputs:
+        return spec
+    if card is not None and not FLAGS.ignore_run_card:
         raise ValueError(
             f"The dataset given has {num_labels} classes, but the run was trained with "
             f"{card.num_classes + card.labels_offset}: leave --dataset_name and "
-            "--dataset_dir out, or add --ignore_run_card to have your way."
+            "--dataset_dir out, or add --ignore_run_card to override it."
         )
-    return {**settings, "num_classes": num_classes}
+    return spec.replace(num_outputs=num_outputs, output_names=None)
 
 
-def get_input_shape(settings, default_image_size):
-    """The placeholder's shape; None for dimensions that are open."""
-    size = settings["image_size"] or default_image_size
-    image = [size, size, 1 if settings["use_grayscale"] else 3]
+def get_input_shape(spec: ModelSpec) -> list[int | None]:
+    """Returns the placeholder's shape; None for variable dimensions."""
     frames = [FLAGS.num_frames] if FLAGS.is_video_model else []
-    return [FLAGS.batch_size, *frames, *image]
+    return [
+        FLAGS.batch_size, *frames, spec.image_size, spec.image_size, spec.channels
+    ]  # fmt: skip
 
 
-def main(_):
-    if not FLAGS.output_file:
-        raise ValueError("Say where to write the graph: --output_file=graph.pb.")
-    if FLAGS.quantize:
-        raise ValueError("Quantised graphs are not built yet: leave --quantize off.")
-    settings = choose_settings(find_card())
+def define_network(spec: ModelSpec) -> Callable:
+    """Returns a function that adds the network with the scores of its task."""
     network_fn = nets_factory.get_network_fn(
-        settings["model_name"],
-        num_classes=settings["num_classes"],
-        is_training=FLAGS.is_training,
+        spec.model_name, num_classes=spec.num_outputs, is_training=FLAGS.is_training
     )
+
+    def build(images):
+        logits, end_points = network_fn(images)
+        if freezing.needs_scores(spec):
+            freezing.add_scores(logits, end_points, spec)
+
+    return build
+
+
+def main(_: Sequence[str]) -> None:
+    if not FLAGS.output_file:
+        raise ValueError("Give the file to write: --output_file=graph.pb.")
+    if FLAGS.quantize:
+        raise ValueError("Quantized graphs are not supported: leave --quantize out.")
+    card = find_card()
+    spec = read_spec(card)
     graph_def = graph_files.build_inference_graph(
-        network_fn, get_input_shape(settings, network_fn.default_image_size)
+        define_network(spec), get_input_shape(spec)
     )
+    if card is not None:
+        graph_files.add_spec(graph_def, spec)
     graph_files.write_graph(graph_def, FLAGS.output_file, FLAGS.write_text_graphdef)
     logging.info("Wrote %s (%d nodes).", FLAGS.output_file, len(graph_def.node))
 

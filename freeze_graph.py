@@ -1,4 +1,4 @@
-r"""Puts the weights of a checkpoint into a graph: one file to ship.
+r"""Freezes a graph with the weights of a checkpoint into one file.
 
   python freeze_graph.py --input_graph=graph.pb --input_binary=true \
       --input_checkpoint=run/model.ckpt-1500 \
@@ -8,29 +8,31 @@ r"""Puts the weights of a checkpoint into a graph: one file to ship.
 
 import contextlib
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from absl import flags, logging
 
 from deployment import entry
-from deployment.models import averaged_weights, graph_files, run_card
+from deployment.models import averages, graph_files, run_card
 
 flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
 flags.DEFINE_string("input_saver", "", "A SaverDef file to restore with.")
 flags.DEFINE_string(
-    "input_checkpoint", "", "The checkpoint, or a folder, of which the newest is taken."
+    "input_checkpoint", "", "The checkpoint, or a folder, whose newest one is used."
 )
 flags.DEFINE_integer(
-    "checkpoint_version", 2, "Format of checkpoints that are written: 1 or 2."
+    "checkpoint_version", 2, "Version of the checkpoint format for writing: 1 or 2."
 )
 flags.DEFINE_string("output_graph", "", "The file to write.")
 flags.DEFINE_boolean("input_binary", False, "Whether the input files are binary.")
 flags.DEFINE_string(
     "output_node_names",
     "",
-    "Comma-separated nodes whose values are wanted. Unset: the predictions.",
+    "Comma-separated output nodes. If unset, the predictions.",
 )
-flags.DEFINE_string("restore_op_name", "save/restore_all", "Not used any more.")
-flags.DEFINE_string("filename_tensor_name", "save/Const:0", "Not used any more.")
+flags.DEFINE_string("restore_op_name", "save/restore_all", "Has no effect.")
+flags.DEFINE_string("filename_tensor_name", "save/Const:0", "Has no effect.")
 flags.DEFINE_boolean("clear_devices", True, "Whether to remove device placements.")
 flags.DEFINE_string(
     "initializer_nodes", "", "Comma-separated nodes to run before freezing."
@@ -38,7 +40,7 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "variable_names_whitelist",
     "",
-    "Comma-separated variables to freeze. Unset: all.",
+    "Comma-separated variables to freeze. If unset, all.",
 )
 flags.DEFINE_string(
     "variable_names_blacklist", "", "Comma-separated variables not to freeze."
@@ -51,21 +53,21 @@ flags.DEFINE_string(
 flags.DEFINE_boolean(
     "use_moving_averages",
     None,
-    "Whether to freeze the moving averages of the weights. Unset: if the training "
-    "kept some, by the run.json beside the checkpoint.",
+    "Whether to freeze the moving averages of the weights. If unset, they are frozen "
+    "if training kept them, according to the run.json next to the checkpoint.",
 )
 
 FLAGS = flags.FLAGS
 
 
-def open_checkpoint():
-    """A context that yields the checkpoint to freeze, with averages where wanted."""
+def open_checkpoint() -> contextlib.AbstractContextManager[str]:
+    """Returns a context of the checkpoint to freeze, with averages if wanted."""
     path, is_wanted = FLAGS.input_checkpoint, FLAGS.use_moving_averages
     if FLAGS.input_saved_model_dir or not path:
         if is_wanted:
             raise ValueError(
-                "--use_moving_averages needs --input_checkpoint: a SavedModel has its "
-                "weights already."
+                "--use_moving_averages needs --input_checkpoint: a SavedModel already "
+                "contains its weights."
             )
         return contextlib.nullcontext(path)
     if is_wanted is None:
@@ -74,11 +76,11 @@ def open_checkpoint():
     if not is_wanted:
         return contextlib.nullcontext(path)
     logging.info("Freezing the moving averages of the weights.")
-    return averaged_weights.averaged_checkpoint(path)
+    return averages.averaged_checkpoint(path)
 
 
-def config_from_flags(input_checkpoint):
-    """The options of TensorFlow's freezing function."""
+def config_from_flags(input_checkpoint: str) -> dict[str, Any]:
+    """Returns the arguments of `graph_files.freeze`."""
     return {
         "input_graph": FLAGS.input_graph,
         "input_saver": FLAGS.input_saver,
@@ -99,7 +101,7 @@ def config_from_flags(input_checkpoint):
     }
 
 
-def main(_):
+def main(_: Sequence[str]) -> None:
     with open_checkpoint() as input_checkpoint:
         graph_def = graph_files.freeze(**config_from_flags(input_checkpoint))
     logging.info(

@@ -1,105 +1,136 @@
 r"""Shows what is inside networks, checkpoints and graph files.
 
-Networks: all of them, or with their cost, or one of them layer by layer.
+Networks: list them all, compare their costs, or list the layers of one.
 
   python inspect_model.py --list_networks
   python inspect_model.py --list_networks --count --model_name='mobilenet*,vgg_16'
   python inspect_model.py --model_name=inception_v3 --num_classes=6
 
-A checkpoint (of either format; a training folder stands for its newest): its
-variables, what their values are like, the values of one, the first layer's filters.
+Checkpoints of both formats (V1 and V2): list the variables, compute statistics, print
+the values of one variable, draw the weights of the first layer. For a training folder,
+the newest checkpoint is shown.
 
   python inspect_model.py --checkpoint_path=run
   python inspect_model.py --checkpoint_path=run --statistics
   python inspect_model.py --checkpoint_path=run --values=global_step
   python inspect_model.py --checkpoint_path=run --filters_png=filters.png
 
-How it differs from another, or from a network: ends in the flags to start training
-from it.
+--filters_png draws the filters of the first convolution. For a linear model (softmax,
+logistic or linear regression) it draws one image per class, of the class's weights:
+red pixels speak for the class, blue ones against it.
+
+Compare a checkpoint with another one, or with a network. The report ends with the flags
+that start training from it.
 
   python inspect_model.py --checkpoint_path=run --compare_to=run/model.ckpt-500
   python inspect_model.py --checkpoint_path=inception_v3.ckpt \
       --model_name=inception_v3 --num_classes=6
 
-A graph (.pb, .pbtxt, .meta, or the folder of a SavedModel): its operations, and
-likely inputs and outputs; all names of nodes; one node.
+Graphs (.pb, .pbtxt, .meta, or the folder of a SavedModel): list operations, likely
+inputs and outputs, write all node names, or show one node.
 
   python inspect_model.py --graph_path=frozen.pb --names_file=names.txt
   python inspect_model.py --graph_path=frozen.pb --node=input
 
---tensorboard_dir=graphs writes a network, a graph, or that of a checkpoint for
+--tensorboard_dir=graphs writes the graph of a network, a checkpoint or a graph file for
 `tensorboard --logdir=graphs`.
 """
 
 import fnmatch
-import os
-import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from absl import flags
 
-from deployment import entry
-
-# The rest is imported where it is needed: a checkpoint is listed without TensorFlow,
-# whose import takes ten times as long as the listing.
+from deployment import entry, user_modules
+from deployment.inspect import checkpoint as checkpoint_report
+from deployment.inspect import differences, filters, graph_loading, network, tensorboard
+from deployment.inspect import graph as graph_report
+from deployment.models import run_card
+from deployment.models.checkpoint import Checkpoint
+from nets import nets_factory
 
 flags.DEFINE_boolean(
-    "list_networks", False, "Lists all networks, or those that --model_name matches."
+    "list_networks", False, "List all networks, or those that --model_name matches."
 )
 flags.DEFINE_boolean(
     "count",
     False,
-    "With --list_networks: parameters and multiply-adds as well. Builds each network, "
-    "which takes seconds.",
+    "With --list_networks, also list parameters and multiply-adds. This builds every "
+    "listed network, which takes a few seconds each.",
 )
 flags.DEFINE_string(
     "model_name",
     None,
-    "A network, to list its layers. With --list_networks: names or patterns, "
-    "separated by commas. With --checkpoint_path: the network to compare it with.",
+    "Network whose layers to list. With --list_networks, comma-separated names or "
+    "patterns such as resnet*. With --checkpoint_path, the network to compare the "
+    "checkpoint with.",
 )
 flags.DEFINE_integer(
-    "image_size", None, "Image size in pixels. Unset: the network's own."
+    "image_size",
+    None,
+    "Height and width of the images in pixels. If unset, the network's default.",
 )
 flags.DEFINE_integer(
-    "num_classes", None, "Outputs of the network. Unset: the run's, else 1000."
+    "num_classes",
+    None,
+    "Number of outputs of the network. If unset, as in the run of --checkpoint_path, "
+    "or 1000.",
 )
 flags.DEFINE_integer(
-    "num_frames", None, "Frames of a video. Unset: 64 for video networks."
+    "num_frames",
+    None,
+    "Number of frames of a video. If unset, 64 for video networks.",
 )
-flags.DEFINE_boolean("use_grayscale", False, "Whether images have one channel.")
+flags.DEFINE_boolean(
+    "use_grayscale", False, "Build the network for images with one channel."
+)
 flags.DEFINE_string(
-    "checkpoint_path", None, "A checkpoint, or a folder, of which the newest is taken."
+    "checkpoint_path",
+    None,
+    "Checkpoint to inspect, or a training folder for its newest checkpoint.",
 )
 flags.DEFINE_boolean(
     "statistics",
     False,
-    "With --checkpoint_path: mean, deviation, range, zeros and what is not finite, of "
-    "each variable. Reads all values, and checks their checksums.",
+    "With --checkpoint_path, also list mean, standard deviation, minimum, maximum, "
+    "zeros and non-finite values of each variable. This reads the whole checkpoint.",
 )
 flags.DEFINE_string(
-    "values", None, "With --checkpoint_path: the variable to print the values of."
+    "values", None, "With --checkpoint_path, the variable whose values to print."
 )
 flags.DEFINE_string(
-    "compare_to", None, "With --checkpoint_path: another checkpoint to compare it with."
+    "compare_to",
+    None,
+    "With --checkpoint_path, another checkpoint or training folder to compare it with.",
 )
 flags.DEFINE_string(
-    "filters_png", None, "With --checkpoint_path: the picture of filters to write."
+    "filters_png",
+    None,
+    "With --checkpoint_path, the image file to draw the weights of the first layer "
+    "into: all filters of a convolution, or one image per class for a linear model "
+    "(softmax, logistic or linear regression), labeled with the class names of the run "
+    "and colored from blue (negative) to red (positive).",
 )
 flags.DEFINE_string(
     "filters_variable",
     None,
-    "With --filters_png: the variable to draw. Unset: the first layer's.",
+    "With --filters_png, the variable to draw. If unset, the kernel of the first "
+    "convolution, or the weight matrix of a linear model.",
 )
 flags.DEFINE_string(
-    "graph_path", None, "A GraphDef or MetaGraphDef file, or a SavedModel's folder."
+    "graph_path",
+    None,
+    "Graph to inspect: a GraphDef or MetaGraphDef file, or the folder of a SavedModel.",
 )
-flags.DEFINE_string("node", None, "With --graph_path: the node to print.")
+flags.DEFINE_string("node", None, "With --graph_path, the name of the node to show.")
 flags.DEFINE_string(
-    "names_file", None, "With --graph_path: the file to write all names of nodes to."
+    "names_file", None, "With --graph_path, the text file to write all node names to."
 )
 flags.DEFINE_string(
-    "tensorboard_dir", None, "The folder to write the graph to, for TensorBoard."
+    "tensorboard_dir", None, "Folder to write the graph to, for TensorBoard."
 )
+entry.define_user_module(__name__)
 
 FLAGS = flags.FLAGS
 
@@ -117,30 +148,34 @@ _OPTIONS = {
 _VIDEO_NETWORKS = ("i3d", "s3dg")
 
 
-def choose_subject():
-    """What to inspect: the flag of `_SUBJECTS` that is given.
+def choose_subject() -> str:
+    """Returns the flag of `_SUBJECTS` that says what to inspect.
 
     Raises:
-      ValueError: if there is none, or a flag is given that it has no use for.
+      ValueError: if there is none, or a flag does not go with it.
     """
     given = [name for name in _SUBJECTS if FLAGS[name].value]
     if not given:
         raise ValueError(
-            "Say what to inspect: --list_networks, --model_name=inception_v3, "
-            "--checkpoint_path=run or --graph_path=frozen.pb; --help shows examples."
+            "Nothing to inspect: give --list_networks, --model_name=inception_v3, "
+            "--checkpoint_path=run or --graph_path=frozen.pb; --help has examples."
         )
     for name in set(_SUBJECTS).union(*_OPTIONS.values()) - {given[0]}:
         if FLAGS[name].value and name not in _OPTIONS[given[0]]:
-            raise ValueError(
-                f"--{name} has no meaning with --{given[0]}: leave it out."
-            )
+            raise ValueError(f"--{name} does not go with --{given[0]}: leave it out.")
     return given[0]
 
 
-def get_network(name, num_classes=None, is_training=True):
-    """(network_fn, input shape) as the flags say."""
-    from nets import nets_factory
+def get_network(
+    name: str, num_classes: int | None = None, is_training: bool = True
+) -> tuple[network.NetworkFn, list[int]]:
+    """Returns a network's function and its input shape, according to the flags.
 
+    Args:
+      name: the network's name.
+      num_classes: number of outputs, if --num_classes is unset.
+      is_training: whether to build the network for training.
+    """
     network_fn = nets_factory.get_network_fn(
         name, FLAGS.num_classes or num_classes or 1000, is_training=is_training
     )
@@ -150,144 +185,119 @@ def get_network(name, num_classes=None, is_training=True):
     return network_fn, [frames, *shape] if frames else shape
 
 
-def summarize(name, num_classes=None):
-    from deployment.inspect import inspection_network
+def summarize(name: str, num_classes: int | None = None) -> network.Summary:
+    """Returns the layers of a network; see `get_network`."""
+    return network.summarize(*get_network(name, num_classes))
 
-    return inspection_network.summarize(*get_network(name, num_classes))
 
-
-def list_networks():
-    """Generates the lines of a table of networks."""
-    from deployment.inspect import inspection_network
-    from nets import nets_factory
-
+def list_networks() -> Iterator[str]:
+    """Generates a table of networks."""
     names = nets_factory.list_networks()
     if FLAGS.model_name:
         chosen = set()
         for pattern in FLAGS.model_name.replace(" ", "").split(","):
             found = fnmatch.filter(names, pattern)
-            # An unknown name is an error that names the nearest.
+            # `get_network` raises the error for an unknown name.
             chosen.update(found or [nets_factory.get_network(pattern).name])
         names = sorted(chosen)
-
-    def get_facts(name):
-        network = nets_factory.get_network(name)
-        return (
-            network.default_image_size,
-            network.preprocessing,
-            network.top1,
-            network.paper,
+    rows = {name: nets_factory.get_network(name) for name in names}
+    facts = {
+        name: network.Facts(
+            row.default_image_size, row.preprocessing, row.top1, row.paper
         )
-
-    yield from inspection_network.describe_costs(
-        names, summarize if FLAGS.count else None, get_facts
-    )
+        for name, row in rows.items()
+    }
+    yield from network.describe_costs(facts, summarize if FLAGS.count else None)
     if not FLAGS.count:
-        yield "--count adds parameters and multiply-adds."
+        yield "Add --count for parameters and multiply-adds."
 
 
-def inspect_network():
-    """Generates the lines of a table of a network's layers."""
-    from deployment.inspect import inspection_network
-    from nets import nets_factory
-
+def inspect_network() -> Iterator[str]:
+    """Generates a table of a network's layers."""
     if FLAGS.tensorboard_dir:
         network_fn, input_shape = get_network(FLAGS.model_name, is_training=False)
-        yield write_graph(inspection_network.build_graph_def(network_fn, input_shape))
+        yield write_graph(network.build_graph_def(network_fn, input_shape))
         return
-    yield from inspection_network.describe_summary(summarize(FLAGS.model_name))
+    yield from network.describe_summary(summarize(FLAGS.model_name))
     note = nets_factory.get_network(FLAGS.model_name).note
     if note:
         yield f"Public checkpoints: {note}"
 
 
-def inspect_graph():
-    """Generates the lines on a graph file."""
-    from deployment.inspect import inspection_graph
-
-    graph = inspection_graph.load_graph(FLAGS.graph_path)
+def inspect_graph() -> Iterator[str]:
+    """Generates a report on a graph file."""
+    graph = graph_loading.load_graph(FLAGS.graph_path)
     if FLAGS.names_file:
-        inspection_graph.write_names(graph, FLAGS.names_file)
+        graph_report.write_names(graph, FLAGS.names_file)
         yield f"Wrote {len(graph.graph_def.node):,} names to {FLAGS.names_file}."
     if FLAGS.tensorboard_dir:
         yield write_graph(graph.graph_def)
     if FLAGS.node:
-        yield from inspection_graph.describe_node(graph, FLAGS.node)
+        yield from graph_report.describe_node(graph, FLAGS.node)
     elif not FLAGS.names_file and not FLAGS.tensorboard_dir:
-        yield from inspection_graph.describe_graph(graph)
+        yield from graph_report.describe_graph(graph)
 
 
-def write_graph(graph_def):
-    from deployment.inspect import inspection_tensorboard
-
-    inspection_tensorboard.write_graph(graph_def, FLAGS.tensorboard_dir)
+def write_graph(graph_def: Any) -> str:
+    """Writes a GraphDef to --tensorboard_dir and returns how to look at it."""
+    tensorboard.write_graph(graph_def, FLAGS.tensorboard_dir)
     return (
-        f"Wrote the graph of {len(graph_def.node):,} nodes: look at it with "
+        f"Wrote a graph of {len(graph_def.node):,} nodes; view it with "
         f"tensorboard --logdir={FLAGS.tensorboard_dir}"
     )
 
 
-def inspect_checkpoint():
-    """Generates the lines on a checkpoint."""
-    from deployment.inspect import inspection
-    from deployment.models import checkpoint_reader
-
-    reader = checkpoint_reader.open_checkpoint(FLAGS.checkpoint_path)
+def inspect_checkpoint() -> Iterator[str]:
+    """Generates a report on a checkpoint."""
+    reader = Checkpoint(FLAGS.checkpoint_path)
     if FLAGS.values:
-        yield inspection.describe_values(reader, FLAGS.values)
+        yield checkpoint_report.describe_values(reader, FLAGS.values)
     elif FLAGS.filters_png:
-        from deployment.inspect import inspection_pictures
-
-        name, width, height = inspection_pictures.write_filters(
-            reader, FLAGS.filters_png, FLAGS.filters_variable
+        card = run_card.find(FLAGS.checkpoint_path)
+        name, width, height = filters.write_weights(
+            reader, FLAGS.filters_png, FLAGS.filters_variable, card
         )
-        yield f"Wrote {name} to {FLAGS.filters_png}: {width} by {height} pixels."
+        yield f"Drew {name} to {FLAGS.filters_png}, {width}x{height} pixels."
     elif FLAGS.tensorboard_dir:
-        from deployment.inspect import inspection_graph
-
-        yield write_graph(inspection_graph.load_graph(reader.path + ".meta").graph_def)
+        yield write_graph(graph_loading.load_graph(reader.path + ".meta").graph_def)
     elif FLAGS.compare_to or FLAGS.model_name:
         yield from compare(reader)
     else:
-        card = inspection.find_card(FLAGS.checkpoint_path)
+        card = run_card.find(FLAGS.checkpoint_path)
         if card:
-            yield from inspection.describe_card(card)
+            yield from checkpoint_report.describe_card(card)
             yield ""
-        yield from inspection.describe_checkpoint(reader, FLAGS.statistics)
+        yield from checkpoint_report.describe_checkpoint(reader, FLAGS.statistics)
 
 
-def compare(reader):
-    """Generates the lines on how a checkpoint differs from another or a network."""
-    from deployment.inspect import inspection, inspection_differences
-    from deployment.models import checkpoint_reader
-
+def compare(reader: Checkpoint) -> Iterator[str]:
+    """Generates the differences of a checkpoint to another one or a network."""
     if FLAGS.compare_to:
-        other = checkpoint_reader.open_checkpoint(FLAGS.compare_to)
-        difference = inspection_differences.compare_checkpoints(reader, other)
+        other = Checkpoint(FLAGS.compare_to)
+        difference = differences.compare_checkpoints(reader, other)
         names, start = (reader.path, other.path), other.path
     else:
-        card = inspection.find_card(FLAGS.checkpoint_path) or {}
-        shapes = summarize(FLAGS.model_name, card.get("num_classes")).shapes
-        difference = inspection_differences.compare_shapes(
+        card = run_card.find(FLAGS.checkpoint_path)
+        if card and not FLAGS.user_module:
+            user_modules.load(card.user_modules)
+        shapes = summarize(FLAGS.model_name, card and card.num_classes).shapes
+        difference = differences.compare_shapes(
             shapes, {v.name: v.shape for v in reader.variables.values()}
         )
         names, start = (FLAGS.model_name, reader.path), reader.path
-    yield from inspection_differences.describe_difference(difference, *names)
-    yield inspection_differences.describe_warm_start(difference, start)
+    yield from differences.describe_difference(difference, *names)
+    yield differences.describe_warm_start(difference, start)
 
 
-def main(_):
+def main(_: Sequence[str]) -> None:
     inspect = {
         "list_networks": list_networks,
         "graph_path": inspect_graph,
         "checkpoint_path": inspect_checkpoint,
         "model_name": inspect_network,
     }[choose_subject()]
-    try:
-        for text in inspect():
-            print(text, flush=True)
-    except BrokenPipeError:  # Such as: inspect_model.py ... | head.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for text in inspect():
+        print(text, flush=True)
 
 
 if __name__ == "__main__":

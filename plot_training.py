@@ -2,70 +2,81 @@ r"""Draws the curves of training runs, and compares the runs in a table.
 
   python plot_training.py --train_dir=run --output_file=curves.png
   python plot_training.py --train_dir='run_a,run_b,sweep/*' --output_file=curves.png \
-      --x=epochs --compare
+      --x=epochs --metrics=accuracy,loss --compare
 
-The curves are accuracy, loss and learning rate, of `metrics.jsonl` and
-`training.jsonl` or, for older runs, of the TensorBoard event files. The table, of the
-run cards (`run.json`), has the settings in which runs differ, the best metric, how long
-training took, and images a second.
+The curves are the metrics in `metrics.jsonl` and `training.jsonl`, which depend on the
+task, and the learning rate. Older runs are read from their TensorBoard event files. The
+table is made from the run cards (`run.json`): settings that differ, the best value of
+the metric, duration of training and images/s.
 """
 
 import glob
 import sys
+from collections.abc import Sequence
 
 from absl import flags
 
 from deployment import entry
-from deployment.compare import run_comparison, run_measurements, training_curves
+from deployment.compare import curves, table
+from deployment.compare.measurements import Run, read_runs
 
 flags.DEFINE_string(
-    "train_dir", None, "Folders of training runs, separated by commas; or patterns."
+    "train_dir", None, "Comma-separated training folders, or patterns such as sweep/*."
 )
 flags.DEFINE_string(
-    "output_file", None, "The picture to write, such as curves.png; or .svg or .pdf."
+    "output_file", None, "Image file to write, such as curves.png, .svg or .pdf."
 )
-flags.DEFINE_enum("x", "steps", ["steps", "epochs"], "What the curves are drawn over.")
+flags.DEFINE_enum("x", "steps", ["steps", "epochs"], "Unit of the horizontal axis.")
+flags.DEFINE_list(
+    "metrics",
+    [],
+    "Comma-separated metrics to draw, such as accuracy,loss. If unset, all.",
+)
 flags.DEFINE_float(
     "smoothing",
-    training_curves.SMOOTHING,
-    "Which part of a training curve its running mean is taken over; 0 for none.",
+    curves.SMOOTHING,
+    "Fraction of a training curve that each value of its running mean averages; 0 for "
+    "no smoothing.",
     lower_bound=0,
     upper_bound=1,
 )
-flags.DEFINE_boolean("compare", False, "Prints a table that compares the runs.")
+flags.DEFINE_boolean("compare", False, "Print a table that compares the runs.")
 
 FLAGS = flags.FLAGS
 
 
-def list_train_dirs():
-    """The folders that --train_dir names."""
+def list_train_dirs() -> list[str]:
+    """Returns the folders that --train_dir names."""
     folders = []
     for part in filter(None, map(str.strip, (FLAGS.train_dir or "").split(","))):
         folders.extend(sorted(glob.glob(part, recursive=True)) or [part])
     if not folders:
-        raise ValueError("Say which runs to draw: --train_dir=run or --train_dir=a,b.")
+        raise ValueError("No runs are given: use --train_dir=run or --train_dir=a,b.")
     return folders
 
 
-def print_comparison(runs):
-    """Prints the table of the runs that have a card, and the names of the others."""
+def print_comparison(runs: list[Run]) -> None:
+    """Prints the table of the runs with a card, and the names of those without."""
     with_card = [run for run in runs if run.card]
     for run in runs:
         if not run.card:
             print(f"{run.name}: no run card (run.json) to compare.", file=sys.stderr)
     if not with_card:
         raise ValueError("No folder has a run card (run.json): nothing to compare.")
-    print(run_comparison.compare(with_card))
+    print(table.compare(with_card))
 
 
-def main(_):
+def main(_: Sequence[str]) -> None:
     if not FLAGS.output_file and not FLAGS.compare:
         raise ValueError(
-            "Say what to do: --output_file=curves.png draws, --compare prints a table."
+            "Nothing to do: --output_file=curves.png draws curves, --compare prints a "
+            "table."
         )
-    runs = run_measurements.read_runs(list_train_dirs())
+    runs = read_runs(list_train_dirs())
     if FLAGS.output_file:
-        drawn = training_curves.draw(runs, FLAGS.output_file, FLAGS.x, FLAGS.smoothing)
+        drawn = curves.draw(
+            runs, FLAGS.output_file, FLAGS.x, FLAGS.smoothing, FLAGS.metrics
+        )
         for run in runs:
             if run not in drawn:
                 print(f"{run.name}: nothing to draw.", file=sys.stderr)

@@ -1,7 +1,10 @@
 """Installs the image-classification framework; tested with TensorFlow 2.21.0."""
 
+import pathlib
+
 import setuptools
 
+MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 
 setuptools.setup(
@@ -10,25 +13,19 @@ setuptools.setup(
     description="Train, evaluate, export and freeze image classifiers with TF-Slim.",
     python_requires=">=3.10",
     packages=setuptools.find_packages(
-        include=["datasets", "deployment*", "nets", "preprocessing"]
+        include=[
+            pattern
+            for package in ("datasets", "deployment", "nets", "preprocessing")
+            for pattern in (package, f"{package}.*")
+        ]
     ),
-    py_modules=[
-        "classify_image",
-        "convert_dataset",
-        "edit_checkpoint",
-        "eval_image_classifier",
-        "export_inference_graph",
-        "export_model",
-        "freeze_graph",
-        "inspect_model",
-        "plot_training",
-        "slim_batch_norm",
-        "slim_moving_averages",
-        "tf_slim_compat",
-        "train_image_classifier",
-    ],
+    py_modules=sorted(
+        path.stem
+        for path in pathlib.Path(__file__).parent.glob("*.py")
+        if path.name != "setup.py"
+    ),
     install_requires=[
-        # Tested with 2.21.0 on Python 3.11; nothing newer was tried.
+        # Tested with 2.21.0 on Python 3.11; no newer version has been tried.
         "tensorflow>=2.21,<2.22",
         "tf-slim==1.1.0",
         "absl-py>=2.1",
@@ -38,13 +35,17 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "mutation": ["cosmic-ray>=8.4,<9"],  # For benchmarks/mutation_score.py.
+        "multilabel": MULTILABEL,  # For splitting datasets with several labels.
         "onnx": ONNX,
         "test": [
+            *MULTILABEL,
             *ONNX,
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff==0.17.5",
             "scikit-learn>=1.5",
+            "setuptools>=64",
         ],
     },
 )

@@ -1,8 +1,10 @@
-"""Batch normalization for tf_slim, in a fused operation.
+"""Batch normalization for tf_slim with fused operations.
 
-A part of `tf_slim_compat`, which loads TensorFlow for it and is where to import it
-from.
+Part of `tf_slim_compat`, which loads TensorFlow first; import it from there.
 """
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow.compat.v1 as tf
 import tf_slim as slim
@@ -10,13 +12,29 @@ from tf_slim.layers import utils as _utils
 
 from slim_moving_averages import is_frozen, update_averages
 
+# gamma and beta, each None if the layer lacks it; moving_mean; moving_variance.
+_Variables = tuple[tf.Variable | None, tf.Variable | None, tf.Variable, tf.Variable]
+
 
 def _build_variables(
-    channels, dtype, center, scale, initializers, regularizers, collections, trainable
-):
-    """Returns gamma and beta, or None in their place, moving_mean, moving_variance."""
+    inputs: tf.Tensor,
+    data_format: str,
+    center: bool,
+    scale: bool,
+    initializers: Mapping[str, Callable],
+    regularizers: Mapping[str, Callable],
+    collections: Any,
+    trainable: bool,
+) -> _Variables:
+    channels = inputs.shape.as_list()[_channel_axis(inputs, data_format)]
+    dtype = tf.float64 if inputs.dtype.base_dtype == tf.float64 else tf.float32
 
-    def build(name, initializer, regularizer=None, trainable=False):
+    def build(
+        name: str,
+        initializer: Callable,
+        regularizer: Callable | None = None,
+        trainable: bool = False,
+    ) -> tf.Variable:
         return slim.model_variable(
             name,
             shape=[channels],
@@ -33,7 +51,7 @@ def _build_variables(
         gamma = build("gamma", ones, regularizers.get("gamma"), trainable)
     if center:
         beta = build("beta", zeros, regularizers.get("beta"), trainable)
-    # A moving average is assigned to as a whole.
+    # Moving averages are assigned as a whole, so they are never partitioned.
     with tf.variable_scope(
         tf.get_variable_scope(), auxiliary_name_scope=False
     ) as variable_scope:
@@ -43,10 +61,10 @@ def _build_variables(
     return gamma, beta, moving_mean, moving_variance
 
 
-def _reshape_for_kernel(inputs, data_format):
-    """Returns the inputs as the fused kernel takes them, and its name of their format.
+def _reshape_for_kernel(inputs: tf.Tensor, data_format: str) -> tuple[tf.Tensor, str]:
+    """Returns the inputs and their data format as the fused kernel expects them.
 
-    Only ranks other than 4 and 5 need a reshape.
+    Only ranks other than 4 and 5 are reshaped.
     """
     rank = inputs.shape.rank
     if rank == 4:
@@ -58,10 +76,18 @@ def _reshape_for_kernel(inputs, data_format):
     return tf.reshape(inputs, [tf.shape(inputs)[0], inputs.shape[1], -1, 1]), "NCHW"
 
 
-def _normalize_fused(inputs, variables, epsilon, data_format, is_training):
-    """Returns the normalized inputs, and the mean and the variance that were used.
+def _normalize_fused(
+    inputs: tf.Tensor,
+    variables: _Variables,
+    epsilon: float,
+    data_format: str,
+    is_training: bool | tf.Tensor,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Normalizes with the fused kernel.
 
-    The variance of a training batch comes with Bessel's correction.
+    Returns:
+      The normalized inputs, and the mean and the variance that were used. The variance
+      of a training batch has Bessel's correction.
     """
     gamma, beta, *moving = variables
     if gamma is None:
@@ -70,7 +96,7 @@ def _normalize_fused(inputs, variables, epsilon, data_format, is_training):
         beta = tf.constant(0.0, tf.float32, moving[0].shape)
     x, kernel_format = _reshape_for_kernel(inputs, data_format)
 
-    def normalize(*statistics):
+    def normalize(*statistics: tf.Variable) -> Sequence[tf.Tensor]:
         return tf.nn.fused_batch_norm(
             x,
             gamma,
@@ -88,31 +114,40 @@ def _normalize_fused(inputs, variables, epsilon, data_format, is_training):
         sizes = [-1 if size is None else size for size in inputs.shape.as_list()]
         shape = sizes if sizes.count(-1) <= 1 else tf.shape(inputs)
         outputs = tf.reshape(outputs, shape)
+        outputs.set_shape(inputs.shape)
     return outputs, moments
 
 
 def _normalize_unfused(
-    inputs, variables, epsilon, data_format, is_training, batch_weights, adjustment
-):
-    """Does as `_normalize_fused` in single operations, for what the kernel lacks.
+    inputs: tf.Tensor,
+    variables: _Variables,
+    epsilon: float,
+    data_format: str,
+    is_training: bool | tf.Tensor,
+    batch_weights: tf.Tensor | None,
+    adjustment: Callable | None,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Normalizes with separate operations, where the fused kernel lacks a feature.
 
-    The variance of a training batch comes without Bessel's correction.
+    Returns:
+      The normalized inputs, and the mean and the variance that were used. The variance
+      of a training batch has no Bessel's correction.
     """
     gamma, beta, *moving = variables
     dtype = moving[0].dtype.base_dtype
     rank = inputs.shape.rank
-    channel_axis = 1 if data_format == "NCHW" else rank - 1
+    channel_axis = _channel_axis(inputs, data_format)
     axes = [axis for axis in range(rank) if axis != channel_axis]
     x = tf.cast(inputs, dtype)
 
-    def batch_moments():
+    def batch_moments() -> list[tf.Tensor]:
         if batch_weights is None:
             return list(tf.nn.moments(x, axes))
         weights = tf.cast(batch_weights, dtype)
         weights = tf.reshape(weights, [-1] + [1] * (rank - 1))
         return list(tf.nn.weighted_moments(x, axes, weights))
 
-    def broadcast(vector):
+    def broadcast(vector: tf.Tensor | None) -> tf.Tensor | None:
         if vector is None or data_format == "NHWC":
             return vector
         return tf.reshape(vector, [1, -1] + [1] * (rank - 2))
@@ -132,125 +167,134 @@ def _normalize_unfused(
     outputs = tf.nn.batch_normalization(
         x, *[broadcast(moment) for moment in moments], offset, factor, epsilon
     )
-    return tf.cast(outputs, inputs.dtype), moments
+    outputs = tf.cast(outputs, inputs.dtype)
+    outputs.set_shape(inputs.shape)
+    return outputs, moments
 
 
-def _count_channels(inputs, data_format):
-    if data_format not in ("NHWC", "NCHW"):
+def _channel_axis(inputs: tf.Tensor, data_format: str) -> int:
+    return 1 if data_format == "NCHW" else inputs.shape.rank - 1
+
+
+def _check_arguments(inputs: tf.Tensor, data_format: str, renorm: bool) -> None:
+    if renorm:
         raise ValueError(
+            "batch_norm does not implement batch renormalization, but renorm=True; set "
+            "it to False."
+        )
+    if data_format not in ("NHWC", "NCHW"):
+        raise ValueError(  # tf_slim's own tests expect this wording.
             f"data_format has to be either NCHW or NHWC, not {data_format!r}."
         )
     rank = inputs.shape.rank
     if rank is None or rank < 2:
         raise ValueError(
-            f"batch_norm needs inputs of rank 2 or more, and {inputs.name} has "
-            f"{'undefined rank' if rank is None else f'rank {rank}'}; reshape them."
+            f"batch_norm needs inputs of rank 2 or more, but {inputs.name} has "
+            f"{'undefined rank' if rank is None else f'rank {rank}'}; reshape it."
         )
-    channels = inputs.shape.as_list()[1 if data_format == "NCHW" else -1]
-    if channels is None:
+    if inputs.shape.as_list()[_channel_axis(inputs, data_format)] is None:
         raise ValueError(
-            f"batch_norm needs a known number of channels, and in {inputs.name} of "
-            f"shape {inputs.shape} ({data_format}) it is undefined; use set_shape."
+            "batch_norm needs a known number of channels, but it is undefined in "
+            f"{inputs.name} of shape {inputs.shape} ({data_format}); use set_shape."
         )
-    return channels
+
+
+def _convert_weights(weights: Any, inputs: tf.Tensor) -> tf.Tensor | None:
+    if weights is None:
+        return None
+    weights = tf.convert_to_tensor(weights)
+    if not inputs.shape[:1].is_compatible_with(weights.shape):
+        raise ValueError(
+            "batch_norm needs one batch weight per example, but got weights of shape "
+            f"{weights.shape} for {inputs.name} of shape {inputs.shape}; give them the "
+            f"shape {inputs.shape[:1]}."
+        )
+    return weights
 
 
 @slim.add_arg_scope
 def batch_norm(
-    inputs,
-    decay=0.999,
-    center=True,
-    scale=False,
-    epsilon=0.001,
-    activation_fn=None,
-    param_initializers=None,
-    param_regularizers=None,
-    updates_collections=tf.GraphKeys.UPDATE_OPS,
-    is_training=True,
-    reuse=None,
-    variables_collections=None,
-    outputs_collections=None,
-    trainable=True,
-    batch_weights=None,
-    fused=None,
-    data_format="NHWC",
-    zero_debias_moving_mean=False,
-    scope=None,
-    renorm=False,
-    renorm_clipping=None,
-    renorm_decay=0.99,
-    adjustment=None,
-):
-    """Normalizes every channel over the batch and all other axes, in a fused operation.
+    inputs: tf.Tensor,
+    decay: float = 0.999,
+    center: bool = True,
+    scale: bool = False,
+    epsilon: float = 0.001,
+    activation_fn: Callable | None = None,
+    param_initializers: Mapping[str, Callable] | None = None,
+    param_regularizers: Mapping[str, Callable] | None = None,
+    updates_collections: str | Sequence[str] | None = tf.GraphKeys.UPDATE_OPS,
+    is_training: bool | tf.Tensor | tf.Variable = True,
+    reuse: bool | None = None,
+    variables_collections: Any = None,
+    outputs_collections: str | Sequence[str] | None = None,
+    trainable: bool = True,
+    batch_weights: Any = None,
+    fused: bool | None = None,
+    data_format: str = "NHWC",
+    zero_debias_moving_mean: bool = False,
+    scope: str | tf.VariableScope | None = None,
+    renorm: bool = False,
+    renorm_clipping: Any = None,
+    renorm_decay: float = 0.99,
+    adjustment: Callable | None = None,
+) -> tf.Tensor:
+    """Normalizes each channel over the batch and all other axes.
 
-    The paper: "Batch Normalization: Accelerating Deep Network Training by Reducing
+    Paper: "Batch Normalization: Accelerating Deep Network Training by Reducing
     Internal Covariate Shift", https://arxiv.org/abs/1502.03167.
 
-    In training the statistics are those of the batch, and two operations that move the
-    moving averages towards them join `updates_collections`; `slim.learning` runs what
-    is in `UPDATE_OPS` with every step. The averaged variance has Bessel's correction
-    when it comes from the fused operation.
+    Training uses the statistics of the batch, and adds two operations that update the
+    moving averages to `updates_collections`; `slim.learning` runs those in `UPDATE_OPS`
+    with every step. With the fused operation, the averaged variance has Bessel's
+    correction.
 
     Args:
-      inputs: float tensor of rank 2 or more, with the channels last or second. Float16
-        and bfloat16 are computed with float32 variables.
-      decay: of the moving averages, 0 to 1; see also `batch_norm_decay_warmup`.
+      inputs: float tensor of rank 2 or more, with the channels last or second. The
+        variables of float16 and bfloat16 inputs are float32.
+      decay: decay of the moving averages, 0 to 1; see also `batch_norm_decay_warmup`.
       center: whether to add `beta`.
       scale: whether to multiply by `gamma`.
-      epsilon: is added to the variance.
+      epsilon: added to the variance.
       activation_fn: callable applied to the outputs, or None.
-      param_initializers: dict of initializers by variable: beta, gamma, moving_mean,
+      param_initializers: initializers by variable name: beta, gamma, moving_mean,
         moving_variance.
-      param_regularizers: dict of regularizers by variable: beta, gamma.
-      updates_collections: one or several collections for the updates. With None the
-        outputs wait for the updates instead.
-      is_training: whether to use the statistics of the batch: bool, or a scalar bool
-        tensor or variable. Otherwise those of the moving averages are used.
-      reuse: whether to take variables that are there already; needs `scope`.
-      variables_collections: collections for all variables, or a dict by variable.
+      param_regularizers: regularizers by variable name: beta, gamma.
+      updates_collections: one or several collections for the updates. If None, the
+        outputs depend on the updates instead.
+      is_training: whether to use the statistics of the batch instead of the moving
+        averages: bool, or a scalar bool tensor or variable.
+      reuse: whether to reuse the layer's variables; needs `scope`.
+      variables_collections: collections for all variables, or a dict by variable name.
       outputs_collections: collections for the outputs.
       trainable: whether `beta` and `gamma` are trainable variables. The moving averages
-        follow `is_training` alone.
-      batch_weights: float [batch] weights of the examples in the statistics, or None.
-      fused: False computes in single operations, as do batch weights, an adjustment and
+        depend on `is_training` only.
+      batch_weights: float [batch], weights of the examples in the statistics, or None.
+      fused: False uses separate operations, as do batch weights, an adjustment and
         float64 inputs.
       data_format: "NHWC" for channels in the last axis, "NCHW" in the second.
       zero_debias_moving_mean: whether to correct the moving mean for its start at zero,
         with two more variables (`biased`, `local_step`).
-      scope: of the variables; "BatchNorm" by default.
-      renorm: not built; has to be False.
-      renorm_clipping: has no effect.
-      renorm_decay: has no effect.
-      adjustment: callable that gets the shape of the inputs, int32 [rank], and returns
-        a factor and an offset for the normalized inputs of a training batch, or None.
+      scope: scope of the variables; "BatchNorm" by default.
+      renorm: batch renormalization is not implemented; must be False.
+      renorm_clipping: ignored.
+      renorm_decay: ignored.
+      adjustment: callable of the inputs' shape, int32 [rank], that returns a factor and
+        an offset for the normalized inputs of a training batch, or None.
 
     Returns:
-      The outputs, of the shape and the dtype of the inputs.
+      A tensor of the inputs' shape and dtype.
 
     Raises:
       ValueError: for an unknown data format, a rank below 2, an unknown number of
         channels, batch weights of another length than the batch, or renorm.
     """
-    if renorm:
-        raise ValueError(
-            "batch_norm has no batch renormalization, and got renorm=True; leave it "
-            "out or set it to False."
-        )
     inputs = tf.convert_to_tensor(inputs)
-    channels = _count_channels(inputs, data_format)
-    if batch_weights is not None:
-        batch_weights = tf.convert_to_tensor(batch_weights)
-        if not inputs.shape[:1].is_compatible_with(batch_weights.shape):
-            raise ValueError(
-                "batch_norm needs one batch weight for each example, and got weights "
-                f"of shape {batch_weights.shape} for {inputs.name} of shape "
-                f"{inputs.shape}; give them the shape {inputs.shape[:1]}."
-            )
-    wide = tf.float64 if inputs.dtype.base_dtype == tf.float64 else tf.float32
-    with tf.variable_scope(scope, "BatchNorm", [inputs], reuse=reuse) as layer_scope:
+    _check_arguments(inputs, data_format, renorm)
+    batch_weights = _convert_weights(batch_weights, inputs)
+    with tf.variable_scope(scope, "BatchNorm", [inputs], reuse=reuse) as layer:
         variables = _build_variables(
-            channels,
-            wide,
+            inputs,
+            data_format,
             center,
             scale,
             param_initializers or {},
@@ -261,12 +305,11 @@ def batch_norm(
         if is_frozen(variables[2]):
             is_training = False
         arguments = (inputs, variables, epsilon, data_format, is_training)
-        has_kernel = batch_weights is None and adjustment is None and wide == tf.float32
-        if has_kernel and fused is not False:
+        is_plain = batch_weights is None and adjustment is None
+        if is_plain and inputs.dtype.base_dtype != tf.float64 and fused is not False:
             outputs, moments = _normalize_fused(*arguments)
         else:
             outputs, moments = _normalize_unfused(*arguments, batch_weights, adjustment)
-        outputs.set_shape(inputs.shape)
         outputs = update_averages(
             outputs,
             variables,
@@ -278,6 +321,4 @@ def batch_norm(
         )
         if activation_fn is not None:
             outputs = activation_fn(outputs)
-        return _utils.collect_named_outputs(
-            outputs_collections, layer_scope.name, outputs
-        )
+        return _utils.collect_named_outputs(outputs_collections, layer.name, outputs)

@@ -1,11 +1,11 @@
-"""The moving averages of batch normalization: how they move, and when they do not.
+"""Moving averages of batch normalization: updates, decay warm-up and freezing.
 
-A part of `tf_slim_compat`, which loads TensorFlow for it and is where to import it
-from.
+Part of `tf_slim_compat`, which loads TensorFlow first; import it from there.
 """
 
 import contextlib
 import contextvars
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow.compat.v1 as tf
 from tf_slim.layers import layers as _layers
@@ -16,19 +16,19 @@ _IS_FROZEN = contextvars.ContextVar("frozen_batch_norm", default=None)
 
 
 class _DecayWarmup:
-    """Keeps 1 - min(decay, (1 + step) / (10 + step)), one tensor for each decay."""
+    """Builds 1 - min(decay, (1 + step) / (10 + step)), one tensor for each decay."""
 
-    def __init__(self, step):
+    def __init__(self, step: int | tf.Tensor | tf.Variable) -> None:
         with tf.name_scope("batch_norm_decay_warmup") as self._scope:
-            # One minus the cap, in the form that loses no digits.
+            # 1 - (1 + step) / (10 + step), without the loss of digits.
             self._least_rate = 9.0 / (10.0 + tf.cast(step, tf.float32))
         self._rates = {}
 
-    def rate(self, decay, dtype):
+    def rate(self, decay: float, dtype: tf.DType) -> tf.Tensor:
         if decay not in self._rates:
             graph = self._least_rate.graph
-            # Whichever layer comes first may stand in a branch, on another device or
-            # under control dependencies that the other layers do not share.
+            # The first layer may be in a branch, on a device or under control
+            # dependencies that the other layers do not share.
             with (
                 graph.as_default(),
                 tf.control_dependencies(None),
@@ -40,20 +40,19 @@ class _DecayWarmup:
 
 
 @contextlib.contextmanager
-def batch_norm_decay_warmup(step):
-    """Lets the moving averages of batch normalization start without bias.
+def batch_norm_decay_warmup(step: int | tf.Tensor | tf.Variable) -> Iterator[None]:
+    """Removes the bias of batch normalization's moving averages in short runs.
 
-    Every `slim.batch_norm` built within this context averages with the decay
+    Every `slim.batch_norm` built in this context averages with the decay
     min(decay, (1 + step) / (10 + step)), as `tf.train.ExponentialMovingAverage` does
-    when it is given `num_updates`. So a short run has averages of what it saw, and a
-    long run keeps the decay that its network asks for. No variable is added. Averages
-    under `zero_debias_moving_mean` have a correction of their own and are left to it.
+    with `num_updates`. The averages of a short run reflect its own batches, and a long
+    run ends up with the network's own decay. It adds no variable. Moving means under
+    `zero_debias_moving_mean` have their own correction and are not affected.
 
-    Contexts nest, and the innermost counts.
+    Contexts nest; the innermost one applies.
 
     Args:
-      step: the steps trained so far: an integer scalar, tensor or variable, usually the
-        global step.
+      step: steps trained so far, an integer scalar; usually the global step.
 
     Yields:
       None.
@@ -66,18 +65,18 @@ def batch_norm_decay_warmup(step):
 
 
 @contextlib.contextmanager
-def frozen_batch_norm(is_frozen):
-    """Holds the moving averages of some layers still, whatever they are told.
+def frozen_batch_norm(is_frozen: Callable[[str], bool]) -> Iterator[None]:
+    """Freezes the moving averages of some layers.
 
-    A `slim.batch_norm` built within this context that is frozen normalizes by its
-    moving averages and adds no update, as with `is_training=False`. Its variables, and
-    which of them are trainable, stay as they are.
+    A frozen `slim.batch_norm` built in this context normalizes with its moving averages
+    and adds no update, as with `is_training=False`. Its variables, and which of them
+    are trainable, do not change.
 
-    Contexts nest, and the innermost counts.
+    Contexts nest; the innermost one applies.
 
     Args:
       is_frozen: callable of the name of a layer's moving mean, such as
-        "MobilenetV1/Conv2d_0/BatchNorm/moving_mean", that says whether the layer is
+        "MobilenetV1/Conv2d_0/BatchNorm/moving_mean", that returns whether the layer is
         frozen.
 
     Yields:
@@ -90,32 +89,44 @@ def frozen_batch_norm(is_frozen):
         _IS_FROZEN.reset(token)
 
 
-def is_frozen(moving_mean):
+def is_frozen(moving_mean: tf.Variable) -> bool:
     """Returns whether the layer of this variable is frozen; see `frozen_batch_norm`."""
     chosen = _IS_FROZEN.get()
     return chosen is not None and bool(chosen(moving_mean.op.name))
 
 
-def _update_average(variable, value, is_sound, rate, as_value):
+def _update_average(
+    variable: tf.Variable,
+    value: tf.Tensor,
+    is_finite: tf.Tensor,
+    rate: tf.Tensor,
+    as_value: bool,
+) -> tf.Operation | tf.Tensor:
     """Moves `variable` towards `value`; returns the assignment, or the new value.
 
-    Where `is_sound` is False, and outside of training, where `value` is the variable's
-    own, nothing moves.
+    Nothing changes where `is_finite` is False, nor outside of training, where `value`
+    is the variable's own.
     """
     graph = tf.get_default_graph()
     with tf.name_scope("AssignMovingAvg") as name, graph.colocate_with(variable.op):
         current = tf.convert_to_tensor(variable)
-        delta = (current - tf.where(is_sound, value, current)) * rate
+        delta = (current - tf.where(is_finite, value, current)) * rate
         update = variable.assign_sub(delta, name=name, read_value=as_value)
         return tf.convert_to_tensor(update) if as_value else update
 
 
-def _update_debiased_average(variable, value, is_sound, decay, is_training):
-    """As `_update_average`, with the bias of a start at zero divided out."""
+def _update_debiased_average(
+    variable: tf.Variable,
+    value: tf.Tensor,
+    is_finite: tf.Tensor,
+    decay: float,
+    is_training: bool | tf.Tensor,
+) -> tf.Tensor:
+    """Same as `_update_average`, corrected for the bias of a start at zero."""
     getter = _layers._build_variable_getter()
 
-    def update():
-        kept = tf.where(is_sound, value, tf.convert_to_tensor(variable))
+    def update() -> tf.Tensor:
+        kept = tf.where(is_finite, value, tf.convert_to_tensor(variable))
         with tf.variable_scope(
             tf.get_variable_scope(), custom_getter=getter, auxiliary_name_scope=False
         ):
@@ -125,12 +136,30 @@ def _update_debiased_average(variable, value, is_sound, decay, is_training):
 
 
 def update_averages(
-    outputs, variables, moments, decay, collections, is_training, zero_debias
-):
-    """Builds the updates of a layer; returns the outputs, waiting for them if need be.
+    outputs: tf.Tensor,
+    variables: Sequence[tf.Variable | None],
+    moments: Sequence[tf.Tensor],
+    decay: float,
+    collections: str | Sequence[str] | None,
+    is_training: bool | tf.Tensor,
+    zero_debias: bool,
+) -> tf.Tensor:
+    """Adds the updates of a layer's moving averages to the graph.
 
-    In `UPDATE_OPS` the updates are operations, in other collections new values, as
-    they always were in tf_slim.
+    As in tf_slim, the updates are operations in `UPDATE_OPS`, and new values in other
+    collections.
+
+    Args:
+      outputs: the layer's outputs.
+      variables: gamma, beta, moving_mean and moving_variance.
+      moments: mean and variance of the batch, float [channels].
+      decay: decay of the moving averages.
+      collections: collections for the updates; None makes the outputs depend on them.
+      is_training: whether anything is updated.
+      zero_debias: whether to correct the moving mean for its start at zero.
+
+    Returns:
+      The outputs.
     """
     training = _utils.constant_value(is_training)
     if training is not None and not training:
@@ -139,9 +168,9 @@ def update_averages(
     mean, variance = moments
     warmup = _WARMUP.get()
     with tf.get_default_graph().colocate_with(moving_variance.op):
-        # One bad value makes the variance of its channel infinite or NaN, though the
-        # mean may still be finite, and an average would never be rid of it.
-        is_sound = tf.is_finite(variance)
+        # One NaN or huge value makes the variance of its channel NaN or infinite, even
+        # where the mean is finite, and a moving average would never recover.
+        is_finite = tf.is_finite(variance)
         rate = tf.convert_to_tensor(
             1.0 - decay if warmup is None else warmup.rate(decay, variance.dtype),
             variance.dtype,
@@ -149,11 +178,13 @@ def update_averages(
     as_value = collections not in (None, tf.GraphKeys.UPDATE_OPS)
     if zero_debias:
         updates = [
-            _update_debiased_average(moving_mean, mean, is_sound, decay, is_training)
+            _update_debiased_average(moving_mean, mean, is_finite, decay, is_training)
         ]
     else:
-        updates = [_update_average(moving_mean, mean, is_sound, rate, as_value)]
-    updates.append(_update_average(moving_variance, variance, is_sound, rate, as_value))
+        updates = [_update_average(moving_mean, mean, is_finite, rate, as_value)]
+    updates.append(
+        _update_average(moving_variance, variance, is_finite, rate, as_value)
+    )
     if collections is None:
         with tf.control_dependencies(updates):
             return tf.identity(outputs)

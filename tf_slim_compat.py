@@ -1,9 +1,9 @@
-"""tf_slim made whole on current TensorFlow.
+"""Makes the released tf_slim work on current TensorFlow.
 
 `from tf_slim_compat import slim, tf` gives `tensorflow.compat.v1` in graph mode with
-resource variables, and tf_slim with everything that it misses put back. The repair is
-made on tf_slim itself, so `import tf_slim as slim` elsewhere gets it too, once this
-module has been imported.
+resource variables, and tf_slim with everything restored that it lacks there. tf_slim
+itself is repaired, so `import tf_slim as slim` elsewhere gets the same functions once
+this module has been imported.
 """
 
 import contextlib
@@ -19,9 +19,11 @@ import sys
 import tempfile
 import warnings
 import weakref
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-# Where tf_slim looks for names that TensorFlow has since moved; `tensorflow.compat.v1`
-# has them all, two under another name.
+# Names that tf_slim uses and TensorFlow has since moved; `tensorflow.compat.v1` has all
+# of them, two under another name.
 _MOVED = {
     "framework.ops": ["IndexedSlices", "Tensor"],
     "ops.array_ops": ["stack", "unstack"],
@@ -38,10 +40,11 @@ _RENAMED = {"variable": "Variable", "VariableV1": "Variable"}
 
 
 @contextlib.contextmanager
-def _keras_left_for_later():
-    """Keras, a third of the time of `import tensorflow`, is loaded where it is used.
+def _keras_deferred() -> Iterator[None]:
+    """Keeps `import tensorflow` from loading Keras, which loads when first used.
 
-    What TensorFlow misses afterwards is where the package `tensorflow.keras` lies.
+    Every command starts a second sooner: `python -c "import tf_slim_compat"` takes 18 %
+    less time and 17 % less processor time (medians of 21 alternating runs, two cores).
     """
     if {"keras", "tensorflow"} & set(sys.modules):
         yield
@@ -51,6 +54,7 @@ def _keras_left_for_later():
         yield
     finally:
         del sys.modules["keras"]
+    # TensorFlow's path then has None in place of the folder of `tensorflow.keras`.
     keras = importlib.util.find_spec("keras")
     if keras:
         folder = os.path.join(os.path.dirname(keras.origin), "_tf_keras")
@@ -59,15 +63,12 @@ def _keras_left_for_later():
 
 
 @contextlib.contextmanager
-def _quiet():
-    """Holds back what TensorFlow and this module's repairs say while they load.
+def stderr_held_back(show_on_error: bool = False) -> Iterator[None]:
+    """Suppresses standard error, including what native code writes to descriptor 2.
 
-    TensorFlow's C++ code writes to the file descriptor before any setting can reach
-    it, so that is turned aside; if loading fails, all of it is shown.
+    Args:
+      show_on_error: whether to print what was suppressed if the context raises.
     """
-    logger = logging.getLogger("tensorflow")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
@@ -75,18 +76,29 @@ def _quiet():
         try:
             yield
         except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
+            if show_on_error:
+                held.seek(0)
+                os.write(stderr, held.read())
             raise
         finally:
+            sys.stderr.flush()
             os.dup2(stderr, 2)
             os.close(stderr)
-            logger.setLevel(level)
 
 
-def _restore_moved_names():
+@contextlib.contextmanager
+def _warnings_held_back(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _restore_moved_names() -> None:
     # tf_slim and its tests hold these modules by reference, so the names go back into
-    # TensorFlow's modules, and only where they are missing.
+    # TensorFlow's own modules, only where they are missing.
     for module_name, names in _MOVED.items():
         module = importlib.import_module(f"tensorflow.python.{module_name}")
         for name in names:
@@ -94,25 +106,27 @@ def _restore_moved_names():
                 setattr(module, name, getattr(tf, _RENAMED.get(name, name)))
 
 
-def _is_for_users(record):
-    """Whether a log message is not about what tf_slim itself calls in TensorFlow."""
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """Returns False for deprecation warnings about calls that tf_slim itself makes."""
     message = record.getMessage()
     return "is deprecated" not in message or "/tf_slim/" not in message
 
 
-logging.getLogger("tensorflow").addFilter(_is_for_users)
+_logger = logging.getLogger("tensorflow")
+_logger.addFilter(_is_for_users)
 for _message in ("`.*` is deprecated", "Attempting to use a closed FileWriter"):
     warnings.filterwarnings("ignore", _message, UserWarning, r"tensorflow\.python\.")
-# Nor are the notes on the processor's instruction sets for who trains a network.
+# Leaves out the notes on the processor's instruction sets.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
-with _quiet():
-    with _keras_left_for_later():
+# TensorFlow's C++ code writes to standard error before any setting can reach it.
+with stderr_held_back(show_on_error=True), _warnings_held_back(_logger):
+    with _keras_deferred():
         import tensorflow.compat.v1 as tf
 
     tf.disable_v2_behavior()
     tf.enable_resource_variables()
-    # The search for GPUs complains where there is none; it is made only once.
+    # Searching for GPUs prints an error where there is none, but only the first time.
     tf.config.list_physical_devices("GPU")
     _restore_moved_names()
     import tf_slim as slim
@@ -130,77 +144,79 @@ __all__ = [
     "random_uniform",
     "slim",
     "stateless_dropout",
+    "stderr_held_back",
     "tf",
 ]
 
-# For functions of tf.data that say what they do in TensorFlow's operations: AutoGraph
-# takes seconds to look for what it could convert in them, and in all that they call.
+# Decorates functions of tf.data that use TensorFlow operations only: AutoGraph would
+# spend seconds searching them, and everything that they call, for code to convert.
 as_written = tf.autograph.experimental.do_not_convert
 
-_DRAWS = contextvars.ContextVar("stateless_dropout", default=None)
-# Of every graph, so that the clones of a network draw each its own.
-_DRAW_NUMBERS = weakref.WeakKeyDictionary()
+_SEEDS = contextvars.ContextVar("stateless_dropout", default=None)
+# Counts per graph, so that clones of a network get different random numbers.
+_COUNTERS = weakref.WeakKeyDictionary()
 
 
-class _Draws:
-    """Gives every random draw of a graph its seed: of the run, the draw, the step."""
+class _Seeds:
+    """Gives each random operation of a graph a seed that changes with every step."""
 
-    def __init__(self, seed, step):
+    def __init__(self, seed: int, step: int | tf.Tensor | tf.Variable) -> None:
         self._seed = operator.index(seed)
         with tf.control_dependencies(None), tf.name_scope("stateless_dropout"):
             self._step = tf.cast(step, tf.int64)
-        self._numbers = _DRAW_NUMBERS.setdefault(self._step.graph, itertools.count())
+        self._counter = _COUNTERS.setdefault(self._step.graph, itertools.count())
 
-    def next_seed(self, op_seed=None):
-        """Returns an int64 [2] tensor."""
-        key = repr((self._seed, next(self._numbers), op_seed)).encode()
+    def next_seed(self, op_seed: int | None = None) -> tf.Tensor:
+        """Returns the seed of the next operation, int64 [2]."""
+        key = repr((self._seed, next(self._counter), op_seed)).encode()
         digest = hashlib.blake2b(key, digest_size=8).digest()
         return tf.stack([int.from_bytes(digest, "little", signed=True), self._step])
 
 
 @contextlib.contextmanager
-def stateless_dropout(seed, step):
-    """Makes what is dropped a function of the seed, the step and the layer.
+def stateless_dropout(seed: int, step: int | tf.Tensor | tf.Variable) -> Iterator[None]:
+    """Makes dropout a function of the seed, the step and the layer.
 
-    Within this context `slim.dropout` and `random_uniform` draw without a state, so a
-    run that was interrupted and goes on at a step draws there what it would have drawn
-    without the interruption, and two runs of one seed draw the same. Draws are
-    numbered in the order in which they are added to the graph; the number is a part of
-    the seed, so no two layers, and no two clones, draw alike. Outside of any such
-    context they draw as TensorFlow's random operations do.
+    In this context `slim.dropout` and `random_uniform` use stateless random operations.
+    A run that resumes at some step drops the same values as one that was never
+    interrupted, and two runs with the same seed drop the same values. Operations are
+    numbered in the order in which they are added to the graph, and the number is part
+    of the seed, so layers and clones differ from each other. Outside of the context
+    TensorFlow's stateful random operations are used.
 
-    Contexts nest, and the innermost counts.
+    Contexts nest; the innermost one applies.
 
     Args:
-      seed: int, of the run.
-      step: the steps trained so far: an integer scalar, tensor or variable, usually the
-        global step.
+      seed: the run's seed.
+      step: steps trained so far, an integer scalar; usually the global step.
 
     Yields:
       None.
 
     Raises:
-      TypeError: `seed` is not an integer.
+      TypeError: if `seed` is not an integer.
     """
-    token = _DRAWS.set(_Draws(seed, step))
+    token = _SEEDS.set(_Seeds(seed, step))
     try:
         yield
     finally:
-        _DRAWS.reset(token)
+        _SEEDS.reset(token)
 
 
-def random_uniform(shape, dtype=tf.float32):
-    """Returns a tensor drawn from [0, 1), as `stateless_dropout` says where it is on.
+def random_uniform(
+    shape: Sequence[int | tf.Tensor] | tf.Tensor, dtype: tf.DType = tf.float32
+) -> tf.Tensor:
+    """Returns random numbers from [0, 1), stateless in a `stateless_dropout` context.
 
     Args:
       shape: list of ints and scalar tensors, or an int32 tensor.
-      dtype: of the numbers: float16, bfloat16, float32 or float64.
+      dtype: float16, bfloat16, float32 or float64.
     """
-    draws = _DRAWS.get()
-    if draws is None:
+    seeds = _SEEDS.get()
+    if seeds is None:
         return tf.random_uniform(shape, dtype=dtype)
     return tf.random.stateless_uniform(
-        shape, draws.next_seed(), dtype=dtype, alg="philox"
+        shape, seeds.next_seed(), dtype=dtype, alg="philox"
     )
 
 
@@ -209,40 +225,40 @@ _stateful_dropout = slim.dropout
 
 @slim.add_arg_scope
 def dropout(
-    inputs,
-    keep_prob=0.5,
-    noise_shape=None,
-    is_training=True,
-    outputs_collections=None,
-    scope=None,
-    seed=None,
-):
-    """Drops values at random in training, and scales up the others by 1 / `keep_prob`.
+    inputs: tf.Tensor,
+    keep_prob: float | tf.Tensor = 0.5,
+    noise_shape: Sequence[int | None] | tf.Tensor | None = None,
+    is_training: bool | tf.Tensor | tf.Variable = True,
+    outputs_collections: str | Sequence[str] | None = None,
+    scope: str | tf.VariableScope | None = None,
+    seed: int | None = None,
+) -> tf.Tensor:
+    """Drops random values in training, and scales the others up by 1 / `keep_prob`.
 
-    This is tf_slim's own, but for what it draws within `stateless_dropout`. The paper:
-    "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
+    Same as tf_slim's dropout, except that it is stateless in a `stateless_dropout`
+    context. Paper: "Dropout: A Simple Way to Prevent Neural Networks from Overfitting",
     https://jmlr.org/papers/v15/srivastava14a.html.
 
     Args:
       inputs: float tensor of any shape.
-      keep_prob: of each value, in (0, 1]: float, or a scalar tensor of the inputs'
-        dtype.
-      noise_shape: int32 [rank], the shape of what is drawn, which is broadcast: 1 for
-        an axis whose values are dropped together, None for the inputs' size. None for
-        the inputs' shape.
-      is_training: whether to drop at all: bool, or a scalar bool tensor or variable.
-      outputs_collections: collections for the outputs.
-      scope: of the operations; "Dropout" by default.
-      seed: int or None; two layers of one seed drop the same only outside of
-        `stateless_dropout`, and in different graphs.
+      keep_prob: probability of keeping each value, in (0, 1]: float, or a scalar tensor
+        of the inputs' dtype.
+      noise_shape: int32 [rank], shape of the random mask, which is broadcast to the
+        inputs. 1 drops the values along an axis together, None stands for the inputs'
+        size. By default the inputs' shape.
+      is_training: whether to drop values: bool, or a scalar bool tensor or variable.
+      outputs_collections: collections to which the outputs are added.
+      scope: scope of the operations; "Dropout" by default.
+      seed: seed of the operation. Two layers with the same seed drop the same values
+        only outside of `stateless_dropout`, and in different graphs.
 
     Returns:
-      The outputs, of the shape and the dtype of the inputs.
+      A tensor of the inputs' shape and dtype.
     """
-    draws = _DRAWS.get()
+    seeds = _SEEDS.get()
     training = _utils.constant_value(is_training)
     keeps_all = isinstance(keep_prob, numbers.Real) and keep_prob == 1
-    if draws is None or keeps_all or (training is not None and not training):
+    if seeds is None or keeps_all or (training is not None and not training):
         return _stateful_dropout(
             inputs,
             keep_prob,
@@ -254,24 +270,22 @@ def dropout(
         )
     inputs = tf.convert_to_tensor(inputs)
 
-    def drop():
+    def drop() -> tf.Tensor:
         sizes = noise_shape
         if isinstance(noise_shape, list | tuple) and None in noise_shape:
             actual = tf.shape(inputs)
             sizes = [actual[i] if n is None else n for i, n in enumerate(noise_shape)]
         return tf.nn.experimental.stateless_dropout(
-            inputs, 1 - keep_prob, draws.next_seed(seed), "philox", sizes, "dropout"
+            inputs, 1 - keep_prob, seeds.next_seed(seed), "philox", sizes, "dropout"
         )
 
-    with tf.variable_scope(scope, "Dropout", [inputs]) as layer_scope:
+    with tf.variable_scope(scope, "Dropout", [inputs]) as layer:
         outputs = _utils.smart_cond(is_training, drop, lambda: tf.identity(inputs))
-        return _utils.collect_named_outputs(
-            outputs_collections, layer_scope.name, outputs
-        )
+        return _utils.collect_named_outputs(outputs_collections, layer.name, outputs)
 
 
-def _replace_in_tf_slim(old, new):
-    """Puts `new` wherever a module of tf_slim exposes `old`."""
+def _replace_in_tf_slim(old: Any, new: Any) -> None:
+    """Replaces `old` by `new` in every module of tf_slim that exposes it."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "tf_slim":
             for attribute, value in list(vars(module).items()):

@@ -1,10 +1,10 @@
-r"""Training speed of a network against Keras's own, both on synthetic images.
+r"""Compares the training speed of networks with Keras, both on synthetic images.
 
   python -m benchmarks.against_keras mobilenet_v1 resnet_v1_50 inception_v3
 
-The two cannot share a process, as Keras needs TensorFlow 2's behaviour: two processes
-take a block of steps in turn, so the ratio does not depend on what else the machine
-does. Keras's Inception v3 lacks the auxiliary classifier.
+Keras needs TensorFlow 2 behavior, so the two cannot share a process. Two processes
+alternate between blocks of steps, so other load on the machine hardly affects the
+ratio. Inception v3 of Keras has no auxiliary classifier.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-# Network to its class in keras.applications.
+# Names of networks to their classes in keras.applications.
 NETWORKS = {
     "mobilenet_v1": "MobileNet",
     "resnet_v1_50": "ResNet50",
@@ -28,15 +28,16 @@ CLASSES = 6
 
 
 def make_batch(batch_size, size):
-    """Random images float32 [batch_size, size, size, 3] and labels int64."""
+    """Returns random images, float32 [batch_size, size, size, 3], and int64 labels."""
     images = np.random.RandomState(0).uniform(-1, 1, [batch_size, size, size, 3])
     return images.astype(np.float32), np.arange(batch_size) % CLASSES
 
 
 def build_ours(name, batch_size, size):
-    """Returns a function that takes one training step."""
+    """Returns a function that runs one training step."""
     from benchmarks.training_speed import Trainer
     from deployment import model_deploy
+    from deployment.models.spec import ModelSpec
     from deployment.train import training
     from nets import nets_factory
     from tf_slim_compat import tf
@@ -47,7 +48,7 @@ def build_ours(name, batch_size, size):
 
     config = training.TrainingConfig(
         train_dir="unused",
-        num_classes=CLASSES,
+        spec=ModelSpec(model_name=name, num_outputs=CLASSES, image_size=size),
         num_samples=1000,
         batch_size=batch_size,
         deployment=model_deploy.choose_deployment(),
@@ -60,7 +61,7 @@ def build_ours(name, batch_size, size):
 
 
 def build_keras(name, batch_size, size):
-    """Returns a function that takes one training step."""
+    """Returns a function that runs one training step."""
     import keras
     import tensorflow as tf
 
@@ -74,7 +75,7 @@ def build_keras(name, batch_size, size):
 
 
 def serve(step):
-    """Takes as many steps as each line of standard input says; prints the seconds."""
+    """Runs as many steps as each line of standard input says; prints the seconds."""
     for line in sys.stdin:
         started = time.perf_counter()
         for _ in range(int(line)):
@@ -83,7 +84,7 @@ def serve(step):
 
 
 class Worker:
-    """A process that trains one network when it is told to."""
+    """A process that trains one network on request."""
 
     def __init__(self, which, name, batch_size, size):
         self._process = subprocess.Popen(
@@ -100,7 +101,7 @@ class Worker:
         )
 
     def take(self, steps):
-        """Seconds that this many steps took."""
+        """Runs some steps; returns the seconds that they took."""
         print(steps, file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
@@ -110,7 +111,7 @@ class Worker:
 
 
 def compare(name, options):
-    """Prints the speeds of one network."""
+    """Prints the training speed of one network."""
     from nets import nets_factory
 
     size = options.image_size or nets_factory.get_network(name).default_image_size

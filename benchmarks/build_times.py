@@ -1,9 +1,9 @@
-r"""How long each network's training graph takes to build, gradients included.
+r"""Measures how long the training graph of each network takes to build.
 
   python -m benchmarks.build_times
   python -m benchmarks.build_times nasnet_large pnasnet_large
 
-Each is built in a process of its own, as training does it.
+The graphs include gradients. Each is built in its own process, as in training.
 """
 
 import argparse
@@ -17,7 +17,7 @@ CLASSES, IMAGES = 1000, 2
 
 
 def build(name):
-    """Builds the training graph of a network; returns the seconds that it took."""
+    """Builds the training graph of a network; returns the seconds taken."""
     network_fn = nets_factory.get_network_fn(
         name, CLASSES, weight_decay=4e-5, is_training=True
     )

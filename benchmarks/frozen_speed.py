@@ -1,12 +1,12 @@
-r"""Speed of a frozen graph with batch normalization folded, against unfolded.
+r"""Compares frozen graphs with and without folded batch normalization.
 
   python -m benchmarks.frozen_speed resnet_v1_50 --batch_size=1
 
-Both graphs are of one fresh network, and run in turn, block by block, in one process:
-the ratio tells what folding brings, whatever else the machine does. Each pair is
-measured twice: as sessions here are, in which TensorFlow optimizes a graph as it is
-loaded and itself fuses a convolution with the normalization after it; and without
-these optimizations, as other runtimes take the graph.
+Both graphs are of the same untrained network, and run in alternating blocks in one
+process, so other load on the machine hardly affects the ratio. Each pair is measured
+twice: with the sessions of this project, in which TensorFlow optimizes the graph and
+fuses convolutions with normalization itself, and without these optimizations, as in
+other runtimes.
 """
 
 import argparse
@@ -23,7 +23,11 @@ from tf_slim_compat import slim, tf
 
 
 def freeze_fresh(name, image_size):
-    """(graph_def, outputs) of a network with random weights, frozen as it is."""
+    """Returns the frozen graph of a network with random weights, unfolded.
+
+    Returns:
+      The GraphDef, the names of the outputs, and the image size in pixels.
+    """
     network_fn = nets_factory.get_network_fn(name, num_classes=1001)
     size = image_size or network_fn.default_image_size
     random = np.random.RandomState(1)
@@ -32,7 +36,7 @@ def freeze_fresh(name, image_size):
         outputs = graph_files.find_outputs(graph.as_graph_def())
         with tf.Session() as session:
             session.run(tf.global_variables_initializer())
-            # As training leaves them: an offset of zeros would be optimized away.
+            # As after training: offsets of zero would be optimized away.
             for variable in slim.get_model_variables():
                 if variable.op.name.endswith(("beta", "moving_mean")):
                     values = random.uniform(-0.5, 0.5, variable.shape.as_list())
@@ -44,7 +48,7 @@ def freeze_fresh(name, image_size):
 
 
 def open_session(graph_def, is_optimized):
-    """A session as this project opens them, or without optimization."""
+    """Opens a session with or without TensorFlow's graph optimization."""
     config = model_deploy.build_session_config(model_deploy.choose_deployment())
     if not is_optimized:
         options = config.graph_options
@@ -56,7 +60,7 @@ def open_session(graph_def, is_optimized):
 
 
 def measure(run, steps):
-    """Seconds a step."""
+    """Returns the seconds per step."""
     started = time.perf_counter()
     for _ in range(steps):
         run()
@@ -64,7 +68,7 @@ def measure(run, steps):
 
 
 def compare(name, options):
-    """Prints the speeds of one network."""
+    """Prints the speed of one network."""
     unfolded, outputs, size = freeze_fresh(name, options.image_size)
     folded = graph_folding.optimize(unfolded, outputs)
     shape = [options.batch_size, size, size, 3]
@@ -89,9 +93,9 @@ def compare(name, options):
             for column in zip(*blocks, strict=True)
         )
         ratio = statistics.median(old / new for old, new in blocks)
-        what = "optimized by TensorFlow" if is_optimized else "as they are"
+        what = "optimized by TensorFlow" if is_optimized else "not optimized"
         print(
-            f"  graphs {what}: {before:.1f} ms an image unfolded, {after:.1f} folded; "
+            f"  graphs {what}: {before:.1f} ms per image unfolded, {after:.1f} folded; "
             f"ratio {ratio:.2f} (median of {options.blocks} pairs of {options.steps} "
             "steps)",
             flush=True,

@@ -1,4 +1,4 @@
-"""Prints how many images a second the input pipeline alone delivers.
+r"""Measures the throughput of the input pipeline.
 
 python -m benchmarks.input_pipeline --dataset_dir=data --dataset_name=satellite
 """
@@ -13,22 +13,22 @@ from tf_slim_compat import tf
 
 FLAGS = flags.FLAGS
 
-flags.DEFINE_string("dataset_dir", None, "The folder of the shards.")
-flags.DEFINE_string("dataset_name", "image_folder", "The dataset.")
-flags.DEFINE_string("dataset_split_name", "train", "The split.")
-flags.DEFINE_string("preprocessing_name", "inception", "The preprocessing.")
-flags.DEFINE_bool("is_training", True, "Training or evaluation.")
+flags.DEFINE_string("dataset_dir", None, "Folder of the shards.")
+flags.DEFINE_string("dataset_name", "image_folder", "Name of the dataset.")
+flags.DEFINE_string("dataset_split_name", "train", "Name of the split.")
+flags.DEFINE_string("preprocessing_name", "inception", "Name of the preprocessing.")
+flags.DEFINE_bool("is_training", True, "Whether to preprocess for training.")
 flags.DEFINE_integer("image_size", 224, "Height and width of the batch, in pixels.")
-flags.DEFINE_integer("batch_size", 32, "Images a batch.")
-flags.DEFINE_integer("num_readers", 4, "Shards read at a time.")
-flags.DEFINE_integer("num_preprocessing_threads", 4, "Images decoded at a time.")
-flags.DEFINE_integer("seed", None, "Of an order and distortions that can be repeated.")
-flags.DEFINE_float("seconds", 10, "How long to measure.")
-flags.DEFINE_integer("repeats", 3, "How many times.")
+flags.DEFINE_integer("batch_size", 32, "Images per batch.")
+flags.DEFINE_integer("num_readers", 4, "Shards to read in parallel.")
+flags.DEFINE_integer("num_preprocessing_threads", 4, "Images to decode in parallel.")
+flags.DEFINE_integer("seed", None, "Random seed; unset: not reproducible.")
+flags.DEFINE_float("seconds", 10, "Seconds per measurement.")
+flags.DEFINE_integer("repeats", 3, "Number of measurements.")
 
 
 def measure(session, batch, seconds):
-    """Returns the images a second over `seconds`."""
+    """Returns the images per second over `seconds`."""
     num_images = 0
     start = time.perf_counter()
     while time.perf_counter() - start < seconds:

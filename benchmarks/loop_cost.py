@@ -1,25 +1,26 @@
-r"""What the training loop costs beside the bare step.
+r"""Measures the overhead of the training loop over the bare step.
 
   python -m benchmarks.loop_cost --dataset_dir=data mobilenet_v1
 
-The bare loop runs nothing but the update, on a graph that computes nothing else. The
-training loop watches losses and gradients for numbers that are not finite, measures
-accuracy and the waiting for data, reports progress, writes its history and summaries,
-and stands ready to save and stop. Both read the same dataset, in turn, block by
-block, in one process; validation is left out.
+The bare step is a graph with nothing but the update. The training loop also checks
+that losses and gradients are finite, measures accuracy and the time spent waiting for
+data, reports progress, writes its history and summaries, and is ready to save and
+stop. Both read the same dataset in alternating blocks in one process, without
+validation.
 """
 
-import argparse
 import functools
 import statistics
 import tempfile
 import time
 
+from benchmarks import options as options_
 from datasets import dataset_factory, input_pipeline
 from deployment import model_deploy
 from deployment.models.history import History
+from deployment.models.spec import ModelSpec
 from deployment.optimize.optimizers import build_optimizer
-from deployment.train import training, training_graph, training_loop
+from deployment.train import loop, step, training
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
@@ -38,7 +39,7 @@ def make_session(config):
 
 
 def make_bare_step(config, network_fn, build_batches):
-    """A function that takes a step and does nothing else."""
+    """Returns a function that runs the update and nothing else."""
     with tf.Graph().as_default():
         iterator = tf.data.make_initializable_iterator(build_batches())
         tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
@@ -47,7 +48,7 @@ def make_bare_step(config, network_fn, build_batches):
             images, labels = iterator.get_next()
             logits, _ = network_fn(images)
             tf.losses.softmax_cross_entropy(
-                tf.one_hot(labels, config.num_classes), logits
+                tf.one_hot(labels, config.spec.num_outputs), logits
             )
 
         optimizer = build_optimizer(config.optimizer, config.schedule.initial)
@@ -57,22 +58,24 @@ def make_bare_step(config, network_fn, build_batches):
 
 
 def make_full_step(config, network_fn, build_batches):
-    """A function that takes a step as training does."""
+    """Returns a function that runs a step of the training loop."""
     with tf.Graph().as_default() as graph:
-        parts = training_graph.build_training_graph(config, network_fn, build_batches)
-        loop = training_loop.TrainingLoop(config, parts, History(config.train_dir))
+        parts = step.build_training_graph(config, network_fn, build_batches)
+        train_step = loop.TrainingLoop(config, parts, History(config.train_dir))
         session = make_session(config)
         writer = tf.summary.FileWriter(config.train_dir)
 
-    def step():
+    def run():
         with graph.as_default():
-            loop(session, parts.train_op, parts.global_step, {"summary_writer": writer})
+            train_step(
+                session, parts.train_op, parts.global_step, {"summary_writer": writer}
+            )
 
-    return step
+    return run
 
 
 def measure(name, dataset, options, folder):
-    """Prints the cost for one network."""
+    """Prints the overhead for one network."""
     network_fn = nets_factory.get_network_fn(
         name, dataset.num_classes, weight_decay=4e-5, is_training=True
     )
@@ -89,7 +92,9 @@ def measure(name, dataset, options, folder):
     )
     config = training.TrainingConfig(
         train_dir=folder,
-        num_classes=dataset.num_classes,
+        spec=ModelSpec(
+            model_name=name, num_outputs=dataset.num_classes, image_size=size
+        ),
         num_samples=dataset.num_samples,
         batch_size=options.batch_size,
         deployment=model_deploy.choose_deployment(),
@@ -100,32 +105,26 @@ def measure(name, dataset, options, folder):
     pairs = []
     for block in range(options.blocks + 1):
         pair = []
-        for step in steps if block % 2 else steps[::-1]:
+        for take_step in steps if block % 2 else steps[::-1]:
             started = time.perf_counter()
             for _ in range(options.steps):
-                step()
+                take_step()
             pair.append((time.perf_counter() - started) / options.steps)
         pairs.append(pair if block % 2 else pair[::-1])
-    pairs = pairs[1:]  # The first block traces, plans and has the summaries.
+    pairs = pairs[1:]  # The first block includes tracing and the first summaries.
     cost = statistics.median(full / bare for bare, full in pairs) - 1
     bare, full = (statistics.median(column) for column in zip(*pairs, strict=True))
     print(
-        f"{name} at {size} pixels, batch {options.batch_size}: {bare:.3f} s a bare "
-        f"step, {full:.3f} s in the training loop; it costs {100 * cost:.1f} % "
+        f"{name} at {size} pixels, batch {options.batch_size}: {bare:.3f} s per bare "
+        f"step, {full:.3f} s in the training loop; overhead {100 * cost:.1f} % "
         f"(median of {options.blocks} pairs of {options.steps} steps)",
         flush=True,
     )
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("networks", nargs="+")
-    parser.add_argument("--dataset_name", default="image_folder")
-    parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--batch_size", type=int, default=32)
+    parser = options_.make_training_parser(__doc__, blocks=10)
     parser.add_argument("--image_size", type=int, help="default: the network's own")
-    parser.add_argument("--steps", type=int, default=5, help="steps in a block")
-    parser.add_argument("--blocks", type=int, default=10)
     options = parser.parse_args()
     dataset = dataset_factory.get_dataset(
         options.dataset_name, "train", options.dataset_dir

@@ -1,8 +1,8 @@
-r"""Peak memory of a training run, and whether it grows.
+r"""Measures the memory of a process: the peak, and growth over time.
 
   python benchmarks/memory.py python train_image_classifier.py --train_dir=run ...
 
-Runs the command and reads its resident memory twice a second (Linux).
+Runs the command and reads its resident memory twice per second (Linux).
 """
 
 import pathlib
@@ -12,7 +12,7 @@ import time
 
 
 def read_resident_bytes(pid):
-    """Resident memory of a process, or None if it has ended."""
+    """Returns the resident memory of a process, or None if it has ended."""
     try:
         status = pathlib.Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -1,12 +1,12 @@
-r"""Prediction over loose picture files, against evaluation of a dataset.
+r"""Compares prediction on image files with evaluation of a dataset.
 
   python -m benchmarks.prediction_speed --dataset_dir=data --photos=photos \
       --checkpoint_path=run --model_name=mobilenet_v1_025 --image_size=128
 
-Both work on as many images, in turn, in one process: the ratio tells what loose files
-cost, whatever else the machine does; on one that is shared, the ratio by processor
-time is the steadier. Neither includes building graphs. Memory is that of the process,
-while it predicts.
+Both process the same number of images, alternating in one process, so other load on
+the machine hardly affects the ratio; on a shared machine the ratio of processor times
+is more stable. Building graphs is not included. Memory is that of the process during
+prediction.
 """
 
 import argparse
@@ -17,25 +17,37 @@ import time
 from typing import NamedTuple
 
 from benchmarks import memory
-from datasets import dataset_factory, input_pipeline, picture_batches
+from datasets import dataset_factory, file_batches, input_pipeline
+from deployment import tasks
 from deployment.evaluate import evaluation
-from deployment.predict import classifying, prediction_output
+from deployment.models.spec import ModelSpec
+from deployment.predict import output, predictor
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 
 
 class Measurement(NamedTuple):
-    """Images a second by the clock and by processor time; memory now and then, MB."""
+    """Images per second of wall time and of processor time; memory samples in MB."""
 
     by_clock: float
     by_processor: float
     resident: list = []
 
 
+def make_spec(options, dataset):
+    names = dataset.labels_to_names
+    return ModelSpec(
+        model_name=options.model_name,
+        num_outputs=dataset.num_classes,
+        output_names=tuple(names[i] for i in sorted(names)),
+        image_size=options.image_size,
+    )
+
+
 def measure_evaluation(options, dataset, preprocessing_fn, get_network_fn):
     """Returns a function that evaluates and returns a `Measurement`."""
     config = evaluation.EvaluationConfig(
-        options.checkpoint_path, None, dataset.num_classes, show_progress=False
+        options.checkpoint_path, None, make_spec(options, dataset), show_progress=False
     )
 
     def build_batches():
@@ -65,7 +77,7 @@ def measure_evaluation(options, dataset, preprocessing_fn, get_network_fn):
 
 
 class Watched(list):
-    """A list that notes when it was first read: `clock` and `processor`, in seconds."""
+    """A list that records when it is first read: `clock` and `processor`, seconds."""
 
     clock = processor = None
 
@@ -77,21 +89,21 @@ class Watched(list):
 
 def measure_prediction(options, dataset, preprocessing_fn, get_network_fn):
     """Returns a function that predicts and returns a `Measurement`."""
-    paths = picture_batches.list_pictures([options.photos], print)
-    # Pictures of one class may be easier to decode: some of each.
+    paths = file_batches.list_images([options.photos], print)
+    # Images of some classes may be easier to decode, so use images of every class.
     paths = paths[:: max(1, len(paths) // options.images)]
     paths = (paths * -(-options.images // len(paths)))[: options.images]
     size = options.image_size
-    classifier = classifying.CheckpointClassifier(
-        options.checkpoint_path, get_network_fn, dataset.num_classes, [size, size, 3]
+    spec = make_spec(options, dataset)
+    opened = predictor.CheckpointPredictor(
+        options.checkpoint_path, get_network_fn, spec
     )
-    names = classifying.name_classes(dataset.labels_to_names, dataset.num_classes)
 
     def run():
         watched, resident = Watched(paths), []
-        results = classifier.classify_all(
+        results = opened.predict_all(
             functools.partial(
-                picture_batches.build_batches,
+                file_batches.build_batches,
                 preprocessing_fn,
                 size,
                 size,
@@ -101,10 +113,10 @@ def measure_prediction(options, dataset, preprocessing_fn, get_network_fn):
             )
         )
         with open(os.devnull, "w") as file:
-            writer = prediction_output.CsvWriter(file)
-            for index, probabilities in results:
-                ranking = prediction_output.rank_classes(probabilities, names, 5)
-                writer.write(paths[index], ranking)
+            task = tasks.get_task(spec.task)
+            writer = output.CsvWriter(file, task)
+            for index, scores in results:
+                writer.write(paths[index], task.interpret(scores, spec, 5))
                 if index % (options.images // 8) == 0:
                     resident.append(memory.read_resident_bytes("self") / 1e6)
         return Measurement(
@@ -120,7 +132,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset_name", default="image_folder")
     parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--photos", required=True, help="a folder of pictures")
+    parser.add_argument("--photos", required=True, help="folder of images")
     parser.add_argument("--checkpoint_path", required=True)
     parser.add_argument("--model_name", required=True)
     parser.add_argument("--image_size", type=int, required=True)

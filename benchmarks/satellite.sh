@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tutorial's commands and the accuracy bars, on a folder of satellite photographs:
+# Runs the tutorial's commands and measures accuracy on a folder of satellite images:
 #   benchmarks/satellite.sh path/to/photos work_dir tutorial|scratch|finetune
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ data="--dataset_dir=$D/data --dataset_name=satellite"
 
 tutorial() {
   local steps=${STEPS:-6}
-  # Stands in for the public checkpoint: this network, 1,001 classes, both formats.
+  # Replaces the public checkpoint: the same network, 1,001 classes, both formats.
   $python -m benchmarks.save_fresh_checkpoint inception_v3 "$D/pretrained"
   $python train_image_classifier.py --train_dir="$D/train_dir" \
     --dataset_name=satellite --dataset_split_name=train --dataset_dir="$D/data" \
@@ -26,7 +26,7 @@ tutorial() {
     --learning_rate_decay_type=fixed --save_interval_secs=300 \
     --save_summaries_secs=2 --log_every_n_steps=1 --optimizer=rmsprop \
     --weight_decay=0.00004
-  # Then all layers, from the other format.
+  # Then all layers, from a checkpoint of the other format.
   $python train_image_classifier.py --train_dir="$D/train_all" \
     --dataset_name=satellite --dataset_split_name=train --dataset_dir="$D/data" \
     --model_name=inception_v3 --checkpoint_path="$D/train_dir" \

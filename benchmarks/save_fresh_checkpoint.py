@@ -1,8 +1,8 @@
-r"""Saves a freshly initialised network with 1,001 classes, in both formats.
+r"""Saves an untrained network with 1,001 classes in both checkpoint formats.
 
   python -m benchmarks.save_fresh_checkpoint inception_v3 folder
 
-writes `folder/inception_v3.ckpt`, one file (V1), and `folder/v2/inception_v3.ckpt.*`.
+Writes `folder/inception_v3.ckpt` (V1, one file) and `folder/v2/inception_v3.ckpt.*`.
 """
 
 import os

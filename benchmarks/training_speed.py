@@ -1,34 +1,33 @@
-r"""Training speed on a dataset, against the same step on synthetic data.
+r"""Compares training speed on a dataset with the same step on synthetic data.
 
   python -m benchmarks.training_speed --dataset_dir=data mobilenet_v1 resnet_v1_50
 
-Both are measured in turn, block by block, in one process: the ratio tells what the
-input pipeline costs, whatever else the machine does.
+Both are measured in alternating blocks in one process, so other load on the machine
+hardly affects the ratio, which is the cost of the input pipeline.
 """
 
-import argparse
 import functools
 import statistics
 import time
 
 import numpy as np
 
+from benchmarks import options as options_
 from datasets import dataset_factory, input_pipeline
 from deployment import model_deploy
-from deployment.train import training, training_graph
+from deployment.models.spec import ModelSpec
+from deployment.train import step, training
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
 
 
 class Trainer:
-    """A training graph with its session; `run(n)` takes n steps."""
+    """A training graph with its session; `run(n)` runs n steps."""
 
     def __init__(self, config, network_fn, build_batches):
         with tf.Graph().as_default():
-            graph = training_graph.build_training_graph(
-                config, network_fn, build_batches
-            )
+            graph = step.build_training_graph(config, network_fn, build_batches)
             self._train_op = graph.train_op
             self._session = tf.Session(
                 config=model_deploy.build_session_config(config.deployment)
@@ -38,7 +37,7 @@ class Trainer:
             )
 
     def run(self, steps):
-        """Seconds a step."""
+        """Runs some steps; returns the seconds per step."""
         started = time.perf_counter()
         for _ in range(steps):
             self._session.run(self._train_op)
@@ -46,7 +45,7 @@ class Trainer:
 
 
 def measure(name, dataset, options):
-    """Prints the speeds of one network."""
+    """Prints the training speed of one network."""
     network_fn = nets_factory.get_network_fn(
         name, dataset.num_classes, weight_decay=4e-5, is_training=True
     )
@@ -60,7 +59,7 @@ def measure(name, dataset, options):
         size,
         batch_size,
         is_training=True,
-        seed=0,  # As training does: a stream that can be had again.
+        seed=0,  # As in training, where the stream is reproducible.
     )
 
     def synthetic():
@@ -71,7 +70,9 @@ def measure(name, dataset, options):
 
     config = training.TrainingConfig(
         train_dir="unused",
-        num_classes=dataset.num_classes,
+        spec=ModelSpec(
+            model_name=name, num_outputs=dataset.num_classes, image_size=size
+        ),
         num_samples=dataset.num_samples,
         batch_size=batch_size,
         deployment=model_deploy.choose_deployment(),
@@ -96,14 +97,7 @@ def measure(name, dataset, options):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("networks", nargs="+")
-    parser.add_argument("--dataset_name", default="image_folder")
-    parser.add_argument("--dataset_dir", required=True)
-    parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=5, help="steps in a block")
-    parser.add_argument("--blocks", type=int, default=5)
-    options = parser.parse_args()
+    options = options_.make_training_parser(__doc__, blocks=5).parse_args()
     dataset = dataset_factory.get_dataset(
         options.dataset_name, "train", options.dataset_dir
     )

@@ -1,4 +1,4 @@
-"""Ten kinds of animals and vehicles in tiny pictures (Krizhevsky, 2009)."""
+"""CIFAR-10: tiny images of animals and vehicles, ten classes (Krizhevsky, 2009)."""
 
 from datasets import tfrecord_dataset
 
@@ -7,7 +7,7 @@ TABLE = tfrecord_dataset.Table(
     splits_to_sizes={"train": 50000, "test": 10000},
     num_classes=10,
     items_to_descriptions={
-        "image": "A colour image of 32 by 32 pixels.",
+        "image": "A color image of 32 by 32 pixels.",
         "label": "0 airplane, 1 automobile, 2 bird and so on, to 9 truck.",
     },
     shape=(32, 32, 3),

@@ -1,10 +1,9 @@
-"""Converts a folder of images into TFRecord shards.
+"""Converts labeled images into TFRecord shards.
 
-All images are decoded once, in worker processes, to find the damaged ones. Records are
-written below a hidden folder and moved to their places at the very end,
-`dataset_info.json` last: what was interrupted never looks whole.
+Labels are the names of folders, or come from a label file. All images are decoded once,
+in worker processes, to find damaged ones.
 
-TensorFlow is imported late, so that worker processes start fast.
+TensorFlow is imported late, which keeps worker processes quick to start.
 """
 
 import collections
@@ -13,17 +12,22 @@ import dataclasses
 import os
 import random
 import re
-import shlex
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
-from datasets import dataset_info, image_folders, picture_pool
-
-_LABELS_FILENAME = "labels.txt"
-_MAX_ROWS = 30
+from datasets import (
+    class_folders,
+    dataset_folder,
+    dataset_info,
+    image_pool,
+    image_source,
+    label_table,
+    labeled_images,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,21 +35,25 @@ class ConvertConfig:
     """What to convert, and how.
 
     Attributes:
-      source: a folder laid out as `CLASS/*`, or `train/CLASS/*` and
-        `validation/CLASS/*`.
-      dataset_dir: the folder to write into.
+      source: without `labels` a folder laid out as `CLASS/*`, or `train/CLASS/*` and
+        `validation/CLASS/*`; with `labels` the folder of the images that it lists.
+      dataset_dir: folder to write into.
       dataset_name: the first part of the shards' names.
-      validation_fraction: in [0, 1): how much of each class to hold out, where the
-        source is not split already.
-      shards: how many files for each split.
-      workers: how many processes decode; None is one for each core.
-      seed: of the order of the images and the choice of those held out.
-      skip_bad_images: whether to leave out unreadable images or to stop at the first.
+      validation_fraction: fraction of the images to hold out, in [0, 1), if the source
+        is not split already.
+      shards: number of files per split.
+      workers: number of processes that decode images; None for one per core.
+      seed: seed of the order of the images and of the choice of those held out.
+      skip_bad_images: whether to leave out unreadable images and faulty entries of the
+        label file, or to stop at the first.
       overwrite: whether a dataset of this name may be replaced.
+      labels: a label file, see `label_table`; None takes labels from folder names.
+      file_column: its column of file names; None finds it.
+      label_columns: its columns of labels; None for all others.
     """
 
-    source: str
-    dataset_dir: str
+    source: str | None
+    dataset_dir: str | None
     dataset_name: str = "images"
     validation_fraction: float = 0.2
     shards: int = 4
@@ -53,68 +61,43 @@ class ConvertConfig:
     seed: int = 0
     skip_bad_images: bool = True
     overwrite: bool = False
+    labels: str | None = None
+    file_column: str | None = None
+    label_columns: tuple[str, ...] | None = None
 
 
-def convert(config: ConvertConfig) -> dataset_info.DatasetInfo:
-    """Converts the images, naming unreadable ones and the progress on stderr.
+def convert(config: ConvertConfig, task: Any = None) -> dataset_info.DatasetInfo:
+    """Converts the images; prints unreadable ones and the progress on stderr.
+
+    Args:
+      config: see `ConvertConfig`.
+      task: a task with `name`, `label_dtype`, `read_labels`, `choose_validation` and
+        `summarize`; None for classification by folder names.
 
     Returns:
       What was written.
 
     Raises:
-      ValueError: the settings or the source make no dataset; nothing was written.
-      OSError: a folder cannot be read or written.
+      ValueError: if the settings or the source make no dataset; nothing is written.
+      OSError: if a folder cannot be read or written.
     """
-    _check_config(config)
-    folder = image_folders.scan(config.source)
-    _report_others(folder.others)
-    staging = os.path.join(config.dataset_dir, f".{config.dataset_name}.partial")
-    old_files = _find_old_files(config, staging)
-    with _made(staging, config.dataset_dir):
-        info = _write_dataset(config, folder, staging)
-        _publish(staging, config.dataset_dir, old_files)
+    _check_config(config, task)
+    source = _find_images(config, task)
+    if source.others:
+        kinds = image_source.describe_kinds(source.others)
+        print(f"Skipped files that are no images: {kinds}.", file=sys.stderr)
+    old_files = dataset_folder.find_old_files(
+        config.dataset_dir, config.dataset_name, config.overwrite
+    )
+    with dataset_folder.stage(config.dataset_dir, config.dataset_name) as staging:
+        info = _write_dataset(config, source, task, staging)
+        dataset_folder.publish(staging, config.dataset_dir, old_files)
     return info
 
 
-def describe(info: dataset_info.DatasetInfo, dataset_dir: str) -> str:
-    """Returns a table of the images by class and split, and the command to train."""
-    splits = list(info.splits)
-    rows = [
-        (name, *(info.class_counts[split][label] for split in splits))
-        for label, name in enumerate(info.class_names)
-    ]
-    if len(rows) > _MAX_ROWS:
-        rows[_MAX_ROWS:] = [
-            (f"({len(rows) - _MAX_ROWS} more)", *("..." for _ in splits))
-        ]
-    rows = [
-        ("class", *splits),
-        *rows,
-        ("total", *(info.num_samples(split) for split in splits)),
-    ]
-    widths = [
-        max(len(str(cell)) for cell in column) for column in zip(*rows, strict=True)
-    ]
-    lines = [
-        "  ".join(
-            [str(row[0]).ljust(widths[0])]
-            + [str(cell).rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)]
-        )
-        for row in rows
-    ]
-    if info.num_skipped:
-        lines.append(f"Unreadable files left out, named above: {info.num_skipped}.")
-    lines += [
-        f"Written to {dataset_dir}. Next:",
-        "  python train_image_classifier.py --dataset_name=image_folder "
-        f"--dataset_dir={shlex.quote(dataset_dir)} --train_dir=train_dir",
-    ]
-    return "\n".join(lines).encode(errors="backslashreplace").decode()
-
-
-def _check_config(config: ConvertConfig) -> None:
+def _check_config(config: ConvertConfig, task: Any) -> None:
     if not config.dataset_dir:
-        raise ValueError("No folder to write into is given: say with --dataset_dir.")
+        raise ValueError("--dataset_dir is missing: give the folder to write into.")
     if not re.fullmatch(r"[\w.-]+", config.dataset_name):
         raise ValueError(
             f"--dataset_name={config.dataset_name!r} becomes part of file names: use "
@@ -128,7 +111,11 @@ def _check_config(config: ConvertConfig) -> None:
     for flag in ("shards", "workers"):
         value = getattr(config, flag)
         if value is not None and value < 1:
-            raise ValueError(f"--{flag}={value} must be 1 or more.")
+            raise ValueError(f"--{flag}={value} must be at least 1.")
+    if config.labels and task is None:
+        raise ValueError("--labels needs a --task, which says what the labels mean.")
+    if not config.labels:
+        _check_no_labels(config, task)
     folders = [os.path.realpath(f) for f in (config.source or "", config.dataset_dir)]
     if config.source and os.path.commonpath(folders) in folders:
         raise ValueError(
@@ -137,105 +124,118 @@ def _check_config(config: ConvertConfig) -> None:
         )
 
 
-def _find_old_files(config: ConvertConfig, staging: str) -> list[str]:
-    """Returns the files that the new dataset replaces.
-
-    Raises:
-      ValueError: they may not be replaced.
-    """
-    if not os.path.isdir(config.dataset_dir):
-        return []
-    shard = re.compile(re.escape(config.dataset_name) + r"_\w+_\d+-of-\d+\.tfrecord")
-    names = (dataset_info.FILE_NAME, _LABELS_FILENAME)
-    found = [
-        os.path.join(config.dataset_dir, name)
-        for name in sorted(os.listdir(config.dataset_dir))
-        if shard.fullmatch(name) or name in names
-    ]
-    info_path = os.path.join(config.dataset_dir, dataset_info.FILE_NAME)
-    if info_path in found:
-        info = dataset_info.load(info_path)
-        name = info.name if info else "of another program"
-        if name != config.dataset_name:
-            raise ValueError(
-                f"{config.dataset_dir!r} already holds the dataset {name!r}: choose "
-                "another --dataset_dir, as a folder can hold one dataset."
-            )
-    # A run that was interrupted while it moved its files leaves its own behind.
-    interrupted = info_path not in found and os.path.exists(
-        os.path.join(staging, dataset_info.FILE_NAME)
-    )
-    if found and not config.overwrite and not interrupted:
+def _check_no_labels(config: ConvertConfig, task: Any) -> None:
+    if task is not None and task.label_dtype != "int64":
         raise ValueError(
-            f"{config.dataset_dir!r} already holds {os.path.basename(found[-1])!r}: "
-            "pass --overwrite to replace the dataset, or choose another --dataset_dir."
+            f"--task={task.name} cannot take its labels from folder names: give a "
+            "label file with --labels."
         )
-    return found
+    for flag in ("file_column", "label_columns"):
+        if getattr(config, flag):
+            raise ValueError(f"--{flag} names columns of a label file: add --labels.")
+
+
+def _find_images(config: ConvertConfig, task: Any) -> image_source.ImageSource:
+    if not config.labels:
+        return class_folders.scan(config.source)
+    table = label_table.read(config.labels, config.file_column, config.label_columns)
+    source = labeled_images.scan(
+        config.source, table, config.labels, task, config.skip_bad_images
+    )
+    return labeled_images.choose_splits(
+        source, task, config.validation_fraction, config.seed
+    )
 
 
 def _write_dataset(
-    config: ConvertConfig, folder: image_folders.ImageFolder, staging: str
+    config: ConvertConfig, source: image_source.ImageSource, task: Any, staging: str
 ) -> dataset_info.DatasetInfo:
     """Writes all files of the dataset into the folder `staging`."""
     from datasets import shard_writer  # Imports TensorFlow.
 
-    images = list(folder.images)
+    images = list(source.images)
     random.Random(config.seed).shuffle(images)
-    names = folder.class_names
-    to_hold_out = _count_held_out(images, len(names), config.validation_fraction)
-    counts = {split: [0] * len(names) for split in image_folders.SPLITS}
-    num_skipped = 0
-    workers = config.workers or len(os.sched_getaffinity(0))
-    loaded = picture_pool.load_all((image.path for image in images), workers)
+    labels = collections.defaultdict(list)
+    label_dtype = task.label_dtype if task else "int64"
+    num_skipped = source.num_faults
+    loaded = _load_images(config, images, len(source.names))
     with (
         contextlib.closing(loaded),
         shard_writer.ShardWriter(staging, config.dataset_name, config.shards) as writer,
     ):
-        pairs = zip(images, loaded, strict=True)
-        for image, (picture, fault) in _show_progress(pairs, len(images)):
-            if picture is None:
-                _report_bad(image.path, fault, config.skip_bad_images)
+        for image, split, encoded in loaded:
+            if encoded is None:
                 num_skipped += 1
                 continue
-            # By class the first readable ones, in an order that is random already.
-            split = image.split or (
-                "validation" if to_hold_out[image.label] else "train"
-            )
-            to_hold_out[image.label] -= image.split is None and split == "validation"
-            counts[split][image.label] += 1
+            labels[split].append(image.label)
             filename = os.path.relpath(image.path, config.source).replace(os.sep, "/")
-            name = names[image.label]
-            writer.write(
-                split, picture, image.label, os.fsencode(filename), os.fsencode(name)
-            )
-        _check_counts(names, counts["train"])
+            class_name = None
+            if isinstance(image.label, int):
+                class_name = os.fsencode(source.names[image.label])
+            writer.write(split, encoded, image.label, os.fsencode(filename), class_name)
+        _check_labels(source.names, labels["train"], label_dtype == "int64")
         shards, fingerprint = writer.finish()
     info = dataset_info.DatasetInfo(
         name=config.dataset_name,
-        class_names=names,
+        class_names=source.names,
         splits=shards,
-        class_counts={split: tuple(counts[split]) for split in shards},
+        labels={
+            split: _summarize(labels[split], len(source.names), task)
+            for split in shards
+        },
+        task=task.name if task else dataset_info.CLASSIFICATION,
+        label_dtype=label_dtype,
         num_skipped=num_skipped,
         seed=config.seed,
         fingerprint=fingerprint,
     )
-    labels = "".join(f"{label}:{name}\n" for label, name in enumerate(names))
-    _write_text(os.path.join(staging, _LABELS_FILENAME), labels)
-    _write_text(os.path.join(staging, dataset_info.FILE_NAME), info.to_json())
+    text = "".join(f"{label}:{name}\n" for label, name in enumerate(source.names))
+    for file_name, contents in (
+        (dataset_folder.LABELS_FILE_NAME, text),
+        (dataset_info.FILE_NAME, info.to_json()),
+    ):
+        dataset_folder.write_text(os.path.join(staging, file_name), contents)
     return info
 
 
+def _load_images(
+    config: ConvertConfig, images: Sequence[image_source.SourceImage], num_names: int
+) -> Iterator[tuple]:
+    """Yields (source image, split, encoded image), with None for unreadable ones.
+
+    Images without a split are held out by class, the first readable ones of each, as
+    the order is random already.
+    """
+    to_hold_out = _count_held_out(images, num_names, config.validation_fraction)
+    workers = config.workers or len(os.sched_getaffinity(0))
+    loaded = image_pool.load_all((image.path for image in images), workers)
+    with contextlib.closing(loaded):
+        pairs = zip(images, loaded, strict=True)
+        for image, (encoded, fault) in _show_progress(pairs, len(images)):
+            if encoded is None:
+                _report_bad(image.path, fault, config.skip_bad_images)
+                yield image, "", None
+                continue
+            split = image.split
+            if split is None:
+                split = "validation" if to_hold_out[image.label] else "train"
+                to_hold_out[image.label] -= split == "validation"
+            yield image, split, encoded
+
+
 def _count_held_out(
-    images: Sequence[image_folders.SourceImage], num_classes: int, fraction: float
+    images: Sequence[image_source.SourceImage], num_classes: int, fraction: float
 ) -> list[int]:
     """Returns how many images of each class to hold out.
 
-    The sum is `fraction` of all images, and each class gives its share by largest
-    remainders; but of two images or more at least one is held out and one trained on.
+    The sum is `fraction` of all images without a split, distributed over the classes by
+    largest remainders; of two or more images at least one is held out and at least one
+    trained on.
     """
     sizes = [0] * num_classes
     for image in images:
-        sizes[image.label] += image.split is None
+        if image.split is None:
+            sizes[image.label] += 1
     shares = [size * fraction for size in sizes]
     counts = [int(share) for share in shares]
     by_remainder = sorted(range(num_classes), key=lambda i: counts[i] - shares[i])
@@ -249,33 +249,35 @@ def _count_held_out(
     ]
 
 
-def _check_counts(names: Sequence[str], counts: Sequence[int]) -> None:
-    lost = [name for name, count in zip(names, counts, strict=True) if not count]
-    if lost:
+def _summarize(labels: Sequence, num_names: int, task: Any) -> Mapping[str, list]:
+    values = labeled_images.as_array(labels)
+    if task is not None:
+        return task.summarize(values, num_names)
+    return {"class_counts": np.bincount(values, minlength=num_names).tolist()}
+
+
+def _check_labels(names: Sequence[str], labels: Sequence, has_classes: bool) -> None:
+    """Raises ValueError if there is nothing to train on."""
+    if has_classes:
+        counts = np.bincount(np.array(labels, np.int64), minlength=len(names))
+        lost = [name for name, count in zip(names, counts, strict=True) if not count]
+        if lost:
+            raise ValueError(
+                "Too few images can be read to train on "
+                f"{', '.join(map(repr, lost[:5]))}: repair the files listed above, or "
+                "remove the class from the source."
+            )
+    elif not labels:
         raise ValueError(
-            "Too few images can be read to train on "
-            f"{', '.join(map(repr, lost[:5]))}: mend the files named above, or remove "
-            "the class's folder."
+            "No image can be read to train on: repair the files listed above."
         )
-
-
-def _write_text(path: str, text: str) -> None:
-    # Folder names that are not UTF-8 come as lone surrogates.
-    with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write(text)
-
-
-def _report_others(others: collections.Counter) -> None:
-    if others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common(8))
-        print(f"Passed over files of other kinds: {kinds}.", file=sys.stderr)
 
 
 def _report_bad(path: str, fault: str, skip: bool) -> None:
     sentence = f"Cannot read {path!r}: {fault}"
     if not skip:
         raise ValueError(
-            f"{sentence}; mend or remove the file, or pass --on_bad_image=skip."
+            f"{sentence}; repair or remove the file, or pass --on_bad_image=skip."
         )
     tqdm.write(f"{sentence}; skipped.", file=sys.stderr)
 
@@ -289,40 +291,3 @@ def _show_progress(items: Iterable, total: int) -> Iterator:
         yield item
         if done * 10 // total > (done - 1) * 10 // total:
             print(f"{done} of {total} images", file=sys.stderr, flush=True)
-
-
-@contextlib.contextmanager
-def _made(staging: str, dataset_dir: str) -> Iterator[None]:
-    """Makes the folders; removes them again, unless they hold something to keep."""
-    is_new = not os.path.exists(dataset_dir)
-    try:
-        shutil.rmtree(staging, ignore_errors=True)
-        os.makedirs(staging)
-    except OSError as error:
-        raise OSError(
-            f"Cannot write into {dataset_dir!r} ({error.strerror}): choose another "
-            "--dataset_dir."
-        ) from error
-    try:
-        yield
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        if is_new:
-            with contextlib.suppress(OSError):
-                os.rmdir(dataset_dir)
-        raise
-    os.rmdir(staging)
-
-
-def _publish(staging: str, dataset_dir: str, old_files: Iterable[str]) -> None:
-    """Moves the new files to their places, `dataset_info.json` last."""
-    # Without the old dataset_info.json the old shards no longer look whole.
-    for path in sorted(old_files, key=_is_not_info):
-        os.remove(path)
-    names = sorted(os.listdir(staging), key=_is_not_info, reverse=True)
-    for name in names:
-        os.rename(os.path.join(staging, name), os.path.join(dataset_dir, name))
-
-
-def _is_not_info(path: str) -> bool:
-    return os.path.basename(path) != dataset_info.FILE_NAME

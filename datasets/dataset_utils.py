@@ -1,4 +1,4 @@
-"""Small things that dataset modules and converters share."""
+"""Helpers that dataset modules and converters share."""
 
 import contextlib
 import http.client
@@ -11,69 +11,105 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
 from datasets import input_pipeline, record_loader, shard_files
-from tf_slim_compat import tf
+from tf_slim_compat import slim, tf
 
 LABELS_FILENAME = "labels.txt"
 BARE_LABELS_FILENAME = "label.txt"
 
 
-def int64_feature(values):
+def int64_feature(values: int | Sequence[int]) -> tf.train.Feature:
     """Returns a `tf.train.Feature` of one integer or of a list of them."""
     return tf.train.Feature(int64_list=tf.train.Int64List(value=_as_list(values)))
 
 
-def bytes_list_feature(values):
+def bytes_list_feature(values: Iterable[bytes]) -> tf.train.Feature:
     """Returns a `tf.train.Feature` of a list of byte strings."""
     return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
 
 
-def float_list_feature(values):
+def float_list_feature(values: Iterable[float]) -> tf.train.Feature:
     """Returns a `tf.train.Feature` of a list of floats."""
     return tf.train.Feature(float_list=tf.train.FloatList(value=values))
 
 
-def bytes_feature(values):
+def bytes_feature(values: bytes) -> tf.train.Feature:
     """Returns a `tf.train.Feature` of one byte string."""
     return bytes_list_feature([values])
 
 
-def float_feature(values):
+def float_feature(values: float | Sequence[float]) -> tf.train.Feature:
     """Returns a `tf.train.Feature` of one float or of a list of them."""
     return float_list_feature(_as_list(values))
 
 
-def image_to_tfexample(image_data, image_format, height, width, class_id):
-    """Returns the `tf.train.Example` of one labelled image.
+def image_to_tfexample(
+    image_data: bytes, image_format: bytes, height: int, width: int, class_id: int
+) -> tf.train.Example:
+    """Returns the `tf.train.Example` of an image with one class.
 
     Args:
-      image_data: bytes, the encoded image.
-      image_format: bytes, b"jpeg" or b"png" (b"raw" for bare uint8 pixels).
+      image_data: the encoded image.
+      image_format: b"jpeg" or b"png" (b"raw" for bare uint8 pixels).
       height: of the image, in pixels.
       width: of the image, in pixels.
       class_id: the label, an integer from 0.
     """
+    label = {"image/class/label": int64_feature(class_id)}
+    return _build_example(image_data, image_format, height, width, label)
+
+
+def image_to_labeled_tfexample(
+    image_data: bytes,
+    image_format: bytes,
+    height: int,
+    width: int,
+    labels: Sequence[float],
+) -> tf.train.Example:
+    """Returns the `tf.train.Example` of an image with several labels or targets.
+
+    Args:
+      image_data: the encoded image.
+      image_format: b"jpeg" or b"png" (b"raw" for bare uint8 pixels).
+      height: of the image, in pixels.
+      width: of the image, in pixels.
+      labels: one number per label or target; stored as float32.
+    """
+    label = {"image/labels": float_list_feature(labels)}
+    return _build_example(image_data, image_format, height, width, label)
+
+
+def _build_example(
+    image_data: bytes,
+    image_format: bytes,
+    height: int,
+    width: int,
+    label: Mapping[str, tf.train.Feature],
+) -> tf.train.Example:
     feature = {
         "image/encoded": bytes_feature(image_data),
         "image/format": bytes_feature(image_format),
-        "image/class/label": int64_feature(class_id),
         "image/height": int64_feature(height),
         "image/width": int64_feature(width),
+        **label,
     }
     return tf.train.Example(features=tf.train.Features(feature=feature))
 
 
-def open_sharded_output_tfrecords(exit_stack, base_path, num_shards):
+def open_sharded_output_tfrecords(
+    exit_stack: contextlib.ExitStack, base_path: str, num_shards: int
+) -> list[tf.io.TFRecordWriter]:
     """Opens TFRecord files named `base_path-00000-of-00004` and so on.
 
     Args:
-      exit_stack: a `contextlib.ExitStack` that will close them.
+      exit_stack: closes the files.
       base_path: the path without the shard's number.
-      num_shards: how many.
+      num_shards: number of files.
 
     Returns:
       A list of `num_shards` writers.
@@ -86,18 +122,18 @@ def open_sharded_output_tfrecords(exit_stack, base_path, num_shards):
     ]
 
 
-def download_url(url, dataset_dir):
+def download_url(url: str, dataset_dir: str) -> str:
     """Downloads a file into a folder, with a progress bar on a terminal.
 
     Args:
-      url: where it is; the last part of the path becomes the file's name.
+      url: its last part becomes the name of the file.
       dataset_dir: an existing folder.
 
     Returns:
       The path of the file.
 
     Raises:
-      OSError: the file cannot be had whole; nothing is left of it.
+      OSError: if the download fails; no partial file is left.
     """
     name = urllib.parse.unquote(urllib.parse.urlparse(url).path).rsplit("/", 1)[-1]
     path = os.path.join(dataset_dir, name)
@@ -111,7 +147,7 @@ def download_url(url, dataset_dir):
             ) as watched:
                 shutil.copyfileobj(watched, target)
             if size and target.tell() != size:
-                raise OSError(f"only {target.tell()} of {size} bytes came")
+                raise OSError(f"received only {target.tell()} of {size} bytes")
         os.replace(partial_path, path)
     except (OSError, http.client.HTTPException) as error:
         raise OSError(
@@ -123,23 +159,23 @@ def download_url(url, dataset_dir):
     return path
 
 
-def download_and_uncompress_tarball(tarball_url, dataset_dir):
+def download_and_uncompress_tarball(tarball_url: str, dataset_dir: str) -> None:
     """Downloads a tar archive, compressed or not, and unpacks it into the folder.
 
     Raises:
-      OSError: the archive cannot be had, is damaged, or has members that would lie
-        outside the folder.
+      OSError: if the archive cannot be downloaded, is damaged, or has members that
+        would lie outside the folder.
     """
     path = download_url(tarball_url, dataset_dir)
     with _naming_damage(path), tarfile.open(path) as archive:
         archive.extractall(dataset_dir, filter="data")
 
 
-def download_and_uncompress_zipfile(zip_url, dataset_dir):
+def download_and_uncompress_zipfile(zip_url: str, dataset_dir: str) -> None:
     """Downloads a zip archive and unpacks it into the folder.
 
     Raises:
-      OSError: the archive cannot be had or is damaged.
+      OSError: if the archive cannot be downloaded or is damaged.
     """
     path = download_url(zip_url, dataset_dir)
     with _naming_damage(path), zipfile.ZipFile(path) as archive:
@@ -147,7 +183,7 @@ def download_and_uncompress_zipfile(zip_url, dataset_dir):
 
 
 @contextlib.contextmanager
-def _naming_damage(path):
+def _naming_damage(path: str) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -156,31 +192,37 @@ def _naming_damage(path):
         ) from error
 
 
-def write_label_file(labels_to_class_names, dataset_dir, filename=LABELS_FILENAME):
-    """Writes one line `0:name` for each class.
+def write_label_file(
+    labels_to_class_names: Mapping[int, str],
+    dataset_dir: str,
+    filename: str = LABELS_FILENAME,
+) -> None:
+    """Writes one line `0:name` per class.
 
     Args:
-      labels_to_class_names: a dictionary from integer to name.
-      dataset_dir: the folder to write into.
-      filename: the file's name there.
+      labels_to_class_names: maps integers to names.
+      dataset_dir: folder to write into.
+      filename: name of the file.
     """
     with tf.io.gfile.GFile(os.path.join(dataset_dir, filename), "w") as file:
         for label, name in labels_to_class_names.items():
             file.write(f"{label}:{name}\n")
 
 
-def has_labels(dataset_dir, filename=LABELS_FILENAME):
+def has_labels(dataset_dir: str, filename: str = LABELS_FILENAME) -> bool:
     """Returns whether the folder has a file of class names."""
     return tf.io.gfile.exists(os.path.join(dataset_dir, filename))
 
 
-def read_label_file(dataset_dir, filename=LABELS_FILENAME):
+def read_label_file(
+    dataset_dir: str, filename: str = LABELS_FILENAME
+) -> dict[int, str]:
     """Reads the names of the classes.
 
     Args:
-      dataset_dir: the folder that has the file.
-      filename: the file's name there. Its lines are `0:name`, or all of them are bare
-        names, of label 0, of label 1 and so on.
+      dataset_dir: folder of the file.
+      filename: name of the file. Its lines are `0:name`, or all of them are bare names
+        of label 0, label 1 and so on.
 
     Returns:
       A dictionary from integer label to name.
@@ -194,40 +236,42 @@ def read_label_file(dataset_dir, filename=LABELS_FILENAME):
     return dict(enumerate(lines))
 
 
-def read_labels(dataset_dir):
-    """Returns label to name by `labels.txt`, else by `label.txt`, else None."""
+def read_labels(dataset_dir: str) -> dict[int, str] | None:
+    """Returns label to name from `labels.txt`, or else `label.txt`, or else None."""
     for filename in (LABELS_FILENAME, BARE_LABELS_FILENAME):
         if has_labels(dataset_dir, filename):
             return read_label_file(dataset_dir, filename)
     return None
 
 
-def count_labels(dataset):
+def count_labels(dataset: slim.dataset.Dataset) -> np.ndarray:
     """Counts the images of each class of a dataset.
 
-    `dataset_info.json` has the numbers where it lies beside the shards; else all shards
-    are read once, and only the labels looked at.
+    The counts come from `dataset_info.json` if it describes these shards; otherwise all
+    records are read once and their labels parsed.
 
     Args:
-      dataset: a `slim.dataset.Dataset` with `num_classes` and the item "label".
+      dataset: a dataset with `num_classes` and the item "label".
 
     Returns:
-      int64 [num_classes], by the labels as they are stored, whatever the offset.
+      int64 [num_classes], by labels as stored, without regard to a label offset.
 
     Raises:
-      ValueError: a label is not in 0 to num_classes - 1, or there is no such item.
-      OSError: a shard is missing or cannot be read.
+      ValueError: if a label is not in 0 to num_classes - 1, if images have several
+        labels or numeric targets instead of one class, or if there is no label.
+      OSError: if a shard is missing or cannot be read.
     """
     files = shard_files.list_files(dataset.data_sources)
     info, split = shard_files.find_split(files)
-    if info is not None and len(info.class_counts[split]) == dataset.num_classes:
-        return np.array(info.class_counts[split], np.int64)
+    if info and info.has_classes and len(info.class_names) == dataset.num_classes:
+        return np.array(info.labels[split]["class_counts"], np.int64)
     counts = np.zeros(dataset.num_classes, np.int64)
     with input_pipeline.naming_broken_files(dataset):
-        for labels in _read_labels_of(dataset, files):
+        read = record_loader.build_class_reader(dataset)
+        for labels in _read_in_batches(read, files):
             if labels.min() < 0 or labels.max() >= dataset.num_classes:
                 raise ValueError(
-                    f"An image has the label {max(labels, key=abs)}, and the dataset's "
+                    f"An image has the label {max(labels, key=abs)}, but the dataset's "
                     f"num_classes={dataset.num_classes} allows 0 to "
                     f"{dataset.num_classes - 1}: correct the dataset module, or "
                     "convert the images again."
@@ -236,10 +280,27 @@ def count_labels(dataset):
     return counts
 
 
-def _read_labels_of(dataset, files):
-    """Yields the labels, many at a time."""
-    with tf.Graph().as_default(), tf.Session() as session:
+def read_all_labels(dataset: slim.dataset.Dataset) -> np.ndarray:
+    """Reads the labels of a split, in file order.
+
+    Returns:
+      int64 [n], or float32 [n, m] for several labels or numeric targets.
+
+    Raises:
+      ValueError: if there is no label.
+      OSError: if a shard is missing or cannot be read.
+    """
+    files = shard_files.list_files(dataset.data_sources)
+    with input_pipeline.naming_broken_files(dataset):
         read = record_loader.build_label_reader(dataset)
+        return np.concatenate(list(_read_in_batches(read, files)))
+
+
+def _read_in_batches(
+    read: Callable[[tf.Tensor], tf.Tensor], files: Sequence[str]
+) -> Iterator[np.ndarray]:
+    """Yields what a function reads from the records, in batches."""
+    with tf.Graph().as_default(), tf.Session() as session:
         labels = tf.data.TFRecordDataset(files).map(read, os.cpu_count()).batch(1024)
         iterator = tf.data.make_initializable_iterator(labels)
         element = iterator.get_next()
@@ -249,25 +310,25 @@ def _read_labels_of(dataset, files):
                 yield session.run(element)
 
 
-def compute_class_weights(counts):
-    """Weights of the classes that make all of them count the same in the loss.
+def compute_class_weights(counts: Sequence[int]) -> np.ndarray:
+    """Returns class weights that give all classes the same influence on the loss.
 
     Args:
-      counts: how many images each class has, such as `count_labels` gives.
+      counts: the number of images of each class, such as from `count_labels`.
 
     Returns:
-      float32 [num_classes]: N / (C * n) for a class of n images, where N images are of
-      C different classes, so that the mean weight of an image is 1. A class without
-      images has the weight 0, and is not among the C.
+      float32 [num_classes]: N / (C * n) for a class of n images, where N images belong
+      to C different classes, which makes the mean weight of an image 1. A class without
+      images has weight 0 and is not counted in C.
 
     Raises:
-      ValueError: no class has an image, or a number is negative.
+      ValueError: if no class has an image, or a count is negative.
     """
     counts = np.asarray(counts, np.float64)
     if not counts.any() or (counts < 0).any():
         raise ValueError(
-            f"The numbers of images a class are {counts.tolist()}: none may be "
-            "negative, and one at least must be above 0."
+            f"The numbers of images per class are {counts.tolist()}: none may be "
+            "negative, and at least one must be above 0."
         )
     num_present = np.count_nonzero(counts)
     weights = np.zeros(counts.shape, np.float32)
@@ -275,16 +336,16 @@ def compute_class_weights(counts):
     return weights
 
 
-def fingerprint(dataset):
-    """A text that tells this dataset's files from others, wherever they lie.
+def fingerprint(dataset: slim.dataset.Dataset) -> str:
+    """Returns a text that identifies the dataset's files, wherever they lie.
 
     Returns:
-      The `fingerprint` of the `dataset_info.json` beside the shards, where it is about
-      them: SHA-256 over all records of all splits. Else SHA-256 over the name, the
-      length and the first KB of each shard.
+      The `fingerprint` of the `dataset_info.json` that describes these shards: SHA-256
+      over all records of all splits. Without one, SHA-256 over the name, the length and
+      the first KB of each shard.
 
     Raises:
-      OSError: a shard is missing.
+      OSError: if a shard is missing.
     """
     files = shard_files.list_files(dataset.data_sources)
     info, _ = shard_files.find_split(files)

@@ -1,4 +1,4 @@
-"""Five kinds of flowers in photographs (the TensorFlow flowers set)."""
+"""TensorFlow flowers: photos of five kinds of flowers."""
 
 from datasets import tfrecord_dataset
 
@@ -7,7 +7,7 @@ TABLE = tfrecord_dataset.Table(
     splits_to_sizes={"train": 3320, "validation": 350},
     num_classes=5,
     items_to_descriptions={
-        "image": "A colour photograph of any size.",
+        "image": "A color image of any size.",
         "label": "0 daisy, 1 dandelion, 2 roses, 3 sunflowers, 4 tulips.",
     },
 )

@@ -1,90 +1,93 @@
-"""From TFRecord shards to batches of images, on tf.data."""
+"""Builds the tf.data pipeline from TFRecord shards to batches of images."""
 
 import contextlib
 import itertools
 import logging
 import os
 import re
+from collections.abc import Callable, Iterator, Sequence
 
 from google.protobuf.message import DecodeError
 
 from datasets import record_loader, shard_files, shuffled_stream
-from tf_slim_compat import tf
+from tf_slim_compat import slim, tf
 
 PREFETCHED_BATCHES = 2
-# Images in work for each thread: more than one, so that no thread waits until an image
-# that takes long is given out in its turn.
+# More than one image in progress per thread, so that no thread has to wait until an
+# image that takes long can be delivered in its turn.
 _PENDING_PER_THREAD = 2
 
 
 def build_batches(
-    dataset,
-    preprocessing_fn,
-    image_height,
-    image_width,
-    batch_size,
+    dataset: slim.dataset.Dataset,
+    preprocessing_fn: Callable[..., tf.Tensor],
+    image_height: int,
+    image_width: int,
+    batch_size: int,
     *,
-    is_training,
-    num_readers=4,
-    num_preprocessing_threads=4,
-    labels_offset=0,
-    seed=None,
-    start_image=0,
-    class_counts=None,
-):
+    is_training: bool,
+    num_readers: int = 4,
+    num_preprocessing_threads: int = 4,
+    labels_offset: int = 0,
+    seed: int | None = None,
+    start_image: int = 0,
+    class_counts: Sequence[int] | None = None,
+) -> tf.data.Dataset:
     """Builds the pipeline that reads, decodes, preprocesses and batches.
 
-    Training: the shards are read in random order, their records shuffled while still
-    encoded, repeated for ever and put into full batches; every epoch has each image
-    once. With a seed all of this can be had again from any image on: which images come,
-    in which order, is a function of the seed and the number of the epoch; how an image
-    is distorted, of the seed and its place in the stream. It does not depend on
-    threads, readers or the batch size.
+    In training the shards are read in random order, the records are shuffled while
+    still encoded, repeated forever and put into full batches; every epoch has each
+    image once. With a seed the stream is reproducible and can resume at any image: the
+    order is a function of the seed and the epoch, the random distortions of an image a
+    function of the seed and its index in the stream. Neither depends on the number of
+    threads or readers or on the batch size.
 
-    Evaluation: one pass in file order, each image once, the last batch as large as
-    what is left; what is only for training is not looked at.
+    In evaluation there is one pass in file order with each image once and a smaller
+    last batch; arguments for training are ignored.
 
     Args:
-      dataset: a `slim.dataset.Dataset` with the items "image" and "label".
+      dataset: a dataset with the items "image" and "label".
       preprocessing_fn: called as `fn(image, image_height, image_width)` with a uint8
-        [height, width, channels] image; returns float32. Where it has the methods
-        `crop_window(image_shape, image_height, image_width)`, which gives the part of
-        the image that it needs as (y, x, height, width) or None, and
-        `finish(image, image_height, image_width)` for what is done after that crop, a
-        JPEG is cropped while it is decoded. Where it has `with_seed(seed)`, in training
-        `fn.with_seed(seed)` takes its place for each image, with an int64 [2] tensor
-        of which its distortions are to be functions; without it they are its own.
+        [height, width, channels] image; returns float32. These methods are optional:
+        `crop_window(image_shape, image_height, image_width)` returns the window of the
+        image that it needs as (y, x, height, width) or None, and `finish(image,
+        image_height, image_width)` does what follows after that crop; with both, only
+        the window of a JPEG is decoded. In training `with_seed(seed)` returns the
+        function to use for one image, with an int64 [2] tensor that determines its
+        random distortions; without this method they are not reproducible.
       image_height: of the batch, in pixels.
       image_width: of the batch, in pixels.
-      batch_size: images a batch.
+      batch_size: images per batch.
       is_training: see above.
-      num_readers: how many shards are read in parallel in training.
-      num_preprocessing_threads: how many images are decoded at a time.
-      labels_offset: subtracted from every label.
-      seed: an integer for training that can be repeated and resumed; None for another
-        order and other distortions each time.
-      start_image: with which image of the stream training begins, from 0: to go on
-        where a run with the same seed ended, the number of images that it took. What
-        comes before is not decoded, and whole epochs are not read.
-      class_counts: balances the classes in training, see
-        `dataset_utils.count_labels`: how many images the dataset has of each label, as
-        stored. An epoch is as long as before, and each class that has images makes an
-        equal part of it: images of rare classes come several times, each time distorted
-        in another way, and those of frequent classes take turns from epoch to epoch.
+      num_readers: number of shards that are read in parallel in training.
+      num_preprocessing_threads: number of images that are decoded at a time.
+      labels_offset: subtracted from every class; must be 0 for float labels.
+      seed: seed of the training stream; None for a different order and different
+        distortions in each run.
+      start_image: index of the first image of the training stream, from 0. To resume a
+        run with the same seed, the number of images that it consumed. Earlier images
+        are not decoded, and earlier epochs are not read.
+      class_counts: the number of images of each class, as stored, from
+        `dataset_utils.count_labels`; balances the classes in training. An epoch has the
+        same length, but an equal part of each class that has images: images of rare
+        classes are repeated, each time distorted differently, and those of frequent
+        classes take turns from epoch to epoch.
 
     Returns:
       A `tf.data.Dataset` of (images float32 [batch, height, width, channels], labels
-      int64 [batch]). Iterate with `tf.data.make_initializable_iterator`.
+      int64 [batch], or float32 [batch, num_classes] if the dataset has float labels).
+      Iterate with `tf.data.make_initializable_iterator`.
 
     Raises:
-      ValueError: the dataset has another kind of reader, or lacks an item; or
-        `start_image` is negative, or `class_counts` are not of these images.
-      FileNotFoundError: no file matches `dataset.data_sources`.
+      ValueError: if the dataset has another kind of reader or lacks an item, if
+        `start_image` is negative, or if `class_counts` do not fit or the labels are
+        floats.
+      FileNotFoundError: if no file matches `dataset.data_sources`.
     """
     if dataset.reader not in (None, tf.TFRecordReader):
         raise ValueError(
-            f"The dataset's reader is {dataset.reader!r}: only tf.TFRecordReader can "
-            "be read here; convert the data to TFRecord shards."
+            f"The dataset's reader is {dataset.reader!r}: only tf.TFRecordReader is "
+            "supported; convert the data to TFRecord shards."
         )
     files = shard_files.list_files(dataset.data_sources)
     load = record_loader.build_loader(
@@ -95,7 +98,7 @@ def build_batches(
             files,
             dataset.num_samples,
             num_readers,
-            record_loader.build_label_reader(dataset),
+            record_loader.build_class_reader(dataset),
             seed,
             start_image,
             class_counts,
@@ -109,21 +112,21 @@ def build_batches(
     )
     batches = batches.batch(batch_size, drop_remainder=is_training)
     options = tf.data.Options()
-    # Threads of its own: the session's may be few, or busy with the network.
+    # Its own threads: the session's may be few, or busy with the network.
     options.threading.private_threadpool_size = num_preprocessing_threads
     options.threading.max_intra_op_parallelism = 1
-    # All counts are given: there is nothing to tune.
+    # All parallelism is given: there is nothing to tune.
     options.autotune.enabled = False
     return batches.prefetch(PREFETCHED_BATCHES).with_options(options)
 
 
 @contextlib.contextmanager
-def naming_broken_files(dataset):
-    """Within it, an error in reading the dataset becomes one that names the file.
+def naming_broken_files(dataset: slim.dataset.Dataset) -> Iterator[None]:
+    """Turns errors of the pipeline within it into errors that name the broken file.
 
     Raises:
-      OSError: instead of a TensorFlow error from the pipeline; says what `diagnose`
-        finds.
+      OSError: instead of a TensorFlow error from the pipeline, with the result of
+        `diagnose`.
     """
     try:
         yield
@@ -134,14 +137,14 @@ def naming_broken_files(dataset):
         raise OSError(sentence) from error
 
 
-def diagnose(dataset):
+def diagnose(dataset: slim.dataset.Dataset) -> str | None:
     """Looks for the first record that cannot be read, decoded or used.
 
-    First the lengths of all records are followed from shard to shard, which is fast;
-    then all records are decoded.
+    The lengths of all records are checked first, which is fast; then all records are
+    decoded.
 
     Returns:
-      One sentence that names the shard and the record, or None if all are sound.
+      One sentence that names the shard and the record, or None if all are intact.
     """
     files = shard_files.list_files(dataset.data_sources)
     logging.info("Looking for the broken record in %d files.", len(files))
@@ -164,7 +167,9 @@ def diagnose(dataset):
     )
 
 
-def _find_bad_record(dataset, files):
+def _find_bad_record(
+    dataset: slim.dataset.Dataset, files: Sequence[str]
+) -> tuple[int, str] | tuple[None, None]:
     """Returns (index, reason) of the first record that does not load, or Nones."""
 
     def shrink(image, *_):
@@ -187,19 +192,19 @@ def _find_bad_record(dataset, files):
             return index, _extract_reason(error)
 
 
-def _extract_reason(error):
-    """Returns what an error from tf.data says, without where it says it happened."""
+def _extract_reason(error: tf.errors.OpError) -> str:
+    """Returns the message of an error from tf.data, without its location."""
     head = re.split(r"\n\t \[\[|\n+Original stack trace", error.message)[0]
     line = head.split("\n")[-1]
     return re.sub(r"^Error in user-defined function .*?::Root::\w+: ", "", line)
 
 
-def _describe_record(path, index):
-    """Returns the name of the picture in a record, as far as it can be read."""
+def _describe_record(path: str, index: int) -> str:
+    """Returns the file name in a record, as far as it can be read."""
     try:
         record = next(itertools.islice(tf.io.tf_record_iterator(path), index, None))
         feature = tf.train.Example.FromString(record).features.feature
         names = feature["image/filename"].bytes_list.value
-        return f" (the picture {os.fsdecode(names[0])!r})" if names else ""
+        return f" (the image {os.fsdecode(names[0])!r})" if names else ""
     except (tf.errors.DataLossError, DecodeError):
         return ""

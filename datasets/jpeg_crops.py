@@ -1,20 +1,27 @@
-"""Decoding only the part of a picture that a preprocessing reads."""
+"""Decodes only the part of an image that a preprocessing reads."""
+
+from collections.abc import Callable
 
 from tf_slim_compat import tf
 
-# A cut through a JPEG changes the colours beside it, where they are stored at half
-# the resolution; so this much more is decoded, and cut off afterwards.
+# Cropping a JPEG with subsampled chroma changes the colors at the border, so a margin
+# is decoded too and cut off afterwards.
 _MARGIN_PX = 2
 
 
-def decode_jpeg(encoded, crop_window_fn, channels=0, dct_method=""):
-    """Decodes a JPEG, or the window of it.
+def decode_jpeg(
+    encoded: tf.Tensor,
+    crop_window_fn: Callable[[tf.Tensor], tf.Tensor | None],
+    channels: int = 0,
+    dct_method: str = "",
+) -> tf.Tensor:
+    """Decodes a window of a JPEG.
 
     Args:
       encoded: string scalar.
-      crop_window_fn: called with the picture's shape, int32 [3]; gives the part that
-        is wanted as int32 [4] (y, x, height, width), or None for all of it.
-      channels: of the result; 0 for those of the picture.
+      crop_window_fn: called with the image's shape, int32 [3]; returns the window as
+        int32 [4] (y, x, height, width), or None for the whole image.
+      channels: of the result; 0 for those of the image.
       dct_method: see `tf.image.decode_jpeg`.
 
     Returns:
@@ -34,8 +41,10 @@ def decode_jpeg(encoded, crop_window_fn, channels=0, dct_method=""):
     return _cut(image, window[:2] - begin, window[2:])
 
 
-def crop(image, crop_window_fn):
-    """Cuts the window out of a picture that is decoded already.
+def crop(
+    image: tf.Tensor, crop_window_fn: Callable[[tf.Tensor], tf.Tensor | None]
+) -> tf.Tensor:
+    """Cuts the window out of an image that is decoded already.
 
     Args:
       image: [height, width, channels], any type.
@@ -45,5 +54,5 @@ def crop(image, crop_window_fn):
     return image if window is None else _cut(image, window[:2], window[2:])
 
 
-def _cut(image, begin, size):
+def _cut(image: tf.Tensor, begin: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     return tf.slice(image, tf.concat([begin, [0]], 0), tf.concat([size, [-1]], 0))

@@ -1,4 +1,4 @@
-"""Handwritten digits (LeCun, Cortes and Burges, 1998)."""
+"""MNIST: handwritten digits (LeCun, Cortes and Burges, 1998)."""
 
 from datasets import tfrecord_dataset
 
@@ -7,7 +7,7 @@ TABLE = tfrecord_dataset.Table(
     splits_to_sizes={"train": 60000, "test": 10000},
     num_classes=10,
     items_to_descriptions={
-        "image": "A grey image of 28 by 28 pixels.",
+        "image": "A grayscale image of 28 by 28 pixels.",
         "label": "The digit, 0 to 9.",
     },
     channels=1,

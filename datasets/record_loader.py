@@ -1,27 +1,36 @@
-"""From one record to one picture and its label, as the dataset's decoder says."""
+"""Turns one record into an image and its label, using the dataset's decoder."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 from datasets import jpeg_crops
 from tf_slim_compat import as_written, slim, tf
 
 
-def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_offset):
+def build_loader(
+    dataset: slim.dataset.Dataset,
+    preprocessing_fn: Callable[..., tf.Tensor],
+    image_height: int,
+    image_width: int,
+    labels_offset: int,
+) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Returns a function from a serialized example to (image, label).
 
     Args: see `input_pipeline.build_batches`.
 
     Returns:
-      `load(record, seed=None)`: (float32 [height, width, channels], int64 scalar).
-      The seed, int64 [2], goes to `preprocessing_fn.with_seed`, where there is one.
+      `load(record, seed=None)`, which gives a float32 [height, width, channels] image,
+      and an int64 scalar or, where the decoder gives floats, float32 [num_classes].
+      The seed, int64 [2], goes to `preprocessing_fn.with_seed` if there is one.
 
     Raises:
-      ValueError: the dataset lacks an item.
+      ValueError: if the dataset lacks an item.
     """
     decoder = _detach(dataset.decoder)
     _check_items(decoder)
     can_crop_jpeg = _can_crop_jpeg(decoder, preprocessing_fn)
-    num_labels = getattr(dataset, "num_classes", None)
+    num_names = getattr(dataset, "num_classes", None)
 
     @as_written
     def load(record, seed=None):
@@ -36,27 +45,45 @@ def build_loader(dataset, preprocessing_fn, image_height, image_width, labels_of
             image, label = decoder.decode(record, ["image", "label"])
             image = fn(image, image_height, image_width)
         image.set_shape([image_height, image_width, None])
-        label = tf.cast(tf.reshape(label, []), tf.int64) - labels_offset
-        if num_labels:
-            in_range = tf.logical_and(label >= 0, label < num_labels - labels_offset)
-            message = (
-                f"A label, less --labels_offset={labels_offset}, is outside 0 to "
-                f"{num_labels - labels_offset - 1}, the dataset's classes:"
-            )
-            with tf.control_dependencies([tf.Assert(in_range, [message, label])]):
-                label = tf.identity(label)
-        return image, label
+        label = tf.convert_to_tensor(label)
+        check = _check_values if label.dtype.is_floating else _check_class
+        return image, check(label, num_names, labels_offset)
 
     return load
 
 
-def build_label_reader(dataset):
-    """Returns a function from a serialized example to its label, int64 scalar.
+def build_class_reader(
+    dataset: slim.dataset.Dataset,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a serialized example to its class, int64 scalar.
 
-    With the plain decoder nothing but the label is parsed; any other may do more.
+    See `build_label_reader`; the function raises ValueError if labels are floats.
+    """
+    read_label = build_label_reader(dataset)
+
+    @as_written
+    def read(record):
+        label = read_label(record)
+        if label.dtype.is_floating:
+            raise ValueError(
+                "The images have several labels or numeric targets instead of one "
+                "class each, so classes cannot be counted or balanced."
+            )
+        return label
+
+    return read
+
+
+def build_label_reader(
+    dataset: slim.dataset.Dataset,
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function from a serialized example to its label.
+
+    The label is a class, int64 scalar, or float32 [n]. The plain decoder parses nothing
+    but the label; others may do more.
 
     Raises:
-      ValueError: the dataset lacks an item.
+      ValueError: if the dataset lacks an item.
     """
     decoder = _detach(dataset.decoder)
     _check_items(decoder)
@@ -70,12 +97,48 @@ def build_label_reader(dataset):
     @as_written
     def read(record):
         (label,) = decoder.decode(record, ["label"])
+        label = tf.convert_to_tensor(label)
+        if label.dtype.is_floating:
+            return tf.cast(tf.reshape(label, [-1]), tf.float32)
         return tf.cast(tf.reshape(label, []), tf.int64)
 
     return read
 
 
-def _detach(decoder):
+def _check_class(
+    label: tf.Tensor, num_classes: int | None, labels_offset: int
+) -> tf.Tensor:
+    """Returns the class less the offset; an error at run time if out of range."""
+    label = tf.cast(tf.reshape(label, []), tf.int64) - labels_offset
+    if not num_classes:
+        return label
+    in_range = tf.logical_and(label >= 0, label < num_classes - labels_offset)
+    message = (
+        f"A label, less --labels_offset={labels_offset}, is outside 0 to "
+        f"{num_classes - labels_offset - 1}, the dataset's classes:"
+    )
+    with tf.control_dependencies([tf.Assert(in_range, [message, label])]):
+        return tf.identity(label)
+
+
+def _check_values(
+    label: tf.Tensor, num_names: int | None, labels_offset: int
+) -> tf.Tensor:
+    """Returns float32 [num_names]; an error at run time if a value is not finite."""
+    if labels_offset:
+        raise ValueError(
+            f"labels_offset is {labels_offset}, but the dataset has no background "
+            "class to leave out: use 0."
+        )
+    label = tf.reshape(tf.cast(label, tf.float32), [num_names or -1])
+    is_finite = tf.reduce_all(tf.math.is_finite(label))
+    with tf.control_dependencies(
+        [tf.Assert(is_finite, ["A label is not finite:", label])]
+    ):
+        return tf.identity(label)
+
+
+def _detach(decoder: Any) -> Any:
     """Returns the decoder without tensors of the graph in which it was made.
 
     Dataset modules write `default_value=tf.zeros([], tf.int64)`.
@@ -92,20 +155,20 @@ def _detach(decoder):
     return decoder
 
 
-def _check_items(decoder):
+def _check_items(decoder: Any) -> None:
     missing = {"image", "label"} - set(decoder.list_items())
     if missing:
         raise ValueError(
             f"The dataset's decoder provides {sorted(decoder.list_items())}: it lacks "
-            f"{sorted(missing)}; name these items in items_to_handlers."
+            f"{sorted(missing)}; add these items to items_to_handlers."
         )
 
 
-def _can_crop_jpeg(decoder, preprocessing_fn):
-    """Whether images may be decoded here, rather than by the decoder."""
+def _can_crop_jpeg(decoder: Any, preprocessing_fn: Callable[..., tf.Tensor]) -> bool:
+    """Returns whether images may be decoded here, rather than by the decoder."""
     if not hasattr(preprocessing_fn, "crop_window"):
         return False
-    # A subclass may do anything, so only the plain classes are looked into.
+    # Subclasses may do anything.
     if type(decoder) is not slim.tfexample_decoder.TFExampleDecoder:
         return False
     handler = decoder._items_to_handlers["image"]
@@ -117,7 +180,13 @@ def _can_crop_jpeg(decoder, preprocessing_fn):
     )
 
 
-def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_width):
+def _decode_and_crop(
+    record: tf.Tensor,
+    decoder: Any,
+    preprocessing_fn: Callable[..., tf.Tensor],
+    image_height: int,
+    image_width: int,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Does what decoder and preprocessing do, but decodes only the crop of a JPEG."""
     image_handler = decoder._items_to_handlers["image"]
     label_handler = decoder._items_to_handlers["label"]
@@ -143,7 +212,7 @@ def _decode_and_crop(record, decoder, preprocessing_fn, image_height, image_widt
         tensors[image_handler._format_key] = image_format
         return jpeg_crops.crop(image_handler.tensors_to_item(tensors), crop_window)
 
-    # By the bytes: old shards say "jpg" whatever they hold.
+    # Decided by the contents: old shards say "jpg" whatever they hold.
     is_jpeg = tf.logical_and(
         tf.io.is_jpeg(encoded),
         tf.logical_not(tf.strings.regex_full_match(image_format, "raw|RAW")),

@@ -1,30 +1,34 @@
-"""A second look at single records of a split: their file names and their pictures.
+"""Reads single records of a split again: their file names and images.
 
-Batches have pixels and labels alone. Evaluation takes records in file order, so the
-n-th image of it is record n here.
+Batches contain only pixels and labels. Evaluation reads records in file order, so its
+n-th image is record n here.
 """
 
 import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from datasets import record_loader, shard_files
-from tf_slim_compat import tf
+from tf_slim_compat import slim, tf
 
 THUMBNAIL_PX = 224
 _BATCH_SIZE = 256
 
 
-def read_file_names(dataset, num_images=None):
-    """Where the pictures of a split come from.
+def read_file_names(
+    dataset: slim.dataset.Dataset, num_images: int | None = None
+) -> list[str]:
+    """Returns the file names from which the images of a split were converted.
 
     Args:
-      dataset: a `slim.dataset.Dataset` of TFRecord shards.
+      dataset: a dataset of TFRecord shards.
       num_images: how many, from the first; None for all.
 
     Returns:
-      A list of strings: what records hold as `image/filename`; where they hold none,
-      the shard's name and the record's place in it, such as `x.tfrecord#17`.
+      The records' `image/filename`; for records without one, the shard's name and the
+      index of the record in it, such as `x.tfrecord#17`.
     """
     names = []
     with tf.Graph().as_default():
@@ -37,16 +41,20 @@ def read_file_names(dataset, num_images=None):
     return names
 
 
-def read_pictures(dataset, indices, max_size=THUMBNAIL_PX):
-    """Decodes some pictures of a split, made small.
+def read_images(
+    dataset: slim.dataset.Dataset,
+    indices: Sequence[int],
+    max_size: int = THUMBNAIL_PX,
+) -> dict[int, np.ndarray]:
+    """Decodes some images of a split and scales large ones down.
 
     Args:
-      dataset: a `slim.dataset.Dataset` of TFRecord shards.
-      indices: which, by their place in file order.
-      max_size: of height and width, in pixels; smaller pictures stay as they are.
+      dataset: a dataset of TFRecord shards.
+      indices: positions in file order.
+      max_size: of height and width, in pixels; smaller images keep their size.
 
     Returns:
-      A dict from index to uint8 array of shape [height, width, channels].
+      A dict from index to uint8 [height, width, channels].
     """
     indices = np.unique(np.asarray(indices, np.int64))
     if not indices.size:
@@ -66,8 +74,8 @@ def read_pictures(dataset, indices, max_size=THUMBNAIL_PX):
         }
 
 
-def _number_records(dataset):
-    """A `tf.data.Dataset` of (shard's path, place in it, record)."""
+def _number_records(dataset: slim.dataset.Dataset) -> tf.data.Dataset:
+    """Returns a `tf.data.Dataset` of (shard's path, index in it, record)."""
 
     def number(path):
         return (
@@ -80,7 +88,7 @@ def _number_records(dataset):
     return tf.data.Dataset.from_tensor_slices(files).flat_map(number)
 
 
-def _parse_names(paths, indices, records):
+def _parse_names(paths: tf.Tensor, indices: tf.Tensor, records: tf.Tensor) -> tf.Tensor:
     features = {"image/filename": tf.FixedLenFeature((), tf.string, "")}
     names = tf.io.parse_example(records, features)["image/filename"]
     shards = tf.strings.regex_replace(paths, "^.*/", "")
@@ -88,8 +96,8 @@ def _parse_names(paths, indices, records):
     return tf.where(tf.equal(names, ""), places, names)
 
 
-def _shrink(image, height, width):
-    """Fits an image into the upper left of a box, of which the rest is -1."""
+def _shrink(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Fits an image into the upper left of a box; the rest of the box is -1."""
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     ratio = tf.minimum(
         1.0, tf.reduce_min(tf.constant([height, width], tf.float32) / size)
@@ -100,13 +108,13 @@ def _shrink(image, height, width):
     return tf.pad(image, rest, constant_values=-1)
 
 
-def _cut_padding(image):
+def _cut_padding(image: np.ndarray) -> np.ndarray:
     is_inside = image[..., 0] >= 0
     height, width = is_inside[:, 0].sum(), is_inside[0].sum()
     return np.clip(np.round(image[:height, :width]), 0, 255).astype(np.uint8)
 
 
-def _iterate(elements):
+def _iterate(elements: tf.data.Dataset) -> Iterator[Any]:
     """Yields the elements of a `tf.data.Dataset` of the default graph."""
     iterator = tf.data.make_initializable_iterator(elements)
     element = iterator.get_next()

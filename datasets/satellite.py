@@ -1,6 +1,7 @@
-"""Six kinds of ground in satellite photographs; the model for a module of your own.
+"""Satellite images of six kinds of land cover; a template for a module of your own.
 
-Copy this file, change the table, and add the module to `dataset_factory.py`.
+Copy this file, change the table, and register the module with
+`dataset_factory.register`.
 """
 
 from datasets import tfrecord_dataset
@@ -10,7 +11,7 @@ TABLE = tfrecord_dataset.Table(
     splits_to_sizes={"train": 4800, "validation": 1200},
     num_classes=6,
     items_to_descriptions={
-        "image": "A colour photograph of 256 by 256 pixels.",
+        "image": "A color image of 256 by 256 pixels.",
         "label": "0 glacier, 1 rock, 2 urban, 3 water, 4 wetland, 5 wood.",
     },
 )

@@ -1,4 +1,4 @@
-"""TFRecord files: which there are, how long they are, and how many records they hold.
+"""TFRecord files: listing them, measuring them and counting their records.
 
 Nothing is decoded here.
 """
@@ -6,20 +6,22 @@ Nothing is decoded here.
 import hashlib
 import os
 import struct
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO
 
 from datasets import dataset_info
 from tf_slim_compat import tf
 
-# Of each shard this much goes into the fingerprint.
+# Bytes of each shard that go into the fingerprint.
 _FINGERPRINTED_BYTES = 1024
 
 
-def list_files(data_sources):
-    """Returns the sorted paths that `data_sources`, patterns or paths, stand for.
+def list_files(data_sources: str | Sequence[str]) -> list[str]:
+    """Returns the sorted paths that match `data_sources`, patterns or paths.
 
     Raises:
-      FileNotFoundError: a pattern matches nothing.
-      OSError: all files are empty.
+      FileNotFoundError: if a pattern matches nothing.
+      OSError: if all files are empty.
     """
     if isinstance(data_sources, str):
         data_sources = [data_sources]
@@ -40,13 +42,13 @@ def list_files(data_sources):
     return sorted(files)
 
 
-def measure(path):
+def measure(path: str) -> int:
     """Returns the length of a file in bytes."""
     return tf.io.gfile.stat(path).length
 
 
-def read_info(dataset_dir):
-    """Returns the `DatasetInfo` in the folder, or None where there is none."""
+def read_info(dataset_dir: str) -> dataset_info.DatasetInfo | None:
+    """Returns the `dataset_info.json` of a folder, or None if it has none."""
     path = os.path.join(dataset_dir, dataset_info.FILE_NAME)
     if not tf.io.gfile.exists(path):
         return None
@@ -54,13 +56,16 @@ def read_info(dataset_dir):
         return dataset_info.from_json(file.read(), path)
 
 
-def find_split(files):
-    """Finds the split of a converted dataset that consists of these very files.
+def find_split(
+    files: Iterable[str],
+) -> tuple[dataset_info.DatasetInfo, str] | tuple[None, None]:
+    """Finds the split of a converted dataset that consists of exactly these files.
 
     Returns:
-      (the `DatasetInfo` beside them, the split's name), or (None, None) where it is
-      not there, or states other files or other sizes.
+      (the `DatasetInfo` beside them, the split's name), or (None, None) if there is
+      none, or it states other files or sizes.
     """
+    files = list(files)
     folders = {os.path.dirname(path) for path in files}
     info = read_info(folders.pop()) if len(folders) == 1 else None
     if info is None:
@@ -72,14 +77,14 @@ def find_split(files):
     return None, None
 
 
-def count_records(files):
+def count_records(files: Sequence[str]) -> list[int]:
     """Returns the number of records in each file.
 
-    By `dataset_info.json` where it states these files; else each file is gone
-    through from record to record, without reading them.
+    The numbers come from `dataset_info.json` if it describes these files; otherwise
+    `count_by_length` finds them.
 
     Raises:
-      OSError: a file is cut short or changed.
+      OSError: if a file is truncated or corrupted.
     """
     info, split = find_split(files)
     if info is None:
@@ -88,13 +93,13 @@ def count_records(files):
     return [counts[os.path.basename(path)] for path in files]
 
 
-def count_by_length(path):
-    """Follows the lengths of the records through a file, and returns their number.
+def count_by_length(path: str) -> int:
+    """Counts the records of a file by skipping from one to the next.
 
     A record is its length (8 bytes), a checksum (4), the payload, a checksum (4).
 
     Raises:
-      OSError: the file does not end where a record does.
+      OSError: if the file does not end at the end of a record.
     """
     size = measure(path)
     position = count = 0
@@ -108,24 +113,24 @@ def count_by_length(path):
             if end > size:
                 raise OSError(
                     f"{path!r} is broken at byte {position}, after {count} records: it "
-                    "was cut short or changed; copy or convert the dataset again."
+                    "was truncated or changed; copy or convert the dataset again."
                 )
             position = end
             count += 1
     return count
 
 
-def _open_unbuffered(path):
+def _open_unbuffered(path: str) -> BinaryIO:
     # TensorFlow's files read a whole block ahead after each seek.
     if os.path.isfile(path):
         return open(path, "rb", buffering=0)
     return tf.io.gfile.GFile(path, "rb")
 
 
-def compute_fingerprint(files):
+def compute_fingerprint(files: Iterable[str]) -> str:
     """Returns SHA-256 over each file's name, length and beginning, as 64 digits.
 
-    Wherever the files lie, the names of their folders play no part.
+    It does not depend on the folders in which the files lie.
     """
     digest = hashlib.sha256()
     for path in sorted(files, key=os.path.basename):

@@ -3,24 +3,25 @@
 import contextlib
 import hashlib
 import os
+import types
 
-from datasets import dataset_info, dataset_utils, image_folders
+from datasets import dataset_info, dataset_utils, image_files, image_source
 from tf_slim_compat import tf
 
 
 class ShardWriter:
-    """Deals records out to the shards of each split, one after the other.
+    """Distributes records evenly over the shards of their split.
 
-    Use as a context manager; `finish` gives the shards their last names.
+    Use as a context manager; `finish` gives the shards their final names.
     """
 
-    def __init__(self, folder, name, num_shards):
-        """Opens nothing yet.
+    def __init__(self, folder: str, name: str, num_shards: int):
+        """Opens no files yet.
 
         Args:
-          folder: where to write; must be there.
+          folder: an existing folder.
           name: the first part of the files' names.
-          num_shards: for each split; fewer where a split has fewer records.
+          num_shards: per split; fewer if a split has fewer records.
         """
         self._folder = folder
         self._name = name
@@ -30,36 +31,50 @@ class ShardWriter:
         self._counts = {}
         self._hash = hashlib.sha256()
 
-    def __enter__(self):
+    def __enter__(self) -> "ShardWriter":
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
         self._files.close()
         if isinstance(error, tf.errors.OpError):
             raise OSError(
                 f"Cannot write into {self._folder!r}: {error.message}."
             ) from error
 
-    def write(self, split, picture, label, filename, class_name):
+    def write(
+        self,
+        split: str,
+        image: image_files.EncodedImage,
+        label: int | tuple[float, ...],
+        filename: bytes,
+        class_name: bytes | None = None,
+    ) -> None:
         """Adds one record.
 
         Args:
           split: such as "train".
-          picture: a `pictures.Picture`.
-          label: integer from 0.
-          filename: bytes, where the picture comes from.
-          class_name: bytes.
+          image: the encoded image.
+          label: class index, or one float per name.
+          filename: the file that the image comes from.
+          class_name: name of the class, if the label is a class index.
         """
-        example = dataset_utils.image_to_tfexample(
-            picture.encoded,
-            picture.format.encode(),
-            picture.height,
-            picture.width,
-            label,
+        build = (
+            dataset_utils.image_to_labeled_tfexample
+            if isinstance(label, tuple)
+            else dataset_utils.image_to_tfexample
+        )
+        example = build(
+            image.encoded, image.format.encode(), image.height, image.width, label
         )
         feature = example.features.feature
         feature["image/filename"].bytes_list.value.append(filename)
-        feature["image/class/text"].bytes_list.value.append(class_name)
+        if class_name is not None:
+            feature["image/class/text"].bytes_list.value.append(class_name)
         record = example.SerializeToString(deterministic=True)
         self._hash.update(record)
         counts = self._counts.setdefault(split, [0] * self._num_shards)
@@ -67,24 +82,24 @@ class ShardWriter:
         counts[index] += 1
         self._find_writer(split, index).write(record)
 
-    def _find_writer(self, split, index):
+    def _find_writer(self, split: str, index: int) -> tf.io.TFRecordWriter:
         if (split, index) not in self._writers:
             writer = tf.io.TFRecordWriter(self._partial_path(split, index))
             self._writers[split, index] = self._files.enter_context(writer)
         return self._writers[split, index]
 
-    def _partial_path(self, split, index):
+    def _partial_path(self, split: str, index: int) -> str:
         return os.path.join(self._folder, f"{split}-{index}")
 
-    def finish(self):
-        """Closes and names the shards.
+    def finish(self) -> tuple[dict[str, tuple[dataset_info.Shard, ...]], str]:
+        """Closes the shards and gives them their final names.
 
         Returns:
-          (split name to its `dataset_info.Shard`s, SHA-256 over all records).
+          (split name to its shards, SHA-256 over all records).
         """
         self._files.close()
         splits = {}
-        for split in filter(self._counts.get, image_folders.SPLITS):
+        for split in filter(self._counts.get, image_source.SPLITS):
             counts = [count for count in self._counts[split] if count]
             splits[split] = tuple(
                 self._name_shard(split, index, len(counts), count)
@@ -92,7 +107,9 @@ class ShardWriter:
             )
         return splits, self._hash.hexdigest()
 
-    def _name_shard(self, split, index, num_shards, num_records):
+    def _name_shard(
+        self, split: str, index: int, num_shards: int, num_records: int
+    ) -> dataset_info.Shard:
         file = f"{self._name}_{split}_{index:05d}-of-{num_shards:05d}.tfrecord"
         path = os.path.join(self._folder, file)
         os.rename(self._partial_path(split, index), path)

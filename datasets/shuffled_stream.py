@@ -1,65 +1,65 @@
-"""The endless stream of encoded training images, in an order that can be resumed.
+"""The endless stream of encoded training images, which can be resumed anywhere.
 
-Epoch after epoch each image comes once, or each class equally often. The order within
-an epoch is a function of the seed and of the epoch's number: from them are drawn
-    the order of the shards,
-    what the shuffle buffer gives back next, and
-    where classes are balanced, which of their images come more often than others.
+Every epoch has each image once, or each class equally often. Within an epoch the order
+of the shards, the choices of the shuffle buffer and, if classes are balanced, the
+choice of images that are repeated or left out are functions of the seed and the
+epoch's number.
 """
 
 import dataclasses
 import zlib
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from datasets import shard_files
 from tf_slim_compat import as_written, tf
 
-# Encoded bytes that the shuffle buffer may hold. A dataset that is smaller is read
-# once and stays in memory.
+# Encoded bytes that the shuffle buffer may hold. A smaller dataset is read once and
+# stays in memory.
 SHUFFLE_BYTES = 256 * 2**20
-# Shards are shuffled in groups of about this size, so that resuming need not read those
-# before. It is many times the buffer's, which runs empty at the end of a group.
+# Shards are shuffled in groups of about this size, and resuming skips whole groups. It
+# is many times the buffer's size, as the buffer runs empty at the end of each group.
 GROUP_BYTES = 16 * SHUFFLE_BYTES
-# How many shards feed the buffer in turn. The order follows from it.
+# Number of shards that feed the buffer in turn; the order depends on it.
 MIXED_SHARDS = 8
-# An image's index in the stream is this times its epoch plus its place there, so that
-# no index depends on the length of an epoch.
+# An image's index in the stream is this times its epoch plus its position there, which
+# does not depend on the length of an epoch.
 _EPOCH = 2**32
 
 
 def build_stream(
-    files,
-    num_samples,
-    num_readers,
-    read_label,
-    seed=None,
-    start_image=0,
-    class_counts=None,
-):
+    files: Sequence[str],
+    num_samples: int,
+    num_readers: int,
+    read_label: Callable[[tf.Tensor], tf.Tensor],
+    seed: int | None = None,
+    start_image: int = 0,
+    class_counts: Sequence[int] | None = None,
+) -> tf.data.Dataset:
     """Builds the stream.
 
     Args:
       files: paths of the shards.
-      num_samples: how many images they hold, about; for the size of the buffer.
-      num_readers: how many shards are read in parallel.
-      read_label: function from a record to its label, int64 scalar.
-      seed: integer; None for an order that cannot be had again.
-      start_image: how many images at the beginning of the stream are left out. Epochs
-        and groups of shards are left out without being read, the rest undecoded.
-      class_counts: how many images each class has, to balance the classes, or None;
+      num_samples: approximate number of images in them; for the size of the buffer.
+      num_readers: number of shards that are read in parallel.
+      read_label: function from a record to its class, int64 scalar.
+      seed: None for an order that is not reproducible.
+      start_image: number of images to skip. Whole epochs and groups of shards are
+        skipped without reading, the rest without decoding.
+      class_counts: the number of images of each class, to balance the classes, or None;
         see `input_pipeline.build_batches`.
 
     Returns:
       A `tf.data.Dataset` of (record, int64 [2]: the seed and the image's index in the
-      stream, which belong to no other image of this stream).
+      stream, which no other image of the stream shares).
 
     Raises:
-      ValueError: `start_image` is negative, or `class_counts` are those of other files.
-      OSError: a file is cut short.
+      ValueError: if `start_image` is negative, or `class_counts` do not fit the files.
+      OSError: if a file is truncated.
     """
     if start_image < 0:
-        raise ValueError(f"start_image={start_image} must be 0 or more.")
+        raise ValueError(f"start_image={start_image} must be at least 0.")
     record_counts, epoch, skipped = None, 0, 0
     if start_image or class_counts is not None:
         record_counts = shard_files.count_records(files)
@@ -68,14 +68,14 @@ def build_stream(
         class_counts = _check_class_counts(class_counts, sum(record_counts))
     stream = _Stream(
         files=files,
-        # Without a seed, another one whenever the iterator is initialised.
+        # Without a seed, a different one whenever the iterator is initialized.
         seed=tf.random.uniform([], maxval=tf.int64.max, dtype=tf.int64)
         if seed is None
         else tf.constant(seed, tf.int64),
         is_deterministic=seed is not None,
         num_readers=num_readers,
         buffer_size=fit_buffer(files, num_samples),
-        # The lengths of groups are not known where classes are balanced.
+        # The lengths of groups are unknown if classes are balanced.
         group_size=_fit_group(files) if class_counts is None else len(files),
         record_counts=record_counts,
         class_counts=class_counts,
@@ -84,21 +84,21 @@ def build_stream(
     return stream.open(epoch, skipped)
 
 
-def fit_buffer(files, num_samples):
-    """Returns how many records of mean size fill `SHUFFLE_BYTES`, or all of them."""
+def fit_buffer(files: Sequence[str], num_samples: int) -> int:
+    """Returns how many records of mean size fill `SHUFFLE_BYTES`, at most all."""
     return max(1, min(num_samples, num_samples * SHUFFLE_BYTES // _sum_bytes(files)))
 
 
-def _fit_group(files):
+def _fit_group(files: Sequence[str]) -> int:
     """Returns how many shards of mean size fill `GROUP_BYTES`, but enough to mix."""
     return max(MIXED_SHARDS, len(files) * GROUP_BYTES // _sum_bytes(files))
 
 
-def _sum_bytes(files):
+def _sum_bytes(files: Sequence[str]) -> int:
     return sum(map(shard_files.measure, files))
 
 
-def _check_class_counts(class_counts, num_records):
+def _check_class_counts(class_counts: Sequence[int], num_records: int) -> np.ndarray:
     class_counts = np.asarray(class_counts, np.int64)
     if class_counts.sum() != num_records:
         raise ValueError(
@@ -113,22 +113,22 @@ class _Stream:
     """The settings of a stream; see `build_stream`.
 
     Attributes:
-      group_size: shards a group.
-      record_counts: of each shard; None where nothing is skipped.
+      group_size: shards per group.
+      record_counts: of each shard; None if nothing is skipped.
     """
 
-    files: list
-    seed: object
+    files: Sequence[str]
+    seed: tf.Tensor
     is_deterministic: bool
     num_readers: int
     buffer_size: int
     group_size: int
-    record_counts: list | None
+    record_counts: Sequence[int] | None
     class_counts: np.ndarray | None
-    read_label: object
+    read_label: Callable[[tf.Tensor], tf.Tensor]
 
-    def open(self, first_epoch, skipped):
-        """The stream without the first images of its first epoch."""
+    def open(self, first_epoch: int, skipped: int) -> tf.data.Dataset:
+        """Returns the stream without the first images of its first epoch."""
         resident = None
         if _sum_bytes(self.files) <= SHUFFLE_BYTES:
             resident = self._read(self.files).cache()
@@ -147,8 +147,10 @@ class _Stream:
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         return epochs.flat_map(read_epoch).map(add_seed)
 
-    def _read_epoch(self, epoch, skipped, resident):
-        """The records of an epoch, without the first ones."""
+    def _read_epoch(
+        self, epoch: tf.Tensor, skipped: tf.Tensor, resident: tf.data.Dataset | None
+    ) -> tf.data.Dataset:
+        """Returns the records of an epoch, without the first ones."""
         order = tf.random.experimental.stateless_shuffle(
             tf.range(len(self.files)), self._derive("shards", epoch)
         )
@@ -165,18 +167,20 @@ class _Stream:
             if self.class_counts is not None:
                 records = self._balance(records, epoch)
             seed = self._derive("buffer", epoch * _EPOCH + group)
-            # The graph is this function's own. The buffer's draws follow from its seed
-            # as well, and the seed of the graph around it may be any.
+            # The buffer also uses the seed of its graph, which here is this function's
+            # own; a fixed one makes the order independent of the graph around it.
             tf.set_random_seed(0)
             return records.shuffle(
-                self.buffer_size, _draw(seed, []), reshuffle_each_iteration=False
+                self.buffer_size, _sample(seed, []), reshuffle_each_iteration=False
             )
 
         groups = tf.data.Dataset.range(first_group, num_groups)
         return groups.flat_map(read_group).skip(skipped)
 
-    def _skip_groups(self, order, skipped):
-        """Returns the first group that is needed, and how much of it is skipped."""
+    def _skip_groups(
+        self, order: tf.Tensor, skipped: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the first group needed and how many of its records to skip."""
         counts = tf.gather(np.array(self.record_counts, np.int64), order)
         groups = tf.range(len(self.files)) // self.group_size
         ends = tf.cumsum(tf.math.segment_sum(counts, groups))
@@ -184,8 +188,8 @@ class _Stream:
         begins = tf.concat([[0], ends], 0)
         return first_group, skipped - begins[first_group]
 
-    def _read(self, files):
-        """The records of these shards, with labels where classes are balanced."""
+    def _read(self, files: Sequence[str] | tf.Tensor) -> tf.data.Dataset:
+        """Returns the records of shards, with labels if classes are balanced."""
         num_mixed = min(MIXED_SHARDS, len(self.files))
         records = tf.data.Dataset.from_tensor_slices(files).interleave(
             tf.data.TFRecordDataset,
@@ -197,17 +201,17 @@ class _Stream:
             return records
         return records.map(lambda record: (record, self.read_label(record)))
 
-    def _balance(self, records, epoch):
-        """Leaves out and repeats records so that each class comes equally often.
+    def _balance(self, records: tf.data.Dataset, epoch: tf.Tensor) -> tf.data.Dataset:
+        """Drops and repeats records to make all classes equally frequent.
 
-        Each record adds its class's rate, such as 2.4 images a record, to an account
-        of the class, and is given as often as whole images are there.
+        Each record adds its class's rate, such as 2.4 images per record, to an account
+        of the class, and is repeated as often as the account holds whole images.
         """
         quotas = tf.constant(_share_out(self.class_counts))
         counts = tf.constant(self.class_counts)
-        # In 1 / counts of an image, so that nothing is ever rounded.
-        drawn = _draw(self._derive("classes", epoch), self.class_counts.shape)
-        accounts = tf.math.floormod(drawn, tf.maximum(counts, 1))
+        # In units of 1 / counts, which avoids rounding.
+        random = _sample(self._derive("classes", epoch), self.class_counts.shape)
+        accounts = tf.math.floormod(random, tf.maximum(counts, 1))
 
         @as_written
         def count_copies(state, element):
@@ -226,20 +230,20 @@ class _Stream:
 
         return records.scan((accounts, counts), count_copies).flat_map(repeat)
 
-    def _derive(self, purpose, place):
-        """A seed, int64 [2], for one purpose at one place of the stream."""
+    def _derive(self, purpose: str, place: tf.Tensor) -> tf.Tensor:
+        """Returns a seed, int64 [2], for one purpose at one place of the stream."""
         return tf.stack([self.seed + zlib.crc32(purpose.encode()), place])
 
 
-def _draw(seed, shape):
-    """Integers of all sizes, int64."""
+def _sample(seed: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Returns random int64 numbers of the full range."""
     return tf.random.stateless_uniform(
         shape, seed, minval=None, maxval=None, dtype=tf.int64
     )
 
 
-def _share_out(counts):
-    """How many images of each class make an epoch: as many as ever, in equal parts."""
+def _share_out(counts: np.ndarray) -> np.ndarray:
+    """Returns the images of each class per epoch: equal parts of the same total."""
     present = np.flatnonzero(counts)
     quotas = np.zeros_like(counts)
     quotas[present] = counts.sum() // len(present)
@@ -247,14 +251,14 @@ def _share_out(counts):
     return quotas
 
 
-def _check_label(label, left):
-    """Returns the label if an image of that class is still expected in the epoch."""
+def _check_label(label: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
+    """Returns the label; an error at run time if its class has no image left."""
     num_classes = tf.size(left, out_type=tf.int64)
     is_known = tf.logical_and(label >= 0, label < num_classes)
     is_expected = tf.gather(left, tf.where(is_known, [label], [0])[0]) > 0
     message = (
-        "class_counts are those of other images, count these with "
-        "dataset_utils.count_labels: there are more of the label"
+        "class_counts do not fit the images, count them with "
+        "dataset_utils.count_labels: there are more images of the label"
     )
     assertion = tf.Assert(tf.logical_and(is_known, is_expected), [message, label])
     with tf.control_dependencies([assertion]):

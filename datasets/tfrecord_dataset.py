@@ -1,6 +1,6 @@
-"""Reading of TFRecord shards of labelled images, shared by all dataset modules.
+"""Datasets of TFRecord shards of labeled images.
 
-A dataset module is a `Table`, and its `get_split` is the table's.
+A dataset module defines a `Table` and exports its `get_split`.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import glob
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from datasets import dataset_info, dataset_utils, shard_files
 from tf_slim_compat import slim, tf
@@ -20,15 +20,15 @@ _SHARD_OF = re.compile(r"(\d+)-of-(\d+)")
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a dataset module states about its files.
+    """The facts about a dataset.
 
     Attributes:
       file_pattern: names of the shards, `%s` for the split and `*` for anything.
       splits_to_sizes: split name to number of images.
       num_classes: number of classes.
-      items_to_descriptions: "image" and "label" to a sentence for people.
-      channels: of the decoded image; 1 for grey, 3 for colour.
-      shape: (height, width, channels) where all images are of one size, or None.
+      items_to_descriptions: "image" and "label" to a sentence about them.
+      channels: of the decoded image; 1 for grayscale, 3 for color.
+      shape: (height, width, channels) if all images have the same size, or None.
     """
 
     file_pattern: str
@@ -38,25 +38,35 @@ class Table:
     channels: int = 3
     shape: tuple[int, int, int] | None = None
 
-    def get_split(self, split_name, dataset_dir, file_pattern=None, reader=None):
-        """Describes one split of the dataset.
+    def get_split(
+        self,
+        split_name: str,
+        dataset_dir: str | None,
+        file_pattern: str | None = None,
+        reader: type | None = None,
+    ) -> slim.dataset.Dataset:
+        """Returns one split of the dataset.
 
-        Where `dataset_info.json` lies beside the shards, its classes and its numbers
-        of images win over the table.
+        The `dataset_info.json` beside the shards, if any, takes precedence over this
+        table.
 
         Args:
           split_name: such as "train".
-          dataset_dir: the folder of the shards.
+          dataset_dir: folder of the shards.
           file_pattern: replaces the table's.
           reader: a TensorFlow reader class, by default `tf.TFRecordReader`.
 
         Returns:
-          A `slim.dataset.Dataset` that provides the items "image" (uint8
-          [height, width, channels]) and "label" (int64 scalar).
+          A dataset that provides the items "image" (uint8 [height, width, channels])
+          and "label" (int64 scalar, or float32 [num_classes] for tasks with a number
+          per label or target). Besides the usual attributes it has
+            task: name of the task that the labels are for;
+            label_summary: a summary of the training split's labels, a dict of lists
+              with one number per name, or None without `dataset_info.json`.
 
         Raises:
-          ValueError: the split is unknown, or `dataset_dir` is not given.
-          OSError: the folder or shards are not there, or a shard is cut short.
+          ValueError: if the split is unknown, or `dataset_dir` is missing.
+          OSError: if the folder or shards do not exist, or a shard is truncated.
         """
         check_dataset_dir(dataset_dir)
         info = shard_files.read_info(dataset_dir)
@@ -69,6 +79,7 @@ class Table:
         files = _list_shards(split_name, dataset_dir, pattern, info)
         shards = _find_shards(files, split_name, info)
         if shards is None:
+            info = None  # It describes other files.
             num_samples = self.splits_to_sizes.get(split_name)
             num_classes = self.num_classes
             labels_to_names = dataset_utils.read_labels(dataset_dir)
@@ -77,22 +88,29 @@ class Table:
             num_classes = len(info.class_names)
             labels_to_names = dict(enumerate(info.class_names))
             self._log_difference(split_name, num_samples, num_classes)
+        has_classes = info is None or info.has_classes
         return slim.dataset.Dataset(
             data_sources=files,
             reader=reader or tf.TFRecordReader,
-            decoder=_build_decoder(self.channels, self.shape),
+            decoder=_build_decoder(
+                self.channels, self.shape, None if has_classes else num_classes
+            ),
             num_samples=num_samples,
             items_to_descriptions=dict(self.items_to_descriptions),
             num_classes=num_classes,
             labels_to_names=labels_to_names,
+            task=info.task if info else dataset_info.CLASSIFICATION,
+            label_summary=info.labels.get("train") if info else None,
         )
 
-    def _log_difference(self, split_name, num_samples, num_classes):
+    def _log_difference(
+        self, split_name: str, num_samples: int, num_classes: int
+    ) -> None:
         stated = self.splits_to_sizes.get(split_name), self.num_classes
         if stated != (num_samples, num_classes):
             logging.info(
-                "%s counts %d images of %d classes in split %s; the dataset module's "
-                "table, which says %s of %s, is passed over.",
+                "%s counts %d images of %d classes in split %s; ignoring the dataset "
+                "module, which states %s of %s.",
                 dataset_info.FILE_NAME,
                 num_samples,
                 num_classes,
@@ -101,24 +119,26 @@ class Table:
             )
 
 
-def check_dataset_dir(dataset_dir):
+def check_dataset_dir(dataset_dir: str | None) -> None:
     """Raises ValueError or OSError unless `dataset_dir` is a folder."""
     if not dataset_dir:
-        raise ValueError("No folder of data is given: say where with --dataset_dir.")
+        raise ValueError(
+            "--dataset_dir is missing: give the folder of the TFRecord shards."
+        )
     if not tf.io.gfile.exists(dataset_dir):
         raise FileNotFoundError(
-            f"There is no folder {dataset_dir!r}: --dataset_dir must be the folder "
-            "where the TFRecord shards lie."
+            f"There is no folder {dataset_dir!r}: --dataset_dir must be the folder of "
+            "the TFRecord shards."
         )
     if not tf.io.gfile.isdir(dataset_dir):
         raise NotADirectoryError(
-            f"{dataset_dir!r} is not a folder: --dataset_dir must be the folder where "
-            "the TFRecord shards lie, not one of them."
+            f"{dataset_dir!r} is not a folder: --dataset_dir must be the folder of the "
+            "TFRecord shards, not one of them."
         )
 
 
-def unknown(kind, name, known, flag):
-    """Returns the sentence for a name that is not among the known ones."""
+def unknown(kind: str, name: str, known: Iterable[str], flag: str) -> str:
+    """Returns the sentence about a name that is not among the known ones."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=3)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
@@ -127,21 +147,26 @@ def unknown(kind, name, known, flag):
     )
 
 
-def _list_shards(split_name, dataset_dir, file_pattern, info):
+def _list_shards(
+    split_name: str,
+    dataset_dir: str,
+    file_pattern: str,
+    info: dataset_info.DatasetInfo | None,
+) -> list[str]:
     """Returns the sorted paths that match; raises if some or all are missing."""
     pattern = file_pattern % split_name if "%s" in file_pattern else file_pattern
     files = sorted(tf.io.gfile.glob(os.path.join(glob.escape(dataset_dir), pattern)))
     if not files:
         hint = " Try --dataset_name=image_folder." if info else ""
         raise FileNotFoundError(
-            f"No file matches {os.path.join(dataset_dir, pattern)!r}; in that folder "
-            f"lies {_shorten(sorted(tf.io.gfile.listdir(dataset_dir)))}.{hint}"
+            f"No file matches {os.path.join(dataset_dir, pattern)!r}; that folder "
+            f"contains {_shorten(sorted(tf.io.gfile.listdir(dataset_dir)))}.{hint}"
         )
     names = {os.path.basename(path) for path in files}
     expected = {name for found in names for name in _shard_set(found)}
     if info and not names.isdisjoint(_shard_table(info, split_name)):
         expected |= _shard_table(info, split_name).keys()
-    # A shard that the pattern leaves out is left out on purpose.
+    # Shards that the pattern excludes are excluded on purpose.
     missing = fnmatch.filter(expected - names, os.path.basename(pattern))
     if missing:
         raise FileNotFoundError(
@@ -151,7 +176,7 @@ def _list_shards(split_name, dataset_dir, file_pattern, info):
     return files
 
 
-def _shard_set(name):
+def _shard_set(name: str) -> list[str]:
     """Returns the names of the whole set that `x-00002-of-00004` belongs to."""
     match = _SHARD_OF.search(name)
     if not match:
@@ -163,51 +188,63 @@ def _shard_set(name):
     ]
 
 
-def _shard_table(info, split_name):
+def _shard_table(
+    info: dataset_info.DatasetInfo, split_name: str
+) -> dict[str, dataset_info.Shard]:
     return {shard.file: shard for shard in info.splits.get(split_name, ())}
 
 
-def _find_shards(files, split_name, info):
-    """Returns what `info` says of the files, or None where it is not about them.
+def _find_shards(
+    files: Sequence[str], split_name: str, info: dataset_info.DatasetInfo | None
+) -> list[dataset_info.Shard] | None:
+    """Returns what `info` says about the files, or None if it lists none of them.
 
     Raises:
-      ValueError: it is about some of them only.
-      OSError: a file is cut short.
+      ValueError: if it lists only some of them.
+      OSError: if a file is truncated.
     """
     table = _shard_table(info, split_name) if info else {}
-    strangers = [path for path in files if os.path.basename(path) not in table]
-    if len(strangers) == len(files):
+    unlisted = [path for path in files if os.path.basename(path) not in table]
+    if len(unlisted) == len(files):
         return None
-    if strangers:
+    if unlisted:
         raise ValueError(
-            f"{dataset_info.FILE_NAME} does not list {_shorten(strangers)}, which "
-            "would be read too: move what is from another conversion elsewhere."
+            f"{dataset_info.FILE_NAME} does not list {_shorten(unlisted)}, which "
+            "would be read too: move files of other conversions elsewhere."
         )
     shards = [table[os.path.basename(path)] for path in files]
     for path, shard in zip(files, shards, strict=True):
         size = tf.io.gfile.stat(path).length
         if size != shard.bytes:
             raise OSError(
-                f"{path!r} has {size} bytes and not the {shard.bytes} that "
-                f"{dataset_info.FILE_NAME} states: it was cut short or changed; copy "
+                f"{path!r} has {size} bytes instead of the {shard.bytes} that "
+                f"{dataset_info.FILE_NAME} states: it was truncated or changed; copy "
                 "or convert the dataset again."
             )
     return shards
 
 
-def _shorten(names, limit=6):
+def _shorten(names: Collection[str], limit: int = 6) -> str:
     more = ", ..." if len(names) > limit else ""
     return ", ".join(names[:limit]) + more if names else "nothing"
 
 
-def _build_decoder(channels, shape):
+def _build_decoder(
+    channels: int, shape: tuple[int, int, int] | None, num_floats: int | None
+) -> slim.tfexample_decoder.TFExampleDecoder:
+    """Returns a decoder of class indices, or of `num_floats` numbers per image."""
+    if num_floats is None:
+        label_key, label_feature = "image/class/label", tf.FixedLenFeature((), tf.int64)
+    else:
+        label_key = "image/labels"
+        label_feature = tf.FixedLenFeature([num_floats], tf.float32)
     keys_to_features = {
         "image/encoded": tf.FixedLenFeature((), tf.string, default_value=""),
         "image/format": tf.FixedLenFeature((), tf.string, default_value="jpeg"),
-        "image/class/label": tf.FixedLenFeature((), tf.int64),
+        label_key: label_feature,
     }
     items_to_handlers = {
         "image": slim.tfexample_decoder.Image(shape=shape, channels=channels),
-        "label": slim.tfexample_decoder.Tensor("image/class/label"),
+        "label": slim.tfexample_decoder.Tensor(label_key),
     }
     return slim.tfexample_decoder.TFExampleDecoder(keys_to_features, items_to_handlers)

@@ -1,4 +1,5 @@
-"""Is there a person in the picture (Chowdhery et al., arXiv:1906.05721)?"""
+"""Visual Wake Words: is there a person in the image (Chowdhery et al.,
+arXiv:1906.05721)?"""
 
 from datasets import tfrecord_dataset
 
@@ -7,8 +8,8 @@ TABLE = tfrecord_dataset.Table(
     splits_to_sizes={"train": 82783, "val": 40504},
     num_classes=2,
     items_to_descriptions={
-        "image": "A colour photograph of any size.",
-        "label": "1 where a person is in the picture, else 0.",
+        "image": "A color image of any size.",
+        "label": "1 if a person is in the image, else 0.",
     },
 )
 

@@ -1,4 +1,4 @@
-"""Durations as flags give them: in steps, epochs or seconds."""
+"""Durations in steps, epochs or seconds, as they are written in flags."""
 
 import dataclasses
 import re
@@ -17,20 +17,24 @@ _PATTERN = re.compile(r"\s*(\d+\.?\d*|\.\d+)\s*([a-z]*)\s*", re.IGNORECASE)
 
 @dataclasses.dataclass(frozen=True)
 class Duration:
-    """A length of training.
+    """A duration of training.
 
     Attributes:
-      value: how many of `unit`; 0 or more.
+      value: number of units; 0 or more, and whole for steps.
       unit: one of `UNITS`.
+
+    Raises:
+      ValueError: if the unit is unknown or the value is out of range.
     """
 
     value: float
     unit: str = "steps"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise ValueError(
-                f"A duration is counted in {', '.join(UNITS)}, not in {self.unit!r}."
+                f"The unit of a duration must be one of {', '.join(UNITS)}, but is "
+                f"{self.unit!r}."
             )
         if not 0 <= self.value < float("inf"):
             raise ValueError(f"A duration must be 0 or more, but is {self.value}.")
@@ -39,60 +43,59 @@ class Duration:
                 f"A duration in steps must be a whole number, but is {self.value}."
             )
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.value:.12g} {self.unit}"
 
     @property
-    def is_time(self):
-        """Whether it is counted in seconds."""
+    def is_time(self) -> bool:
+        """Whether the unit is seconds."""
         return self.unit == "secs"
 
-    def to_steps(self, steps_per_epoch):
-        """How many whole global steps it takes, at least 1 unless it is 0.
+    def to_steps(self, steps_per_epoch: float) -> int:
+        """Converts the duration into whole global steps, at least 1 unless it is 0.
 
         Args:
-          steps_per_epoch: steps in one epoch, a positive float; parts of a step
-            count.
+          steps_per_epoch: steps per epoch, positive; need not be whole.
 
         Raises:
-          ValueError: if it is counted in seconds.
+          ValueError: if the unit is seconds.
         """
         if self.is_time:
             raise ValueError(
-                f"A duration of {self} is no fixed number of steps: give it in steps "
-                "or epochs."
+                f"A duration of {self} cannot be converted into steps: give it in "
+                "steps or epochs."
             )
         if self.value == 0:
             return 0
         steps = self.value * (steps_per_epoch if self.unit == "epochs" else 1)
-        # 3 epochs of 100 / 3 steps are 100 steps, whichever way floats round.
+        # 3 epochs of 100 / 3 steps must be 100 steps in spite of rounding errors.
         return max(1, int(steps + 1e-6))
 
 
-def parse_duration(text, flag_name):
-    """The `Duration` that a flag gives.
+def parse_duration(text: str | int, flag_name: str) -> Duration:
+    """Parses a duration.
 
     Args:
-      text: a number of steps such as '500', or a number with its unit:
-        '500steps', '2epochs', '1.5 epochs', '600secs', '10mins', '2hours'.
-      flag_name: the flag's name, for errors.
+      text: a number of steps such as '500', or a number with its unit: '500steps',
+        '2epochs', '1.5 epochs', '600secs', '10mins', '2hours'.
+      flag_name: name of the flag, for error messages.
 
     Raises:
-      ValueError: if it is not such a text.
+      ValueError: if the text is not a duration.
     """
     match = _PATTERN.fullmatch(str(text))
     unit, factor = _UNIT_OF_WORD.get(match[2].lower() if match else None, (None, 1))
     if unit is None or (unit == "steps" and not float(match[1]).is_integer()):
         raise ValueError(
-            f"{flag_name} must be a whole number of steps, or a number with its unit "
+            f"{flag_name} must be a whole number of steps, or a number with a unit "
             f"(500steps, 1.5epochs, 600secs, 10mins, 2hours), but is {text!r}."
         )
     value = float(match[1]) * factor
     return Duration(int(value) if value.is_integer() else value, unit)
 
 
-def parse_durations(text, flag_name):
-    """The durations of a comma-separated flag, as a tuple; empty for None or ''.
+def parse_durations(text: str | None, flag_name: str) -> tuple[Duration, ...]:
+    """Parses comma-separated durations; None and '' give an empty tuple.
 
     Raises:
       ValueError: see `parse_duration`.

@@ -64,13 +64,6 @@ def define_ignore_run_card(module: str = "__main__") -> None:
     config_flags.list_in_help("ignore_run_card", module)
 
 
-def get_given_flags(flag_values, names):
-    """Returns the values of those flags that are on the command line, by name."""
-    return {
-        name: flag_values[name].value for name in names if flag_values[name].present
-    }
-
-
 def _join_booleans(argv):
     """Turns `--flag true`, as argparse accepts it, into absl's `--flag=true`."""
     joined = []

@@ -1,8 +1,7 @@
-"""Small files that are written whole or not at all, local or remote.
+"""Reads and writes small files, local or remote; text files are replaced atomically.
 
-All of it goes through `tf.gfile`, so a training folder may lie wherever
-checkpoints may. What the file system refuses, such as a write to a full disk, is
-an `OSError` of one sentence.
+Every path may be anything that `tf.gfile` supports. Errors of the file system, such as
+a full disk, raise `OSError` with a message of one sentence.
 """
 
 import contextlib
@@ -10,25 +9,27 @@ import datetime
 import json
 import math
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from tf_slim_compat import tf
 
 
-def read_text(path):
-    """The text of a file (UTF-8), or None if there is no such file."""
+def read_text(path: str) -> str | None:
+    """Returns the text of a file (UTF-8), or None if there is no such file."""
     if not tf.gfile.Exists(path):
         return None
-    with _naming(path, "read"), tf.gfile.Open(path, "r") as file:
+    with _named_errors(path, "read"), tf.gfile.Open(path, "r") as file:
         return file.read()
 
 
-def write_text(path, text):
-    """Replaces a file: whoever reads it finds the old text or the new one."""
+def write_text(path: str, text: str) -> None:
+    """Replaces a file atomically: readers find either the old text or the new one."""
     partial = partial_path(path)
     try:
-        with _naming(path, "written"):
+        with _named_errors(path, "written"):
             with tf.gfile.Open(partial, "w") as file:
                 file.write(text)
             tf.gfile.Rename(partial, path, overwrite=True)
@@ -37,21 +38,21 @@ def write_text(path, text):
         raise
 
 
-def make_folder(path):
-    """Makes a folder, and those above it, if there is none."""
-    with _naming(path, "made"):
+def make_folder(path: str) -> None:
+    """Creates a folder and its parents, unless they exist."""
+    with _named_errors(path, "created"):
         tf.gfile.MakeDirs(path)
 
 
-def append_text(path, text):
-    """Adds to the end of a file; cut short by a kill, a part of it may be there."""
-    with _naming(path, "written"), tf.gfile.Open(path, "a") as file:
+def append_text(path: str, text: str) -> None:
+    """Appends to a file; if the process is killed, part of the text may be written."""
+    with _named_errors(path, "written"), tf.gfile.Open(path, "a") as file:
         file.write(text)
 
 
-def link_or_copy(source, target):
-    """Makes `target` the same file as `source`, or a copy where links are not made."""
-    with _naming(target, "written"):
+def link_or_copy(source: str, target: str) -> None:
+    """Links `target` to `source`, or copies the file where links are not possible."""
+    with _named_errors(target, "written"):
         if tf.gfile.Exists(target):
             tf.gfile.Remove(target)
         if "://" not in source:
@@ -61,39 +62,43 @@ def link_or_copy(source, target):
         tf.gfile.Copy(source, target, overwrite=True)
 
 
-def rename(source, target):
-    """Moves a file, in the place of another if there is one."""
-    with _naming(target, "written"):
+def rename(source: str, target: str) -> None:
+    """Renames a file, replacing `target` if it exists."""
+    with _named_errors(target, "written"):
         tf.gfile.Rename(source, target, overwrite=True)
 
 
-def remove(path):
-    """Removes a file that may be there."""
-    with _naming(path, "removed"), contextlib.suppress(tf.errors.NotFoundError):
+def remove(path: str) -> None:
+    """Removes a file, if it exists."""
+    with _named_errors(path, "removed"), contextlib.suppress(tf.errors.NotFoundError):
         tf.gfile.Remove(path)
 
 
-def list_names(folder):
-    """The names in a folder, sorted; none if there is no such folder."""
+def list_names(folder: str) -> list[str]:
+    """Returns the sorted names in a folder; none if there is no such folder."""
     if not tf.gfile.IsDirectory(folder):
         return []
-    with _naming(folder, "read"):
+    with _named_errors(folder, "read"):
         return sorted(tf.gfile.ListDirectory(folder))
 
 
-def partial_path(path):
-    """Where a file is written before it takes the place of `path`."""
+def partial_path(path: str) -> str:
+    """Returns the path of the temporary file that is renamed to `path`."""
     folder, name = os.path.split(path)
     return os.path.join(folder, f".{name}.partial")
 
 
-def to_json(value, indent=None):
-    """A value as JSON, strictly: what is not finite becomes null."""
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Returns a value as strict JSON: NaN and infinities become null."""
     return json.dumps(to_plain(value), indent=indent, ensure_ascii=False)
 
 
-def to_plain(value):
-    """A value as JSON gives it back: NumPy's numbers as Python's, tuples as lists."""
+def to_plain(value: Any) -> Any:
+    """Converts a value to what JSON can hold.
+
+    NumPy values become Python values, tuples become lists, numbers that are not finite
+    become None, and anything unknown becomes its string.
+    """
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, dict):
@@ -107,14 +112,14 @@ def to_plain(value):
     return str(value)
 
 
-def utc_now():
-    """The time as text, such as 2026-11-21T03:00:00+00:00."""
+def utc_now() -> str:
+    """Returns the current time, such as 2026-11-21T03:00:00+00:00."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 @contextlib.contextmanager
-def _naming(path, what):
-    """Turns TensorFlow's errors into an `OSError` that names the file."""
+def _named_errors(path: str, what: str) -> Iterator[None]:
+    """Turns errors of TensorFlow into an `OSError` that names the file."""
     try:
         yield
     except tf.errors.OpError as error:

@@ -1,11 +1,11 @@
-"""Clones of one model on several devices, and one update from all of them.
+"""Deploys clones of a model on several devices, with one update from all of them.
 
-A clone is one copy of the model function: the first creates the variables, the
-others share them. Each clone works on its own batch, on its own device. The
-losses are averaged over the clones, the gradients summed, so that n clones of
-batch b take the same step as one clone of batch n*b (batch statistics aside:
-each clone normalises by its own batch, and the moving averages follow the first
-clone's).
+A clone is one copy of the model function: the first one creates the variables, the
+others share them. Each clone processes its own batch on its own device. Losses are
+averaged and gradients are summed over the clones, so n clones with batches of b take
+the same step as one clone with a batch of n*b. Batch normalization is the exception:
+each clone normalizes with the statistics of its own batch, and the moving averages
+follow those of the first clone.
 
     config = DeploymentConfig(num_clones=2, clone_on_cpu=True)
     with tf.device(config.variables_device()):
@@ -14,76 +14,92 @@ clone's).
     total_loss, gradients = optimize_clones(clones, optimizer)
     update = optimizer.apply_gradients(gradients, global_step)
 
-`deploy` does the whole of it in one call.
+`deploy` does all of this in one call.
 
-Where things lie, with `num_clones=2`:
+Devices with `num_clones=2`:
 
 | what | one machine | with parameter servers |
 |---|---|---|
-| variables | `/device:CPU:0` | `/job:ps/task:N/device:CPU:0`, in turn |
+| variables | `/device:CPU:0` | `/job:ps/task:N/device:CPU:0`, round-robin |
 | clone 1 | `/device:GPU:1` | `/job:worker/device:GPU:1` |
 | inputs, sum of gradients | `/device:CPU:0` | `/job:worker/device:CPU:0` |
 """
 
-import collections
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from tf_slim_compat import slim, tf
 
-Clone = collections.namedtuple("Clone", ["outputs", "scope", "device"])
-Clone.__doc__ = """One copy of the model.
 
-`outputs` is what the model function returned, `scope` the name scope that it
-was built in ('' or 'clone_0/'), `device` the device of its operations.
-"""
+class Clone(NamedTuple):
+    """One copy of the model.
 
-DeployedModel = collections.namedtuple(
-    "DeployedModel", ["train_op", "summary_op", "total_loss", "clones"]
-)
-DeployedModel.__doc__ = """A model with its update.
+    Attributes:
+      outputs: what the model function returned.
+      scope: name scope that the copy was built in, '' or such as 'clone_0/'.
+      device: device of its operations.
+    """
 
-`train_op` and `total_loss` are None for a model that is not trained.
-"""
+    outputs: Any
+    scope: str
+    device: str
+
+
+class DeployedModel(NamedTuple):
+    """A model with its update.
+
+    Attributes:
+      train_op: runs one update and returns the total loss; None without an optimizer.
+      summary_op: serialized summaries, a string scalar; None if there are none.
+      total_loss: float32 scalar; None without an optimizer.
+      clones: the clones.
+    """
+
+    train_op: tf.Tensor | None
+    summary_op: tf.Tensor | None
+    total_loss: tf.Tensor | None
+    clones: list[Clone]
 
 
 class DeploymentConfig:
-    """Where the clones, the variables and the inputs are placed.
+    """Devices of the clones, the variables and the inputs.
 
     Args:
-      num_clones: copies of the model in each replica, one to a GPU.
-      clone_on_cpu: place every clone on the CPU.
-      replica_id: which worker this is; 0 is the chief.
-      num_replicas: how many workers train.
-      num_ps_tasks: how many parameter servers hold the variables; 0 keeps them
+      num_clones: copies of the model in each replica, one per GPU.
+      clone_on_cpu: whether to place all clones on the CPU.
+      replica_id: index of this worker; 0 is the chief.
+      num_replicas: number of workers.
+      num_ps_tasks: number of parameter servers that hold the variables; 0 keeps them
         on the worker.
-      worker_job_name: the workers' job in the cluster.
-      ps_job_name: the parameter servers' job in the cluster.
+      worker_job_name: name of the workers' job in the cluster.
+      ps_job_name: name of the parameter servers' job in the cluster.
 
     Raises:
-      ValueError: if there are several replicas but no parameter server, or if
-        `replica_id` is not one of the replicas.
+      ValueError: if there is no clone, if there are several replicas but no parameter
+        server, or if `replica_id` is out of range.
     """
 
     def __init__(
         self,
-        num_clones=1,
-        clone_on_cpu=False,
-        replica_id=0,
-        num_replicas=1,
-        num_ps_tasks=0,
-        worker_job_name="worker",
-        ps_job_name="ps",
-    ):
+        num_clones: int = 1,
+        clone_on_cpu: bool = False,
+        replica_id: int = 0,
+        num_replicas: int = 1,
+        num_ps_tasks: int = 0,
+        worker_job_name: str = "worker",
+        ps_job_name: str = "ps",
+    ) -> None:
         if num_clones < 1:
             raise ValueError(f"num_clones must be 1 or more, but is {num_clones}.")
         if num_replicas > 1 and num_ps_tasks < 1:
             raise ValueError(
-                f"{num_replicas} replicas share their variables through parameter "
-                "servers, but num_ps_tasks is 0: start one and set it to 1 or more."
+                f"{num_replicas} replicas need parameter servers to share variables, "
+                "but num_ps_tasks is 0: start a server and set it to 1 or more."
             )
         if not 0 <= replica_id < num_replicas:
             raise ValueError(
-                f"replica_id must be from 0 to {num_replicas - 1} with "
-                f"{num_replicas} replica(s), but is {replica_id}."
+                f"replica_id must be from 0 to {num_replicas - 1} when num_replicas "
+                f"is {num_replicas}, but is {replica_id}."
             )
         self._num_clones = num_clones
         self._clone_on_cpu = clone_on_cpu
@@ -96,65 +112,68 @@ class DeploymentConfig:
         self._ps_job_name = ps_job_name
 
     @property
-    def num_clones(self):
+    def num_clones(self) -> int:
         return self._num_clones
 
     @property
-    def clone_on_cpu(self):
+    def clone_on_cpu(self) -> bool:
         return self._clone_on_cpu
 
     @property
-    def replica_id(self):
+    def replica_id(self) -> int:
         return self._replica_id
 
     @property
-    def num_replicas(self):
+    def num_replicas(self) -> int:
         return self._num_replicas
 
     @property
-    def num_ps_tasks(self):
+    def num_ps_tasks(self) -> int:
         return self._num_ps_tasks
 
     @property
-    def ps_device(self):
+    def ps_device(self) -> str:
         return self._ps_device
 
     @property
-    def worker_device(self):
+    def worker_device(self) -> str:
         return self._worker_device
 
-    def caching_device(self):
-        """Where workers cache variables: beside each operation, or nowhere."""
+    def caching_device(self) -> Callable[[tf.Operation], str] | None:
+        """Returns the device function of cached variables; None for no caching."""
         return (lambda op: op.device) if self._distributed else None
 
-    def clone_device(self, clone_index):
-        """The device of the operations of one clone, such as '/device:GPU:1'."""
+    def clone_device(self, clone_index: int) -> str:
+        """Returns the device of a clone's operations, such as '/device:GPU:1'."""
         self._check_clone_index(clone_index)
         kind = "CPU:0" if self._clone_on_cpu else f"GPU:{clone_index}"
         return f"{self._worker_device}/device:{kind}"
 
-    def clone_scope(self, clone_index):
-        """The name scope of one clone: 'clone_1', or '' for an only clone."""
+    def clone_scope(self, clone_index: int) -> str:
+        """Returns the name scope of a clone: 'clone_1', or '' for a single clone."""
         self._check_clone_index(clone_index)
         return f"clone_{clone_index}" if self._num_clones > 1 else ""
 
-    def optimizer_device(self):
-        """Where gradients are summed and updates computed."""
+    def optimizer_device(self) -> str:
+        """Returns the device that sums gradients and computes updates."""
         return f"{self._worker_device}/device:CPU:0"
 
-    def inputs_device(self):
-        """Where batches are read and preprocessed."""
+    def inputs_device(self) -> str:
+        """Returns the device that reads and preprocesses batches."""
         return f"{self._worker_device}/device:CPU:0"
 
-    def variables_device(self):
-        """A device function that spreads variables over the parameter servers."""
+    def variables_device(self) -> str | Callable[[tf.Operation], str]:
+        """Returns the device of the variables.
+
+        With parameter servers it is a function that assigns variables round-robin.
+        """
         if not self._distributed:
             return "/device:CPU:0"
         return slim.VariableDeviceChooser(
             num_tasks=self._num_ps_tasks, job_name=self._ps_job_name
         )
 
-    def _check_clone_index(self, clone_index):
+    def _check_clone_index(self, clone_index: int) -> None:
         if not 0 <= clone_index < self._num_clones:
             raise ValueError(
                 f"clone_index must be from 0 to {self._num_clones - 1}, "
@@ -162,36 +181,38 @@ class DeploymentConfig:
             )
 
 
-def choose_deployment(num_clones=1, clone_on_cpu=None, **kwargs):
-    """A `DeploymentConfig` for this machine.
+def choose_deployment(
+    num_clones: int = 1, clone_on_cpu: bool | None = None, **kwargs: Any
+) -> DeploymentConfig:
+    """Returns a `DeploymentConfig` for this machine.
 
     Args:
       num_clones: see `DeploymentConfig`.
-      clone_on_cpu: None places clones on GPUs where the machine has any, else on
-        the CPU.
+      clone_on_cpu: None places the clones on GPUs if the machine has any, else on the
+        CPU.
       **kwargs: further arguments of `DeploymentConfig`.
 
     Raises:
-      ValueError: if the machine has GPUs, but fewer than clones.
+      ValueError: if the clones are on GPUs and the machine has too few.
     """
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     if clone_on_cpu is None:
         clone_on_cpu = num_gpus == 0
     if not clone_on_cpu and num_clones > num_gpus:
         raise ValueError(
-            f"Each clone takes a GPU, but num_clones is {num_clones} and this machine "
-            f"has {num_gpus}: set num_clones to at most {max(1, num_gpus)}, or "
+            f"Each clone needs a GPU, but num_clones is {num_clones} and this machine "
+            f"has {num_gpus}: set num_clones to at most {max(1, num_gpus)}, or set "
             "clone_on_cpu."
         )
     return DeploymentConfig(num_clones, clone_on_cpu, **kwargs)
 
 
-def build_session_config(deployment):
-    """How sessions use the machine.
+def build_session_config(deployment: DeploymentConfig) -> tf.ConfigProto:
+    """Returns the configuration of sessions.
 
-    On CPUs alone one operation runs at a time, with all cores to itself: 10 to
-    20 % faster than several that compete for them. Input pipelines have threads
-    of their own.
+    A single clone on the CPU runs one operation at a time on all cores, which is 10 to
+    20 % faster than several operations that compete for them. Input pipelines have
+    their own threads.
     """
     session_config = tf.ConfigProto(allow_soft_placement=True)
     session_config.gpu_options.allow_growth = True
@@ -200,18 +221,23 @@ def build_session_config(deployment):
     return session_config
 
 
-def create_clones(config, model_fn, args=None, kwargs=None):
-    """Builds the model once for every clone; the variables are shared.
+def create_clones(
+    config: DeploymentConfig,
+    model_fn: Callable[..., Any],
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+) -> list[Clone]:
+    """Builds the clones of a model, which share their variables.
 
     Args:
       config: a `DeploymentConfig`.
-      model_fn: builds the model, as `outputs = model_fn(*args, **kwargs)`. What
-        it adds to the losses collection becomes its clone's loss.
-      args: positional arguments for `model_fn`, or None.
-      kwargs: keyword arguments for `model_fn`, or None.
+      model_fn: builds the model: `outputs = model_fn(*args, **kwargs)`. The losses
+        that it adds to the losses collection are those of its clone.
+      args: positional arguments of `model_fn`, or None.
+      kwargs: keyword arguments of `model_fn`, or None.
 
     Returns:
-      A list of `Clone`, one for each of `config.num_clones`.
+      `config.num_clones` clones.
     """
     clones = []
     variable_fns = [slim.model_variable, slim.variable]
@@ -228,20 +254,25 @@ def create_clones(config, model_fn, args=None, kwargs=None):
     return clones
 
 
-def optimize_clones(clones, optimizer, regularization_losses=None, **kwargs):
-    """The mean loss over the clones, and the gradients that lower it.
+def optimize_clones(
+    clones: Sequence[Clone],
+    optimizer: tf.train.Optimizer,
+    regularization_losses: Sequence[tf.Tensor] | None = None,
+    **kwargs: Any,
+) -> tuple[tf.Tensor, list[tuple[Any, tf.Variable]]]:
+    """Computes the total loss and its gradients.
 
     Args:
       clones: what `create_clones` returned.
       optimizer: a `tf.train.Optimizer`.
-      regularization_losses: scalars to add once; None takes the collection
+      regularization_losses: scalars that are added once; None uses the collection
         `REGULARIZATION_LOSSES`.
-      **kwargs: passed to `optimizer.compute_gradients`, for instance
-        `var_list`.
+      **kwargs: arguments of `optimizer.compute_gradients`, such as `var_list`.
 
     Returns:
-      `(total_loss, grads_and_vars)`: a float32 scalar, and the gradients summed
-      over the clones with their variables, for `optimizer.apply_gradients`.
+      `(total_loss, grads_and_vars)`: the mean loss of the clones plus regularization,
+      a float32 scalar, and the gradients summed over the clones with their variables,
+      for `optimizer.apply_gradients`.
 
     Raises:
       ValueError: if no clone has a loss.
@@ -256,30 +287,35 @@ def optimize_clones(clones, optimizer, regularization_losses=None, **kwargs):
         with tf.device(clone.device):
             gradients.append(optimizer.compute_gradients(loss, **kwargs))
         losses.append(loss)
-        # Once is enough: the weights are shared.
+        # The weights are shared, so they are regularized once.
         regularization_losses = []
     if not losses:
         raise ValueError(
-            "No clone has a loss: the model function must add one, for example "
-            "with tf.losses.softmax_cross_entropy."
+            "No clone has a loss: add one in the model function, for example with "
+            "tf.losses.softmax_cross_entropy."
         )
     total_loss = tf.add_n(losses, name="total_loss")
     return total_loss, _sum_gradients(gradients)
 
 
 def deploy(
-    config, model_fn, args=None, kwargs=None, optimizer=None, summarize_gradients=False
-):
-    """Builds the clones and, given an optimizer, one update from all of them.
+    config: DeploymentConfig,
+    model_fn: Callable[..., Any],
+    args: Sequence[Any] | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    optimizer: tf.train.Optimizer | None = None,
+    summarize_gradients: bool = False,
+) -> DeployedModel:
+    """Builds the clones and, with an optimizer, one update from all of them.
 
     Args:
       config: a `DeploymentConfig`.
       model_fn: see `create_clones`.
-      args: positional arguments for `model_fn`, or None.
-      kwargs: keyword arguments for `model_fn`, or None.
-      optimizer: a `tf.train.Optimizer`, or None for a model that is not trained.
-      summarize_gradients: whether to add a histogram and the norm of each
-        gradient to the summaries.
+      args: positional arguments of `model_fn`, or None.
+      kwargs: keyword arguments of `model_fn`, or None.
+      optimizer: a `tf.train.Optimizer`; None for a model that is not trained.
+      summarize_gradients: whether to add a histogram and the norm of each gradient to
+        the summaries.
 
     Returns:
       A `DeployedModel`.
@@ -306,8 +342,10 @@ def deploy(
     return DeployedModel(train_op, summary_op, total_loss, clones)
 
 
-def _build_clone_loss(clone, num_clones, regularization_losses):
-    """This clone's share of the total loss on its device, or None."""
+def _build_clone_loss(
+    clone: Clone, num_clones: int, regularization_losses: Sequence[tf.Tensor]
+) -> tf.Tensor | None:
+    """Returns what a clone contributes to the total loss, or None if it has no loss."""
     with tf.device(clone.device):
         parts = []
         clone_losses = tf.get_collection(tf.GraphKeys.LOSSES, clone.scope)
@@ -324,8 +362,10 @@ def _build_clone_loss(clone, num_clones, regularization_losses):
         return tf.add_n(parts) if parts else None
 
 
-def _sum_gradients(clone_gradients):
-    """Adds the clones' gradients, variable by variable, without the missing."""
+def _sum_gradients(
+    clone_gradients: Sequence[list[tuple[Any, tf.Variable]]],
+) -> list[tuple[Any, tf.Variable]]:
+    """Sums the clones' gradients of each variable; None gradients are left out."""
     summed = []
     for grads_and_vars in zip(*clone_gradients, strict=True):
         variable = grads_and_vars[0][1]

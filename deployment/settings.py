@@ -1,7 +1,8 @@
 """From flags and run cards to settings: the one place where the two meet."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+import os
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from absl import flags, logging
@@ -103,6 +104,63 @@ def read_data(flag_values: flags.FlagValues, card: RunCard | None) -> DataSettin
     return DataSettings(**values)
 
 
+def reconcile(
+    card: RunCard,
+    given: Mapping[str, Any],
+    names: Collection[str] | Mapping[str, str],
+    force: bool = False,
+    free: Collection[str] = (),
+) -> dict[str, Any]:
+    """Returns settings for a run's checkpoint: the card's, which flags may repeat.
+
+    Args:
+      card: a `RunCard`.
+      given: the flags on the command line, by name.
+      names: the flags wanted; a dict from flags to attributes of the card where
+        these have other names, such as {"eval_image_size": "image_size"}.
+      force: whether flags override the card.
+      free: flags that may always override it.
+
+    Returns:
+      A dict from the flags of `names` to values.
+
+    Raises:
+      ValueError: if a flag contradicts the card.
+    """
+    attributes = names if isinstance(names, dict) else {name: name for name in names}
+    values = {}
+    for name, attribute in attributes.items():
+        values[name] = theirs = getattr(card, attribute)
+        if name not in given:
+            continue
+        if not (force or name in free or _is_same(name, given[name], theirs)):
+            raise ValueError(
+                f"--{name} is {given[name]!r}, but the run was trained with {theirs!r} "
+                f"({attribute} in {run_card.FILE_NAME}): leave the flag out, or add "
+                "--ignore_run_card to override it."
+            )
+        values[name] = given[name]
+    return values
+
+
+def choose_task(wanted: str | None, found: str | None) -> str:
+    """Returns the task of a run: the one wanted, else the dataset's own.
+
+    Args:
+      wanted: what --task says; None if it is not given.
+      found: the task that the dataset was converted for; None if unknown.
+
+    Raises:
+      ValueError: if the two contradict each other.
+    """
+    if wanted and found and wanted != found:
+        raise ValueError(
+            f"--task is {wanted}, but the dataset was converted for {found}: leave "
+            "--task out, or convert the images for that task."
+        )
+    return wanted or found or "classification"
+
+
 def get_given_flags(
     flag_values: flags.FlagValues, names: Collection[str]
 ) -> dict[str, Any]:
@@ -134,7 +192,7 @@ def _get_value(flag_values, attribute):
 def _reconcile_spec(flag_values, card, free):
     flag_names = {name: _find_flag(flag_values, name) for name in _SPEC}
     wanted = {flag: _SPEC[name][0] or name for name, flag in flag_names.items() if flag}
-    found = run_card.reconcile(
+    found = reconcile(
         card,
         get_given_flags(flag_values, wanted),
         wanted,
@@ -145,3 +203,9 @@ def _reconcile_spec(flag_values, card, free):
         name: found[flag] if flag else getattr(card, _SPEC[name][0] or name)
         for name, flag in flag_names.items()
     }
+
+
+def _is_same(name, ours, theirs):
+    if name.endswith("_dir") and ours and theirs:
+        return os.path.realpath(ours) == os.path.realpath(theirs)
+    return ours == theirs or (not ours and not theirs)

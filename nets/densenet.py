@@ -1,40 +1,43 @@
-"""DenseNet: every layer sees the maps of all layers before it in its block.
+"""DenseNet: every layer sees the feature maps of all earlier layers of its block.
 
 G. Huang, Z. Liu, L. van der Maaten, K. Weinberger, "Densely Connected Convolutional
 Networks", 2016, https://arxiv.org/abs/1608.06993
 
-Input: float [batch, 224, 224, 3], the mean colour subtracted; other sizes work too.
-Output: logits [batch, classes]; the last map is [batch, 7, 7, maps].
+Input: float [batch, 224, 224, 3], the mean color subtracted; other sizes also work.
+Output: logits [batch, classes]; the last feature map is [batch, 7, 7, depth].
 
-| network      | maps  | parameters, 1000 classes | published top-1 on ImageNet |
+| network      | depth | parameters, 1000 classes | published top-1 on ImageNet |
 |--------------|-------|--------------------------|-----------------------------|
 | densenet_121 | 1,024 | 7,978,856                | 75.0 %                      |
 | densenet_161 | 2,208 | 28,681,000               | 77.8 %                      |
 | densenet_169 | 1,664 | 14,149,480               | 76.2 %                      |
 | densenet_201 | 1,920 | 20,013,928               | 77.4 %                      |
 
-The variables are called as in the DenseNet checkpoints for slim that are in wide use
-(densenet121/dense_block1/conv_block1/x1/Conv/weights). Those were trained on pictures
-multiplied by 0.017 after the mean colour was subtracted, and with the epsilon of
+Variable names match the widely used DenseNet checkpoints for TF-Slim, e.g.
+densenet121/dense_block1/conv_block1/x1/Conv/weights. Those were trained on images
+multiplied by 0.017 after subtracting the mean color, and with the epsilon of
 `densenet_arg_scope`.
 """
 
-from nets.net_utils import collect_end_points, variant
+from collections.abc import Sequence
+from typing import Any
+
+from nets.net_utils import Layers, NetOutputs, collect_end_points
 from nets.resnet_utils import build_head
 from tf_slim_compat import slim, tf
 
 
-def _normalize(net):
+def _normalize(net: tf.Tensor) -> tf.Tensor:
     return slim.batch_norm(net, activation_fn=tf.nn.relu, scope="BatchNorm")
 
 
-def _build_conv(net, depth, kernel, scope):
+def _build_conv(net: tf.Tensor, depth: int, kernel: int, scope: str) -> tf.Tensor:
     with tf.variable_scope(scope):
         return slim.conv2d(_normalize(net), depth, kernel, scope="Conv")
 
 
-def _layers(net, blocks, growth):
-    """Builds the layers one after another; yields (name, tensor)."""
+def _layers(net: tf.Tensor, blocks: Sequence[int], growth: int) -> Layers:
+    """Yields (name, tensor) of each layer as it is built."""
     net = slim.conv2d(net, 2 * growth, 7, 2, scope="conv1")
     yield "conv1", net
     net = slim.max_pool2d(_normalize(net), 3, 2, "SAME", scope="pool1")
@@ -59,35 +62,37 @@ def _layers(net, blocks, growth):
 
 
 def densenet(
-    inputs,
-    num_classes=1000,
-    is_training=True,
-    global_pool=True,
-    spatial_squeeze=True,
-    reuse=None,
-    scope=None,
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    is_training: bool = True,
+    global_pool: bool = True,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = None,
     *,
-    blocks,
-    growth=32,
-):
-    """Builds a DenseNet from the sizes of its blocks.
+    blocks: Sequence[int],
+    growth: int = 32,
+) -> NetOutputs:
+    """Builds a DenseNet from the number of layers of each block.
 
     Args:
       inputs: float tensor [batch, height, width, channels]; height and width may be
         unknown.
-      num_classes: int; 0 or None gives the features [batch, 1, 1, channels].
-      is_training: bool, for batch normalisation.
-      global_pool: average the last map. For a prediction at each place of the picture:
-        False, with `spatial_squeeze=False`.
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        channels].
+      is_training: whether batch normalization is in training mode.
+      global_pool: whether to average the last feature map. For a prediction at each
+        location, pass False, with `spatial_squeeze=False`.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      reuse: whether to reuse existing variables.
       scope: name of the variable scope.
-      blocks: numbers of layers in each block.
-      growth: int, maps that each layer adds; the first convolution has twice as many.
+      blocks: number of layers of each block.
+      growth: number of channels that each layer adds; the first convolution has twice
+        as many.
 
     Returns:
-      `(net, end_points)`: logits or features, and a dict of all layers, called
-      "scope/dense_block1/conv_block1" and the like.
+      `(net, end_points)`: logits or features, and all layers by name, e.g.
+      "scope/dense_block1/conv_block1".
     """
     with (
         tf.variable_scope(scope, "densenet", [inputs], reuse=reuse) as scope,
@@ -104,29 +109,93 @@ def densenet(
 densenet.default_image_size = 224
 
 
-densenet_121 = variant(
-    densenet, "densenet_121", scope="densenet121", blocks=(6, 12, 24, 16)
-)
-densenet_161 = variant(
-    densenet, "densenet_161", scope="densenet161", blocks=(6, 12, 36, 24), growth=48
-)
-densenet_169 = variant(
-    densenet, "densenet_169", scope="densenet169", blocks=(6, 12, 32, 32)
-)
-densenet_201 = variant(
-    densenet, "densenet_201", scope="densenet201", blocks=(6, 12, 48, 32)
-)
+def densenet_121(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    is_training: bool = True,
+    global_pool: bool = True,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "densenet121",
+    *,
+    blocks: Sequence[int] = (6, 12, 24, 16),
+    growth: int = 32,
+) -> NetOutputs:
+    """Builds DenseNet of 121 layers; see `densenet` for the arguments."""
+    return densenet(**locals())
+
+
+densenet_121.default_image_size = 224
+
+
+def densenet_161(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    is_training: bool = True,
+    global_pool: bool = True,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "densenet161",
+    *,
+    blocks: Sequence[int] = (6, 12, 36, 24),
+    growth: int = 48,
+) -> NetOutputs:
+    """Builds DenseNet of 161 layers; see `densenet` for the arguments."""
+    return densenet(**locals())
+
+
+densenet_161.default_image_size = 224
+
+
+def densenet_169(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    is_training: bool = True,
+    global_pool: bool = True,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "densenet169",
+    *,
+    blocks: Sequence[int] = (6, 12, 32, 32),
+    growth: int = 32,
+) -> NetOutputs:
+    """Builds DenseNet of 169 layers; see `densenet` for the arguments."""
+    return densenet(**locals())
+
+
+densenet_169.default_image_size = 224
+
+
+def densenet_201(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    is_training: bool = True,
+    global_pool: bool = True,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "densenet201",
+    *,
+    blocks: Sequence[int] = (6, 12, 48, 32),
+    growth: int = 32,
+) -> NetOutputs:
+    """Builds DenseNet of 201 layers; see `densenet` for the arguments."""
+    return densenet(**locals())
+
+
+densenet_201.default_image_size = 224
 
 
 def densenet_arg_scope(
-    weight_decay=1e-4, batch_norm_decay=0.99, batch_norm_epsilon=1.1e-5
-):
-    """Returns DenseNet's arg scope.
+    weight_decay: float = 1e-4,
+    batch_norm_decay: float = 0.99,
+    batch_norm_epsilon: float = 1.1e-5,
+) -> dict[str, Any]:
+    """Returns the arg scope of DenseNet.
 
     Args:
-      weight_decay: float, the factor of the weights' L2 loss.
-      batch_norm_decay: float, of the moving averages.
-      batch_norm_epsilon: float, added to the variance.
+      weight_decay: L2 regularization factor of the weights.
+      batch_norm_decay: decay of the moving averages.
+      batch_norm_epsilon: constant added to the variance.
     """
     with (
         slim.arg_scope(

@@ -1,25 +1,29 @@
-"""What the video networks I3D and S3D-G share: the table, and layers in space and time.
+"""The table and the spatiotemporal layers shared by the video networks I3D and S3D-G.
 
-Tensors are [batch, frames, height, width, channels], "NDHWC", or with "NCDHW"
-[batch, channels, frames, height, width].
+Tensors are [batch, frames, height, width, channels] with data format "NDHWC", and
+[batch, channels, frames, height, width] with "NCDHW".
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 from nets import inception_v1
-from nets.inception_utils import Conv, build_branches, make_ops
-from nets.net_utils import collect_end_points
+from nets.inception_utils import Conv, Layer, build_branches, make_ops
+from nets.net_utils import Layers, NetOutputs, collect_end_points
 from tf_slim_compat import slim, tf
 
 
 class OutputConv(Conv):
-    """A convolution whose outputs S3D-G gates: the last one of its branch."""
+    """The last convolution of a branch, whose output S3D-G gates."""
 
 
-def inflate(layer, through_time=True):
-    """Returns a layer of Inception v1's table for video.
+def inflate(layer: Layer, through_time: bool = True) -> Layer:
+    """Returns the video version of a layer of Inception v1's table.
 
     Args:
       layer: one step, or a tuple of branches.
-      through_time: whether kernels and strides have their size in time too, or 1.
+      through_time: whether kernel and stride have their spatial size in time too,
+        instead of 1.
     """
     if isinstance(layer[0], tuple):
         return tuple(
@@ -36,12 +40,27 @@ LAYERS = {
     for name, layer in inception_v1.LAYERS.items()
 }
 LAYERS["Conv2d_2c_3x3"] = OutputConv(*LAYERS["Conv2d_2c_3x3"])
-# For `net_utils.build_pooled_head`.
+# Arguments of `net_utils.build_pooled_head`.
 HEAD = {"window": [2, 7, 7], "digit": 0, "pool_name": None}
 
 
-def collect_video_layers(inputs, layers, final_endpoint, scope):
-    """As `net_utils.collect_end_points`, in the networks' scope and initial spread."""
+def collect_video_layers(
+    inputs: tf.Tensor,
+    layers: Layers,
+    final_endpoint: str | None,
+    scope: str | tf.VariableScope | None,
+) -> NetOutputs:
+    """Calls `net_utils.collect_end_points` with the scope and initializer for video.
+
+    Args:
+      inputs: the input of the first layer.
+      layers: generator of (name, tensor) pairs.
+      final_endpoint: name of the last layer to build; None builds all of them.
+      scope: variable scope or its name.
+
+    Returns:
+      `(net, end_points)`: the last layer, and all layers by name.
+    """
     with (
         tf.variable_scope(scope, "InceptionV1", [inputs]),
         slim.arg_scope(
@@ -52,12 +71,15 @@ def collect_video_layers(inputs, layers, final_endpoint, scope):
         return collect_end_points(layers, final_endpoint)
 
 
-def _copy_of_centre_frame(shape, dtype=None, partition_info=None):
-    """Initial weights [time, 1, 1, channels, channels] that change nothing."""
+def _temporal_identity(
+    shape: Sequence[int], dtype: tf.DType | None = None, partition_info: Any = None
+) -> tf.Tensor:
+    """Returns weights [time, 1, 1, channels, channels] of the identity in time."""
     frames, *_, depth_in, depth_out = tf.TensorShape(shape).as_list()
     if frames % 2 == 0:
         raise ValueError(
-            f"A temporal kernel must have an odd size to have a centre, not {frames}."
+            f"A separable temporal kernel must have an odd size, not {frames}; its "
+            "center frame starts as the identity."
         )
     identity = tf.eye(depth_in, depth_out, dtype=dtype)[None, None, None]
     margin = frames // 2
@@ -66,41 +88,41 @@ def _copy_of_centre_frame(shape, dtype=None, partition_info=None):
 
 @slim.add_arg_scope
 def conv3d_spatiotemporal(
-    inputs,
-    num_outputs,
-    kernel_size,
-    stride=1,
-    padding="SAME",
-    activation_fn=None,
-    normalizer_fn=None,
-    normalizer_params=None,
-    weights_regularizer=None,
-    separable=False,
-    data_format="NDHWC",
-    scope="",
-):
-    """A convolution in space and time, in one or, if separable, in two steps.
+    inputs: tf.Tensor,
+    num_outputs: int,
+    kernel_size: Sequence[int],
+    stride: int | Sequence[int] = 1,
+    padding: str = "SAME",
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    normalizer_fn: Callable[..., tf.Tensor] | None = None,
+    normalizer_params: dict[str, Any] | None = None,
+    weights_regularizer: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    separable: bool = False,
+    data_format: str = "NDHWC",
+    scope: str = "",
+) -> tf.Tensor:
+    """Builds a convolution in space and time.
 
-    The second step, through time, begins as the identity.
+    A separable convolution is one in space followed by one in time, whose weights start
+    as the identity.
 
     Args:
       inputs: float tensor of rank 5.
-      num_outputs: int, channels of the output.
+      num_outputs: number of output channels.
       kernel_size: three ints, for time, height and width.
       stride: int or three ints.
       padding: "SAME" or "VALID".
-      activation_fn: callable after each step.
-      normalizer_fn: callable in front of that, in place of biases; the step through
-        time has biases.
-      normalizer_params: dict of its arguments.
-      weights_regularizer: callable from weights to loss.
-      separable: whether to convolve in space first and then in time; a kernel of one
-        frame has no second step.
+      activation_fn: activation of each convolution.
+      normalizer_fn: normalization function used instead of biases; a separate
+        convolution in time always has biases.
+      normalizer_params: arguments of `normalizer_fn`.
+      weights_regularizer: function from weights to loss.
+      separable: whether to factorize the kernel; one of a single frame is not.
       data_format: "NDHWC" or "NCDHW".
       scope: name of the variable scope.
 
     Returns:
-      float tensor of rank 5.
+      Float tensor of rank 5.
 
     Raises:
       ValueError: a separable kernel has an even size in time.
@@ -133,22 +155,24 @@ def conv3d_spatiotemporal(
         (strides[0], 1, 1),
         activation_fn=activation_fn,
         normalizer_fn=None,
-        weights_initializer=_copy_of_centre_frame,
+        weights_initializer=_temporal_identity,
         scope=f"{scope}/temporal".lstrip("/"),
         **shared,
     )
 
 
-def self_gating(input_tensor, scope, data_format="NDHWC"):
-    """Multiplies each channel by a gate in (0, 1), computed from all channels' means.
+def self_gating(
+    input_tensor: tf.Tensor, scope: str, data_format: str = "NDHWC"
+) -> tf.Tensor:
+    """Multiplies each channel by a gate in (0, 1), computed from all channel means.
 
     Args:
       input_tensor: float tensor of rank 5.
-      scope: name of the variable scope that `self_gating` becomes a part of.
+      scope: name of the variable scope around "self_gating".
       data_format: "NDHWC" or "NCDHW".
 
     Returns:
-      float tensor of the shape of `input_tensor`.
+      Float tensor of the shape of `input_tensor`.
     """
     axes, channel_axis = ([2, 3, 4], 1) if data_format == "NCDHW" else ([1, 2, 3], -1)
     gates = slim.conv3d(
@@ -165,38 +189,41 @@ def self_gating(input_tensor, scope, data_format="NDHWC"):
 
 
 def make_video_ops(
-    temporal_kernel_size=None,
-    self_gating_fn=None,
-    depth=lambda tabled_depth: tabled_depth,
-    data_format="NDHWC",
-):
+    temporal_kernel_size: int | None = None,
+    self_gating_fn: Callable[..., tf.Tensor] | None = None,
+    depth: Callable[[float], int] = lambda table_depth: table_depth,
+    data_format: str = "NDHWC",
+) -> dict[Any, Callable[..., tf.Tensor]]:
     """Returns `inception_utils.make_ops` for video.
 
     Args:
-      temporal_kernel_size: int, the size in time of the kernels that have one; None
-        for the table's.
-      self_gating_fn: callable of (net, scope=...) for the branches' outputs, or None.
-      depth: callable from the tabled depth to this network's.
+      temporal_kernel_size: size in time of kernels that span several frames; None for
+        the table's.
+      self_gating_fn: function of (net, scope=...) applied to the output of each branch;
+        None for no gating.
+      depth: function from the table's depth to this network's depth.
       data_format: "NDHWC" or "NCDHW".
     """
 
-    def conv(net, tabled_depth, kernel, *args, scope):
+    def conv(
+        net: tf.Tensor, table_depth: int, kernel: Sequence[int], *args: Any, scope: str
+    ) -> tf.Tensor:
         if temporal_kernel_size and kernel[0] > 1:
             kernel = (temporal_kernel_size, *kernel[1:])
         return conv3d_spatiotemporal(
             net,
-            depth(tabled_depth),
+            depth(table_depth),
             kernel,
             *args,
             data_format=data_format,
             scope=scope,
         )
 
-    def output_conv(*args, scope):
+    def output_conv(*args: Any, scope: str) -> tf.Tensor:
         net = conv(*args, scope=scope)
         return self_gating_fn(net, scope=scope) if self_gating_fn else net
 
-    def max_pool(*args, scope):
+    def max_pool(*args: Any, scope: str) -> tf.Tensor:
         return slim.max_pool3d(*args, data_format=data_format, scope=scope)
 
     channel_axis = 1 if data_format == "NCDHW" else -1
@@ -205,32 +232,36 @@ def make_video_ops(
 
 
 def inception_block_v1_3d(
-    inputs,
-    num_outputs_0_0a,
-    num_outputs_1_0a,
-    num_outputs_1_0b,
-    num_outputs_2_0a,
-    num_outputs_2_0b,
-    num_outputs_3_0b,
-    temporal_kernel_size=3,
-    self_gating_fn=None,
-    data_format="NDHWC",
-    scope="",
-):
-    """A block of Inception v1 for video.
+    inputs: tf.Tensor,
+    num_outputs_0_0a: int,
+    num_outputs_1_0a: int,
+    num_outputs_1_0b: int,
+    num_outputs_2_0a: int,
+    num_outputs_2_0b: int,
+    num_outputs_3_0b: int,
+    temporal_kernel_size: int = 3,
+    self_gating_fn: Callable[..., tf.Tensor] | None = None,
+    data_format: str = "NDHWC",
+    scope: str = "",
+) -> tf.Tensor:
+    """Builds a block of Inception v1 for video.
 
     Args:
       inputs: float tensor of rank 5.
-      num_outputs_0_0a, num_outputs_1_0a, num_outputs_1_0b, num_outputs_2_0a,
-        num_outputs_2_0b, num_outputs_3_0b: ints, channels of Branch_0/Conv2d_0a and so
-        on.
-      temporal_kernel_size: int, of the convolutions that have one.
-      self_gating_fn: callable of (net, scope=...) for the branches' outputs, or None.
+      num_outputs_0_0a: number of output channels of Branch_0/Conv2d_0a.
+      num_outputs_1_0a: the same for Branch_1/Conv2d_0a.
+      num_outputs_1_0b: the same for Branch_1/Conv2d_0b.
+      num_outputs_2_0a: the same for Branch_2/Conv2d_0a.
+      num_outputs_2_0b: the same for Branch_2/Conv2d_0b.
+      num_outputs_3_0b: the same for Branch_3/Conv2d_0b.
+      temporal_kernel_size: size in time of kernels that span several frames.
+      self_gating_fn: function of (net, scope=...) applied to the output of each branch;
+        None for no gating.
       data_format: "NDHWC" or "NCDHW".
       scope: name of the variable scope.
 
     Returns:
-      float tensor of rank 5, the branches' channels concatenated.
+      Float tensor of rank 5, the concatenated channels of the branches.
     """
     block = inception_v1.mixed(
         num_outputs_0_0a,

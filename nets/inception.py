@@ -1,4 +1,4 @@
-"""The Inception networks under one name: `from nets import inception`."""
+"""All Inception networks in one namespace: `from nets import inception`."""
 
 from nets.inception_resnet_v2 import (
     inception_resnet_v2,

@@ -3,11 +3,14 @@
 C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi, "Inception-v4, Inception-ResNet and the
 Impact of Residual Connections on Learning", 2016, https://arxiv.org/abs/1602.07261
 
-Input: float [batch, 299, 299, 3] in [-1, 1]; 75 pixels and more work too. Output:
-logits [batch, classes]; the last map is [batch, 8, 8, 1536]. Parameters with 1,001
-classes: 59,182,258, of which 55,814,729 without the auxiliary classifier. Published
+Input: float [batch, 299, 299, 3] in [-1, 1]; 75 pixels and more also work. Output:
+logits [batch, classes]; the last feature map is [batch, 8, 8, 1536]. Parameters with
+1,001 classes: 59,182,258, or 55,814,729 without the auxiliary classifier. Published
 top-1 accuracy on ImageNet: 80.4 %.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 from nets.inception_utils import (
     AvgPool,
@@ -21,9 +24,10 @@ from nets.inception_utils import (
     inception_arg_scope,
     make_ops,
 )
-from nets.net_utils import collect_end_points
-from nets.network_definitions import define_classifier
+from nets.net_utils import Layers, NetOutputs, collect_end_points, network_scope
 from tf_slim_compat import slim, tf
+
+ActivationFn = Callable[[tf.Tensor], tf.Tensor]
 
 _HALVED = MaxPool(3, 2, "VALID")
 
@@ -55,64 +59,99 @@ MIXED_7A = (
 )
 
 
-def _define_residual(name, branches):
-    """Returns the function that adds a block of branches to its input."""
-
-    def block(net, scale=1.0, activation_fn=tf.nn.relu, scope=None, reuse=None):
-        with tf.variable_scope(scope, name.title(), [net], reuse=reuse):
-            residual = slim.conv2d(
-                build_branches(net, branches, make_ops()),
-                net.shape[-1],
-                1,
-                normalizer_fn=None,
-                activation_fn=None,
-                scope="Conv2d_1x1",
-            )
-            residual *= scale
-            if activation_fn is tf.nn.relu6:
-                # Quantised training needs a bound on both sides of the sum.
-                residual = tf.clip_by_value(residual, -6.0, 6.0)
-            net += residual
-            return activation_fn(net) if activation_fn else net
-
-    # slim.repeat names the scopes after the function.
-    block.__name__ = block.__qualname__ = name
-    block.__doc__ = (
-        f"Builds {name}, a residual block; returns a tensor of the shape of `net`. "
-        "The residual is multiplied by `scale`; `activation_fn` follows the sum."
-    )
-    return block
-
-
-block35 = _define_residual(
-    "block35",
-    (
-        (Conv(32, name="Conv2d_1x1"),),
-        (Conv(32), Conv(32, 3)),
-        (Conv(32), Conv(48, 3), Conv(64, 3)),
-    ),
+BLOCK35 = (
+    (Conv(32, name="Conv2d_1x1"),),
+    (Conv(32), Conv(32, 3)),
+    (Conv(32), Conv(48, 3), Conv(64, 3)),
 )
-block17 = _define_residual(
-    "block17",
-    (
-        (Conv(192, name="Conv2d_1x1"),),
-        (Conv(128), Conv(160, (1, 7)), Conv(192, (7, 1))),
-    ),
+BLOCK17 = (
+    (Conv(192, name="Conv2d_1x1"),),
+    (Conv(128), Conv(160, (1, 7)), Conv(192, (7, 1))),
 )
-block8 = _define_residual(
-    "block8",
-    (
-        (Conv(192, name="Conv2d_1x1"),),
-        (Conv(192), Conv(224, (1, 3)), Conv(256, (3, 1))),
-    ),
+BLOCK8 = (
+    (Conv(192, name="Conv2d_1x1"),),
+    (Conv(192), Conv(224, (1, 3)), Conv(256, (3, 1))),
 )
 
 
-def _make_ops(align_feature_maps, dense=False):
-    """slim's, with the padding "SAME" where aligned and the stride 1 where dense."""
+def _build_residual(
+    branches: tuple[tuple[Any, ...], ...],
+    default_scope: str,
+    *,
+    net: tf.Tensor,
+    scale: float,
+    activation_fn: ActivationFn | None,
+    scope: str | None,
+    reuse: bool | None,
+) -> tf.Tensor:
+    with tf.variable_scope(scope, default_scope, [net], reuse=reuse):
+        residual = slim.conv2d(
+            build_branches(net, branches, make_ops()),
+            net.shape[-1],
+            1,
+            normalizer_fn=None,
+            activation_fn=None,
+            scope="Conv2d_1x1",
+        )
+        residual *= scale
+        if activation_fn is tf.nn.relu6:
+            # Quantized training needs a bound on both sides of the sum.
+            residual = tf.clip_by_value(residual, -6.0, 6.0)
+        net += residual
+        return activation_fn(net) if activation_fn else net
 
-    def adapted(build):
-        def build_step(net, *arguments, scope):
+
+def block35(
+    net: tf.Tensor,
+    scale: float = 1.0,
+    activation_fn: ActivationFn | None = tf.nn.relu,
+    scope: str | None = None,
+    reuse: bool | None = None,
+) -> tf.Tensor:
+    """Builds a residual block at 35x35 pixels.
+
+    Args:
+      net: float tensor [batch, height, width, channels].
+      scale: factor of the residual.
+      activation_fn: activation of the sum; None for a linear one.
+      scope: name of the variable scope.
+      reuse: whether to reuse existing variables.
+
+    Returns:
+      Float tensor of the shape of `net`.
+    """
+    return _build_residual(BLOCK35, "Block35", **locals())
+
+
+def block17(
+    net: tf.Tensor,
+    scale: float = 1.0,
+    activation_fn: ActivationFn | None = tf.nn.relu,
+    scope: str | None = None,
+    reuse: bool | None = None,
+) -> tf.Tensor:
+    """Builds a residual block at 17x17 pixels; see `block35` for the arguments."""
+    return _build_residual(BLOCK17, "Block17", **locals())
+
+
+def block8(
+    net: tf.Tensor,
+    scale: float = 1.0,
+    activation_fn: ActivationFn | None = tf.nn.relu,
+    scope: str | None = None,
+    reuse: bool | None = None,
+) -> tf.Tensor:
+    """Builds a residual block at 8x8 pixels; see `block35` for the arguments."""
+    return _build_residual(BLOCK8, "Block8", **locals())
+
+
+def _make_ops(
+    align_feature_maps: bool, dense: bool = False
+) -> dict[Any, Callable[..., tf.Tensor]]:
+    """Returns slim's layers with padding "SAME" if aligned, and stride 1 if dense."""
+
+    def adapted(build: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
+        def build_step(net: tf.Tensor, *arguments: Any, scope: str) -> tf.Tensor:
             *arguments, stride, padding = arguments
             stride = 1 if dense else stride
             padding = "SAME" if align_feature_maps else padding
@@ -123,8 +162,13 @@ def _make_ops(align_feature_maps, dense=False):
     return make_ops(*map(adapted, (slim.conv2d, slim.max_pool2d, slim.avg_pool2d)))
 
 
-def _layers(net, output_stride, align_feature_maps, activation_fn):
-    """Builds the layers one after another; yields (name, tensor)."""
+def _layers(
+    net: tf.Tensor,
+    output_stride: int,
+    align_feature_maps: bool,
+    activation_fn: ActivationFn,
+) -> Layers:
+    """Yields (name, tensor) of each layer as it is built."""
     dense = output_stride == 8
     ops = _make_ops(align_feature_maps)
     for end_point in build_layers(net, STEM, ops):
@@ -145,13 +189,13 @@ def _layers(net, output_stride, align_feature_maps, activation_fn):
 
 
 def inception_resnet_v2_base(
-    inputs,
-    final_endpoint="Conv2d_7b_1x1",
-    output_stride=16,
-    align_feature_maps=False,
-    scope=None,
-    activation_fn=tf.nn.relu,
-):
+    inputs: tf.Tensor,
+    final_endpoint: str = "Conv2d_7b_1x1",
+    output_stride: int = 16,
+    align_feature_maps: bool = False,
+    scope: str | tf.VariableScope | None = None,
+    activation_fn: ActivationFn = tf.nn.relu,
+) -> NetOutputs:
     """Builds the convolutions, up to `final_endpoint`.
 
     Args:
@@ -159,76 +203,92 @@ def inception_resnet_v2_base(
         unknown.
       final_endpoint: name of the last layer: one of `STEM`, Mixed_6a, PreAuxLogits,
         Mixed_7a or Conv2d_7b_1x1.
-      output_stride: 8 or 16, how many times smaller Mixed_6a and PreAuxLogits are than
-        the input. With 8, PreAuxLogits is dilated and is the last layer that may be
-        asked for.
-      align_feature_maps: pads everything "SAME", so that the maps' places are aligned.
-      scope: name of the variable scope.
-      activation_fn: callable after each residual block.
+      output_stride: 8 or 16, the ratio of the input resolution to that of Mixed_6a and
+        PreAuxLogits. With 8, PreAuxLogits is dilated and is the last layer available.
+      align_feature_maps: whether to pad every layer "SAME", which aligns the locations
+        of all feature maps.
+      scope: variable scope or its name.
+      activation_fn: activation of each residual block.
 
     Returns:
-      `(net, end_points)`: the last tensor, and a dict of all layers.
+      `(net, end_points)`: the last layer, and all layers by name.
 
     Raises:
-      ValueError: `final_endpoint` or `output_stride` is none of the above, or output
-        stride 8 is asked for beyond PreAuxLogits.
+      ValueError: `final_endpoint` or `output_stride` is invalid, or output stride 8 is
+        requested beyond PreAuxLogits.
     """
     if output_stride not in (8, 16):
         raise ValueError(f"output_stride must be 8 or 16, not {output_stride}.")
     if output_stride == 8 and final_endpoint in ("Mixed_7a", "Conv2d_7b_1x1"):
         raise ValueError(
-            f"output_stride 8 does not reach as far as {final_endpoint!r}; pass "
-            "final_endpoint='PreAuxLogits', or choose output_stride 16."
+            f"output_stride 8 is not available for {final_endpoint!r}; pass "
+            "final_endpoint='PreAuxLogits' or output_stride 16."
         )
     with tf.variable_scope(scope, "InceptionResnetV2", [inputs]):
         layers = _layers(inputs, output_stride, align_feature_maps, activation_fn)
         return collect_end_points(layers, final_endpoint)
 
 
-def _build_aux_logits(end_points, num_classes, **_):
-    net = end_points["PreAuxLogits"]
-    return build_flat_aux_logits(net, num_classes, "Conv2d_2a_5x5", "Logits")
+def inception_resnet_v2(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1001,
+    is_training: bool = True,
+    dropout_keep_prob: float = 0.8,
+    reuse: bool | None = None,
+    scope: str | None = "InceptionResnetV2",
+    create_aux_logits: bool = True,
+    activation_fn: ActivationFn = tf.nn.relu,
+) -> NetOutputs:
+    """Builds Inception-ResNet v2.
+
+    Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown if `create_aux_logits` is False.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        1536].
+      is_training: whether dropout and batch normalization are in training mode.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      reuse: whether to reuse existing variables.
+      scope: name of the variable scope.
+      create_aux_logits: whether to build the auxiliary classifier,
+        `end_points["AuxLogits"]`.
+      activation_fn: activation of each residual block.
+
+    Returns:
+      `(net, end_points)`: logits or features, and the layers by name.
+
+    Raises:
+      ValueError: the auxiliary classifier is asked for and the image size is unknown.
+    """
+    with network_scope(scope, "InceptionResnetV2", inputs, is_training, reuse) as scope:
+        net, end_points = inception_resnet_v2_base(
+            inputs, scope=scope, activation_fn=activation_fn
+        )
+        if create_aux_logits and num_classes:
+            end_points["AuxLogits"] = build_flat_aux_logits(
+                end_points["PreAuxLogits"], num_classes, "Conv2d_2a_5x5", "Logits"
+            )
+        logits = build_flat_head(net, end_points, num_classes, dropout_keep_prob)
+    return logits, end_points
 
 
-inception_resnet_v2 = define_classifier(
-    "inception_resnet_v2",
-    inception_resnet_v2_base,
-    build_flat_head,
-    299,
-    default_scope="InceptionResnetV2",
-    build_aux_logits=_build_aux_logits,
-    num_classes=1001,
-    is_training=True,
-    dropout_keep_prob=0.8,
-    reuse=None,
-    scope="InceptionResnetV2",
-    create_aux_logits=True,
-    activation_fn=tf.nn.relu,
-)
+inception_resnet_v2.default_image_size = 299
 
 
 def inception_resnet_v2_arg_scope(
-    weight_decay=0.00004,
-    batch_norm_decay=0.9997,
-    batch_norm_epsilon=0.001,
-    activation_fn=tf.nn.relu,
-    batch_norm_updates_collections=tf.GraphKeys.UPDATE_OPS,
-    batch_norm_scale=False,
-):
-    """Returns Inception-ResNet v2's arg scope: biases have the L2 loss too.
+    weight_decay: float = 0.00004,
+    batch_norm_decay: float = 0.9997,
+    batch_norm_epsilon: float = 0.001,
+    activation_fn: ActivationFn = tf.nn.relu,
+    batch_norm_updates_collections: str | None = tf.GraphKeys.UPDATE_OPS,
+    batch_norm_scale: bool = False,
+) -> dict[str, Any]:
+    """Returns the arg scope of Inception-ResNet v2, which also regularizes biases.
 
-    For the arguments see `inception_utils.inception_arg_scope`.
+    See `inception_utils.inception_arg_scope` for the arguments.
     """
-    shared = inception_arg_scope(
-        weight_decay=weight_decay,
-        batch_norm_decay=batch_norm_decay,
-        batch_norm_epsilon=batch_norm_epsilon,
-        activation_fn=activation_fn,
-        batch_norm_updates_collections=batch_norm_updates_collections,
-        batch_norm_scale=batch_norm_scale,
-    )
     with (
-        slim.arg_scope(shared),
+        slim.arg_scope(inception_arg_scope(**locals())),
         slim.arg_scope(
             [slim.conv2d, slim.fully_connected],
             weights_initializer=slim.xavier_initializer(),

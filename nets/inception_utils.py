@@ -1,8 +1,9 @@
-"""Inception blocks as tables: their rows, the walk over them, and the arg scope.
+"""Inception networks as tables: row types, builders, heads and the arg scope.
 
-A network's table is a dict from end point to layer. A layer is one step, or a tuple of
+A table is a dict from end point to layer. A layer is a single step, or a tuple of
 branches whose outputs are concatenated. A branch is a tuple of steps. A step is a
-`Conv`, `MaxPool` or `AvgPool`, or a `Split` into parallel steps that are concatenated.
+`Conv`, `MaxPool` or `AvgPool`, or a `Split` into parallel steps whose outputs are
+concatenated.
 
     LAYERS = {
         "Conv2d_1a_3x3": Conv(32, 3, 2, "VALID"),
@@ -13,21 +14,22 @@ branches whose outputs are concatenated. A branch is a tuple of steps. A step is
         ),
     }
 
-Variables are scoped Mixed_5b/Branch_1/Conv2d_0b_5x5: the letter counts the steps of the
-branch, the digit is 1 where the step strides. A step of another name carries it.
+Variable scopes are like Mixed_5b/Branch_1/Conv2d_0b_5x5: the letter counts the steps of
+the branch; the digit is 1 if the step strides. A step's `name` overrides this.
 """
 
 import functools
 import itertools
 import string
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from nets.net_utils import reduced_kernel_size
+from nets.net_utils import EndPoints, Layers, reduced_kernel_size
 from tf_slim_compat import slim, tf
 
 
 class Conv(NamedTuple):
-    """A convolution; the fields stand in the order of slim.conv2d's arguments."""
+    """A convolution; the fields are in the order of the arguments of slim.conv2d."""
 
     depth: int
     kernel: int | tuple[int, ...] = 1
@@ -37,7 +39,7 @@ class Conv(NamedTuple):
 
 
 class MaxPool(NamedTuple):
-    """A pool; the fields stand in the order of slim.max_pool2d's arguments."""
+    """A max pool; the fields are in the order of the arguments of slim.max_pool2d."""
 
     kernel: int | tuple[int, ...] = 3
     stride: int | tuple[int, ...] = 1
@@ -46,7 +48,7 @@ class MaxPool(NamedTuple):
 
 
 class AvgPool(NamedTuple):
-    """As `MaxPool`, with the mean."""
+    """An average pool; see `MaxPool`."""
 
     kernel: int | tuple[int, ...] = 3
     stride: int | tuple[int, ...] = 1
@@ -55,19 +57,30 @@ class AvgPool(NamedTuple):
 
 
 class Split(tuple):
-    """Steps that all take the same input, and whose outputs are concatenated."""
+    """Steps that take the same input; their outputs are concatenated."""
 
 
-def make_ops(conv=None, max_pool=None, avg_pool=None, channel_axis=-1):
-    """Returns what builds each kind of step, and what joins branches, as "concat".
+# A step or a tuple of branches; and the builder of each kind of step.
+Layer = Any
+Ops = Mapping[Any, Callable[..., tf.Tensor]]
 
-    The defaults are slim's in two dimensions. A network may add kinds of its own, as
+
+def make_ops(
+    conv: Callable[..., tf.Tensor] | None = None,
+    max_pool: Callable[..., tf.Tensor] | None = None,
+    avg_pool: Callable[..., tf.Tensor] | None = None,
+    channel_axis: int = -1,
+) -> dict[Any, Callable[..., tf.Tensor]]:
+    """Returns the function that builds each kind of step; "concat" joins branches.
+
+    The defaults are slim's 2D layers. A network can add row types of its own, as
     subclasses of `Conv`.
 
     Args:
-      conv: callable of (net, depth, kernel, stride, padding, scope=...).
-      max_pool, avg_pool: callables of (net, kernel, stride, padding, scope=...).
-      channel_axis: int, the axis that branches are concatenated along.
+      conv: function of (net, depth, kernel, stride, padding, scope=...).
+      max_pool: function of (net, kernel, stride, padding, scope=...).
+      avg_pool: function of (net, kernel, stride, padding, scope=...).
+      channel_axis: axis along which branches are concatenated.
     """
     return {
         Conv: conv or slim.conv2d,
@@ -77,43 +90,47 @@ def make_ops(conv=None, max_pool=None, avg_pool=None, channel_axis=-1):
     }
 
 
-def scaled_ops(depth, channel_axis=-1):
-    """Returns `make_ops` with every convolution's depth passed through `depth`."""
+def scaled_ops(
+    depth: Callable[[float], int], channel_axis: int = -1
+) -> dict[Any, Callable[..., tf.Tensor]]:
+    """Returns `make_ops` with `depth` applied to the depth of every convolution."""
 
-    def conv(net, tabled_depth, *args, **kwargs):
-        return slim.conv2d(net, depth(tabled_depth), *args, **kwargs)
+    def conv(net: tf.Tensor, table_depth: int, *args: Any, **kwargs: Any) -> tf.Tensor:
+        return slim.conv2d(net, depth(table_depth), *args, **kwargs)
 
     return make_ops(conv, channel_axis=channel_axis)
 
 
-def layers_from(table, name):
-    """Returns the table without what stands before the layer `name`."""
+def layers_from(table: Mapping[str, Layer], name: str) -> dict[str, Layer]:
+    """Returns the table from the layer `name` on."""
     return dict(itertools.dropwhile(lambda item: item[0] != name, table.items()))
 
 
-def build_layers(net, table, ops):
-    """Builds a table's layers one after another; yields (end point, tensor).
+def build_layers(net: tf.Tensor, table: Mapping[str, Layer], ops: Ops) -> Layers:
+    """Yields (end point, tensor) of each layer of a table as it is built.
 
     Args:
       net: float tensor, the input.
-      table: dict from end point to layer, see the module's docstring.
-      ops: what `make_ops` returns.
+      table: dict from end point to layer; see the module docstring.
+      ops: result of `make_ops`.
     """
     for name, layer in table.items():
         net = build_layer(net, name, layer, ops)
         yield name, net
 
 
-def build_layer(net, name, layer, ops):
-    """Returns one layer of a table, built in the scope `name`."""
+def build_layer(net: tf.Tensor, name: str, layer: Layer, ops: Ops) -> tf.Tensor:
+    """Builds one layer of a table in the scope `name`."""
     if type(layer) in ops:
         return _build_step(net, layer, name, ops)
     with tf.variable_scope(name):
         return build_branches(net, layer, ops)
 
 
-def build_branches(net, branches, ops):
-    """Returns the branches' outputs, concatenated; in scopes Branch_0, Branch_1, ..."""
+def build_branches(
+    net: tf.Tensor, branches: tuple[tuple[Any, ...], ...], ops: Ops
+) -> tf.Tensor:
+    """Builds branches in the scopes Branch_0, Branch_1, ..., and concatenates them."""
     outputs = []
     for number, steps in enumerate(branches):
         with tf.variable_scope(f"Branch_{number}"):
@@ -121,7 +138,7 @@ def build_branches(net, branches, ops):
     return ops["concat"](outputs)
 
 
-def _build_branch(net, steps, ops):
+def _build_branch(net: tf.Tensor, steps: tuple[Any, ...], ops: Ops) -> tf.Tensor:
     letters = iter(string.ascii_lowercase)
     for step in steps:
         if isinstance(step, Split):
@@ -135,12 +152,12 @@ def _build_branch(net, steps, ops):
     return net
 
 
-def _build_step(net, step, name, ops):
+def _build_step(net: tf.Tensor, step: Any, name: str, ops: Ops) -> tf.Tensor:
     *arguments, _ = step
     return ops[type(step)](net, *arguments, scope=name)
 
 
-def _step_name(step, letter):
+def _step_name(step: Any, letter: str) -> str:
     if step.name:
         return step.name
     kind = "Conv2d" if isinstance(step, Conv) else type(step).__name__
@@ -150,22 +167,24 @@ def _step_name(step, letter):
     return f"{kind}_{digit_and_letter}_{height}x{width}"
 
 
-def build_flat_aux_logits(net, num_classes, conv_name, logits_name):
+def build_flat_aux_logits(
+    net: tf.Tensor, num_classes: int, conv_name: str, logits_name: str
+) -> tf.Tensor:
     """Returns the auxiliary logits [batch, classes] of v4 and Inception-ResNet v2.
 
     Args:
       net: float tensor [batch, height, width, channels] of known height and width.
-      num_classes: int.
-      conv_name: scope of the convolution over the whole map.
+      num_classes: number of classes.
+      conv_name: scope of the convolution over the whole feature map.
       logits_name: scope of the dense layer.
 
     Raises:
-      ValueError: height or width is unknown, and so are the shapes of the weights.
+      ValueError: height or width is unknown, which leaves weight shapes undefined.
     """
     if not net.shape[1:3].is_fully_defined():
         raise ValueError(
-            "The auxiliary classifier needs pictures of known size, but its map has "
-            f"the shape {net.shape}; pass create_aux_logits=False."
+            "The auxiliary classifier requires images of known size, but its input "
+            f"has the shape {net.shape}; pass create_aux_logits=False."
         )
     with tf.variable_scope("AuxLogits"):
         kernel = reduced_kernel_size(net, [5, 5])
@@ -178,16 +197,21 @@ def build_flat_aux_logits(net, num_classes, conv_name, logits_name):
         )
 
 
-def build_flat_head(net, end_points, num_classes, dropout_keep_prob):
-    """Global pool, dropout and a dense layer: the head of v4 and Inception-ResNet v2.
+def build_flat_head(
+    net: tf.Tensor,
+    end_points: EndPoints,
+    num_classes: int | None,
+    dropout_keep_prob: float,
+) -> tf.Tensor:
+    """Builds the head of v4 and Inception-ResNet v2: global pool, dropout, dense layer.
 
     Adds "global_pool", "PreLogitsFlatten", "Logits" and "Predictions" to `end_points`.
 
     Args:
       net: float tensor [batch, height, width, channels].
-      end_points: dict that is added to.
-      num_classes: int; 0 or None stops after the pool.
-      dropout_keep_prob: float in (0, 1].
+      end_points: dict to add to.
+      num_classes: number of classes; 0 or None stops after the pool.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
 
     Returns:
       The logits [batch, classes], or the features [batch, 1, 1, channels].
@@ -209,26 +233,26 @@ def build_flat_head(net, end_points, num_classes, dropout_keep_prob):
 
 
 def inception_arg_scope(
-    weight_decay=0.00004,
-    use_batch_norm=True,
-    batch_norm_decay=0.9997,
-    batch_norm_epsilon=0.001,
-    activation_fn=tf.nn.relu,
-    batch_norm_updates_collections=tf.GraphKeys.UPDATE_OPS,
-    batch_norm_scale=False,
-):
-    """Returns the arg scope that the Inception networks share.
+    weight_decay: float = 0.00004,
+    use_batch_norm: bool = True,
+    batch_norm_decay: float = 0.9997,
+    batch_norm_epsilon: float = 0.001,
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu,
+    batch_norm_updates_collections: str | None = tf.GraphKeys.UPDATE_OPS,
+    batch_norm_scale: bool = False,
+) -> dict[str, Any]:
+    """Returns the arg scope shared by the Inception networks.
 
     Args:
-      weight_decay: float, the factor of the weights' L2 loss.
-      use_batch_norm: batch normalisation after each convolution, or else biases.
-      batch_norm_decay: float, of the moving averages.
-      batch_norm_epsilon: float, added to the variance.
-      activation_fn: callable after each convolution.
-      batch_norm_updates_collections: collection of the update operations, or None to
-        update in place.
-      batch_norm_scale: whether batch normalisation has a gamma; a rectifier followed
-        by a convolution does not need it.
+      weight_decay: L2 regularization factor of the weights.
+      use_batch_norm: whether convolutions have batch normalization instead of biases.
+      batch_norm_decay: decay of the moving averages.
+      batch_norm_epsilon: constant added to the variance.
+      activation_fn: activation of each convolution.
+      batch_norm_updates_collections: collection of the update ops; None updates in
+        place.
+      batch_norm_scale: whether batch normalization has a gamma, which is redundant
+        between a ReLU and a convolution.
     """
     norm = {
         "decay": batch_norm_decay,

@@ -1,14 +1,16 @@
-"""Inception v2 (BN-Inception): Inception with batch normalisation.
+"""Inception v2 (BN-Inception): Inception with batch normalization.
 
 S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by
 Reducing Internal Covariate Shift", 2015, https://arxiv.org/abs/1502.03167
 
-Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes work too. Output: logits
-[batch, classes]; the last map is [batch, 7, 7, 1024]. Parameters with 1,001 classes:
-11,179,361. Published top-1 accuracy on ImageNet: 73.9 %.
+Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes also work. Output: logits
+[batch, classes]; the last feature map is [batch, 7, 7, 1024]. Parameters with 1,001
+classes: 11,179,361. Published top-1 accuracy on ImageNet: 73.9 %.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from nets.inception_utils import (
     AvgPool,
@@ -19,32 +21,43 @@ from nets.inception_utils import (
     layers_from,
     scaled_ops,
 )
-from nets.net_utils import build_pooled_head, collect_end_points, depth_scale
-from nets.network_definitions import define_classifier
+from nets.net_utils import (
+    NetOutputs,
+    build_pooled_head,
+    collect_end_points,
+    depth_scale,
+    network_scope,
+)
 from tf_slim_compat import slim, tf
 
 inception_v2_arg_scope = inception_arg_scope
 
 
 class Root(Conv):
-    """The first convolution, a separable one by default."""
+    """The first convolution, by default a separable one."""
 
 
 class Reduction(Conv):
-    """A 1x1 convolution in front of a larger one."""
+    """A 1x1 convolution before a larger one."""
 
 
 class Projection(Conv):
     """A 1x1 convolution after a pool."""
 
 
-# Of the truncated normal distributions that their weights start from; other
-# convolutions start from the arg scope's initializer.
+# Standard deviations of the truncated normal initial weights; other convolutions use
+# the initializer of the arg scope.
 STDDEVS = {Root: 1.0, Reduction: 0.09, Projection: 0.1}
 
 
-def _mixed(depth_0, depths_1, depths_2, depth_3, pool=AvgPool):
-    """A block of four branches that keeps the map's size."""
+def _mixed(
+    depth_0: int,
+    depths_1: tuple[int, int],
+    depths_2: tuple[int, int],
+    depth_3: int,
+    pool: type = AvgPool,
+) -> tuple[tuple[Any, ...], ...]:
+    """Returns a block of four branches that keeps the resolution."""
     return (
         (Conv(depth_0),),
         (Reduction(depths_1[0]), Conv(depths_1[1], 3)),
@@ -53,8 +66,10 @@ def _mixed(depth_0, depths_1, depths_2, depth_3, pool=AvgPool):
     )
 
 
-def _strided(depths_0, depths_1):
-    """A block of three branches that halves the map's height and width."""
+def _strided(
+    depths_0: tuple[int, int], depths_1: tuple[int, int]
+) -> tuple[tuple[Any, ...], ...]:
+    """Returns a block of three branches that halves height and width."""
     return (
         (Reduction(depths_0[0]), Conv(depths_0[1], 3, 2)),
         (Reduction(depths_1[0]), Conv(depths_1[1], 3), Conv(depths_1[1], 3, 2)),
@@ -82,15 +97,24 @@ LAYERS = {
 FIRST_BLOCK = "Mixed_3b"
 
 
-def _make_ops(depth, use_separable_conv, channel_axis):
-    """Returns what builds each kind of step."""
+def _make_ops(
+    depth: Callable[[float], int], use_separable_conv: bool, channel_axis: int
+) -> dict[Any, Callable[..., tf.Tensor]]:
+    """Returns the function that builds each kind of step."""
     ops = scaled_ops(depth, channel_axis)
     for kind, stddev in STDDEVS.items():
         initializer = tf.truncated_normal_initializer(stddev=stddev)
         ops[kind] = functools.partial(ops[Conv], weights_initializer=initializer)
 
-    def separable_root(net, tabled_depth, kernel, stride, padding, scope):
-        outputs = depth(tabled_depth)
+    def separable_root(
+        net: tf.Tensor,
+        table_depth: int,
+        kernel: int,
+        stride: int,
+        padding: str,
+        scope: str,
+    ) -> tf.Tensor:
+        outputs = depth(table_depth)
         return slim.separable_conv2d(
             net,
             outputs,
@@ -106,42 +130,42 @@ def _make_ops(depth, use_separable_conv, channel_axis):
 
 
 def inception_v2_base(
-    inputs,
-    final_endpoint="Mixed_5c",
-    min_depth=16,
-    depth_multiplier=1.0,
-    use_separable_conv=True,
-    data_format="NHWC",
-    include_root_block=True,
-    scope=None,
-):
+    inputs: tf.Tensor,
+    final_endpoint: str = "Mixed_5c",
+    min_depth: int = 16,
+    depth_multiplier: float = 1.0,
+    use_separable_conv: bool = True,
+    data_format: str = "NHWC",
+    include_root_block: bool = True,
+    scope: str | tf.VariableScope | None = None,
+) -> NetOutputs:
     """Builds the convolutions, up to `final_endpoint`.
 
     Args:
       inputs: float tensor [batch, height, width, channels]; height and width may be
         unknown.
       final_endpoint: name of the last layer, one of `LAYERS`.
-      min_depth: int, the least number of channels, where `depth_multiplier` < 1.
-      depth_multiplier: float > 0, the factor of all numbers of channels.
-      use_separable_conv: whether the first convolution is a separable one.
+      min_depth: minimum number of channels if `depth_multiplier` < 1.
+      depth_multiplier: positive factor of all numbers of channels.
+      use_separable_conv: whether the first convolution is separable.
       data_format: "NHWC", or "NCHW" for tensors [batch, channels, height, width],
-        `inputs` among them.
-      include_root_block: whether to begin with the layers before Mixed_3b; without
-        them `inputs` are the map that it takes.
-      scope: name of the variable scope.
+        including `inputs`.
+      include_root_block: whether to build the layers before Mixed_3b; otherwise
+        `inputs` is the input of Mixed_3b.
+      scope: variable scope or its name.
 
     Returns:
-      `(net, end_points)`: the last tensor, and a dict of all layers.
+      `(net, end_points)`: the last layer, and all layers by name.
 
     Raises:
-      ValueError: `final_endpoint` is none of the layers built, `depth_multiplier` <= 0,
-        `data_format` is neither of the two, or "NCHW" with a separable convolution.
+      ValueError: no layer is called `final_endpoint`, `depth_multiplier` is not
+        positive, or `data_format` is invalid or "NCHW" with a separable convolution.
     """
     if data_format not in ("NHWC", "NCHW"):
         raise ValueError(f"data_format must be 'NHWC' or 'NCHW', not {data_format!r}.")
     if data_format == "NCHW" and use_separable_conv:
         raise ValueError(
-            "The separable first convolution works in 'NHWC' alone; for data_format "
+            "The separable first convolution supports only data_format 'NHWC'; for "
             "'NCHW' pass use_separable_conv=False."
         )
     channel_axis = 1 if data_format == "NCHW" else -1
@@ -157,20 +181,61 @@ def inception_v2_base(
         return collect_end_points(build_layers(inputs, table, ops), final_endpoint)
 
 
-inception_v2 = define_classifier(
-    "inception_v2",
-    inception_v2_base,
-    functools.partial(build_pooled_head, window=[7, 7], prelogits=True),
-    224,
-    default_scope="InceptionV2",
-    num_classes=1000,
-    is_training=True,
-    dropout_keep_prob=0.8,
-    min_depth=16,
-    depth_multiplier=1.0,
-    prediction_fn=slim.softmax,
-    spatial_squeeze=True,
-    reuse=None,
-    scope="InceptionV2",
-    global_pool=False,
-)
+def inception_v2(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    is_training: bool = True,
+    dropout_keep_prob: float = 0.8,
+    min_depth: int = 16,
+    depth_multiplier: float = 1.0,
+    prediction_fn: Callable[..., tf.Tensor] = slim.softmax,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "InceptionV2",
+    global_pool: bool = False,
+) -> NetOutputs:
+    """Builds Inception v2.
+
+    Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown.
+      num_classes: number of classes; 0 or None returns the features [batch, h, w,
+        depth].
+      is_training: whether dropout and batch normalization are in training mode.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      min_depth: minimum number of channels if `depth_multiplier` < 1.
+      depth_multiplier: positive factor of all numbers of channels.
+      prediction_fn: function of (logits, scope=...).
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      reuse: whether to reuse existing variables.
+      scope: name of the variable scope.
+      global_pool: whether to pool the whole last feature map, not windows of 7x7.
+
+    Returns:
+      `(net, end_points)`: logits or features, and the layers by name.
+
+    Raises:
+      ValueError: `depth_multiplier` is not positive.
+    """
+    with network_scope(scope, "InceptionV2", inputs, is_training, reuse) as scope:
+        net, end_points = inception_v2_base(
+            inputs,
+            min_depth=min_depth,
+            depth_multiplier=depth_multiplier,
+            scope=scope,
+        )
+        logits = build_pooled_head(
+            net,
+            end_points,
+            num_classes,
+            window=[7, 7],
+            dropout_keep_prob=dropout_keep_prob,
+            prediction_fn=prediction_fn,
+            spatial_squeeze=spatial_squeeze,
+            global_pool=global_pool,
+            prelogits=True,
+        )
+    return logits, end_points
+
+
+inception_v2.default_image_size = 224

@@ -3,11 +3,13 @@
 C. Szegedy, S. Ioffe, V. Vanhoucke, A. Alemi, "Inception-v4, Inception-ResNet and the
 Impact of Residual Connections on Learning", 2016, https://arxiv.org/abs/1602.07261
 
-Input: float [batch, 299, 299, 3] in [-1, 1]; 75 pixels and more work too. Output:
-logits [batch, classes]; the last map is [batch, 8, 8, 1536]. Parameters with 1,001
-classes: 46,009,106, of which 42,649,769 without the auxiliary classifier. Published
+Input: float [batch, 299, 299, 3] in [-1, 1]; 75 pixels and more also work. Output:
+logits [batch, classes]; the last feature map is [batch, 8, 8, 1536]. Parameters with
+1,001 classes: 46,009,106, or 42,649,769 without the auxiliary classifier. Published
 top-1 accuracy on ImageNet: 80.2 %.
 """
+
+from typing import Any
 
 from nets.inception_utils import (
     AvgPool,
@@ -21,8 +23,7 @@ from nets.inception_utils import (
     inception_arg_scope,
     make_ops,
 )
-from nets.net_utils import collect_end_points
-from nets.network_definitions import define_classifier
+from nets.net_utils import NetOutputs, collect_end_points, network_scope
 from tf_slim_compat import tf
 
 inception_v4_arg_scope = inception_arg_scope
@@ -64,7 +65,7 @@ INCEPTION_C = (
     (Conv(384), Conv(448, (3, 1)), Conv(512, (1, 3)), _ROW_AND_COLUMN),
     (AvgPool(), Conv(256)),
 )
-# The names given to single steps are those of the public checkpoint.
+# The explicit names of steps are those of the public checkpoint.
 LAYERS = {
     "Conv2d_1a_3x3": Conv(32, 3, 2, "VALID"),
     "Conv2d_2a_3x3": Conv(32, 3, 1, "VALID"),
@@ -88,40 +89,68 @@ LAYERS = {
 }
 
 
-def _define_block(name, branches):
-    """Returns the function that builds a block by itself."""
-    default_scope = name.title().replace("_", "")
-
-    def block(inputs, scope=None, reuse=None):
-        with tf.variable_scope(scope, default_scope, [inputs], reuse=reuse):
-            return build_branches(inputs, branches, make_ops())
-
-    block.__name__ = block.__qualname__ = name
-    block.__doc__ = (
-        f"Builds the block {name.removeprefix('block_').upper()}; returns the map of "
-        "[batch, height, width, channels]."
-    )
-    return block
+def _build_block(
+    branches: tuple[tuple[Any, ...], ...],
+    default_scope: str,
+    *,
+    inputs: tf.Tensor,
+    scope: str | None,
+    reuse: bool | None,
+) -> tf.Tensor:
+    with tf.variable_scope(scope, default_scope, [inputs], reuse=reuse):
+        return build_branches(inputs, branches, make_ops())
 
 
-block_inception_a = _define_block("block_inception_a", INCEPTION_A)
-block_reduction_a = _define_block("block_reduction_a", REDUCTION_A)
-block_inception_b = _define_block("block_inception_b", INCEPTION_B)
-block_reduction_b = _define_block("block_reduction_b", REDUCTION_B)
-block_inception_c = _define_block("block_inception_c", INCEPTION_C)
+def block_inception_a(
+    inputs: tf.Tensor, scope: str | None = None, reuse: bool | None = None
+) -> tf.Tensor:
+    """Builds the block Inception-A, used at 35x35 pixels."""
+    return _build_block(INCEPTION_A, "BlockInceptionA", **locals())
 
 
-def inception_v4_base(inputs, final_endpoint="Mixed_7d", scope=None):
+def block_reduction_a(
+    inputs: tf.Tensor, scope: str | None = None, reuse: bool | None = None
+) -> tf.Tensor:
+    """Builds the block Reduction-A, used from 35x35 to 17x17 pixels."""
+    return _build_block(REDUCTION_A, "BlockReductionA", **locals())
+
+
+def block_inception_b(
+    inputs: tf.Tensor, scope: str | None = None, reuse: bool | None = None
+) -> tf.Tensor:
+    """Builds the block Inception-B, used at 17x17 pixels."""
+    return _build_block(INCEPTION_B, "BlockInceptionB", **locals())
+
+
+def block_reduction_b(
+    inputs: tf.Tensor, scope: str | None = None, reuse: bool | None = None
+) -> tf.Tensor:
+    """Builds the block Reduction-B, used from 17x17 to 8x8 pixels."""
+    return _build_block(REDUCTION_B, "BlockReductionB", **locals())
+
+
+def block_inception_c(
+    inputs: tf.Tensor, scope: str | None = None, reuse: bool | None = None
+) -> tf.Tensor:
+    """Builds the block Inception-C, used at 8x8 pixels."""
+    return _build_block(INCEPTION_C, "BlockInceptionC", **locals())
+
+
+def inception_v4_base(
+    inputs: tf.Tensor,
+    final_endpoint: str = "Mixed_7d",
+    scope: str | tf.VariableScope | None = None,
+) -> NetOutputs:
     """Builds the convolutions, up to `final_endpoint`.
 
     Args:
       inputs: float tensor [batch, height, width, channels]; height and width may be
         unknown.
       final_endpoint: name of the last layer, one of `LAYERS`.
-      scope: name of the variable scope.
+      scope: variable scope or its name.
 
     Returns:
-      `(net, end_points)`: the last tensor, and a dict of all layers.
+      `(net, end_points)`: the last layer, and all layers by name.
 
     Raises:
       ValueError: `final_endpoint` is not in `LAYERS`.
@@ -132,22 +161,43 @@ def inception_v4_base(inputs, final_endpoint="Mixed_7d", scope=None):
         )
 
 
-def _build_aux_logits(end_points, num_classes, **_):
-    net = end_points["Mixed_6h"]
-    return build_flat_aux_logits(net, num_classes, "Conv2d_2a", "Aux_logits")
+def inception_v4(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1001,
+    is_training: bool = True,
+    dropout_keep_prob: float = 0.8,
+    reuse: bool | None = None,
+    scope: str | None = "InceptionV4",
+    create_aux_logits: bool = True,
+) -> NetOutputs:
+    """Builds Inception v4.
+
+    Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown if `create_aux_logits` is False.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        1536].
+      is_training: whether dropout and batch normalization are in training mode.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      reuse: whether to reuse existing variables.
+      scope: name of the variable scope.
+      create_aux_logits: whether to build the auxiliary classifier,
+        `end_points["AuxLogits"]`.
+
+    Returns:
+      `(net, end_points)`: logits or features, and the layers by name.
+
+    Raises:
+      ValueError: the auxiliary classifier is asked for and the image size is unknown.
+    """
+    with network_scope(scope, "InceptionV4", inputs, is_training, reuse) as scope:
+        net, end_points = inception_v4_base(inputs, scope=scope)
+        if create_aux_logits and num_classes:
+            end_points["AuxLogits"] = build_flat_aux_logits(
+                end_points["Mixed_6h"], num_classes, "Conv2d_2a", "Aux_logits"
+            )
+        logits = build_flat_head(net, end_points, num_classes, dropout_keep_prob)
+    return logits, end_points
 
 
-inception_v4 = define_classifier(
-    "inception_v4",
-    inception_v4_base,
-    build_flat_head,
-    299,
-    default_scope="InceptionV4",
-    build_aux_logits=_build_aux_logits,
-    num_classes=1001,
-    is_training=True,
-    dropout_keep_prob=0.8,
-    reuse=None,
-    scope="InceptionV4",
-    create_aux_logits=True,
-)
+inception_v4.default_image_size = 299

@@ -3,8 +3,8 @@
 A. Howard et al., "MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
 Applications", 2017, https://arxiv.org/abs/1704.04861
 
-Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes work too. Output: logits
-[batch, classes]; the last map is [batch, 7, 7, 1024 * depth_multiplier].
+Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes also work. Output: logits
+[batch, classes]; the last feature map is [batch, 7, 7, 1024 * depth_multiplier].
 
 | network          | parameters, 1001 classes | published top-1, 224 pixels |
 |------------------|--------------------------|-----------------------------|
@@ -14,24 +14,25 @@ Input: float [batch, 224, 224, 3] in [-1, 1]; other sizes work too. Output: logi
 | mobilenet_v1_025 | 470,329                  | 49.8 %                      |
 """
 
-import functools
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from nets.net_utils import (
+    Layers,
+    NetOutputs,
     StrideBudget,
     build_pooled_head,
     check_images,
     collect_end_points,
     depth_scale,
     fixed_padding,
-    variant,
+    network_scope,
 )
-from nets.network_definitions import define_classifier
 from tf_slim_compat import slim, tf
 
 
 class Conv(NamedTuple):
-    """A row of the table: one convolution."""
+    """A row of the table: a convolution."""
 
     kernel: list[int]
     stride: int
@@ -60,8 +61,14 @@ MOBILENETV1_CONV_DEFS = [
 ]
 
 
-def _layers(net, conv_defs, depth, budget, use_explicit_padding):
-    """Builds the rows one after another; yields (name, tensor)."""
+def _layers(
+    net: tf.Tensor,
+    conv_defs: Sequence[Conv | DepthSepConv],
+    depth: Callable[[float], int],
+    budget: StrideBudget,
+    use_explicit_padding: bool,
+) -> Layers:
+    """Yields (name, tensor) of each layer as it is built."""
     padding = "VALID" if use_explicit_padding else "SAME"
     for number, row in enumerate(conv_defs):
         stride, rate = budget.spend(row.stride)
@@ -96,36 +103,36 @@ def _layers(net, conv_defs, depth, budget, use_explicit_padding):
 
 
 def mobilenet_v1_base(
-    inputs,
-    final_endpoint="Conv2d_13_pointwise",
-    min_depth=8,
-    depth_multiplier=1.0,
-    conv_defs=None,
-    output_stride=None,
-    use_explicit_padding=False,
-    scope=None,
-):
+    inputs: tf.Tensor,
+    final_endpoint: str | None = "Conv2d_13_pointwise",
+    min_depth: int = 8,
+    depth_multiplier: float = 1.0,
+    conv_defs: Sequence[Conv | DepthSepConv] | None = None,
+    output_stride: int | None = None,
+    use_explicit_padding: bool = False,
+    scope: str | tf.VariableScope | None = None,
+) -> NetOutputs:
     """Builds the convolutions, up to `final_endpoint`.
 
     Args:
       inputs: float tensor [batch, height, width, channels]; height and width may be
         unknown.
-      final_endpoint: name of the last layer, Conv2d_0 or Conv2d_N_depthwise or
-        Conv2d_N_pointwise with N from 1 to 13.
-      min_depth: int, the least number of channels, where `depth_multiplier` < 1.
-      depth_multiplier: float > 0, the factor of all numbers of channels.
-      conv_defs: list of `Conv` and `DepthSepConv`; None for `MOBILENETV1_CONV_DEFS`.
-      output_stride: 8, 16 or 32, how many times smaller the last map may become; what
-        striding would lose is dilated instead. None for the strides of the table.
-      use_explicit_padding: pads by the kernel's size alone, whatever the input's size.
-      scope: name of the variable scope.
+      final_endpoint: name of the last layer: Conv2d_0, or Conv2d_N_depthwise or
+        Conv2d_N_pointwise with N from 1 to 13; None for all layers.
+      min_depth: minimum number of channels if `depth_multiplier` < 1.
+      depth_multiplier: positive factor of all numbers of channels.
+      conv_defs: table of layers; None for `MOBILENETV1_CONV_DEFS`.
+      output_stride: ratio of the input resolution to that of the last feature map: 8,
+        16 or 32; dilation replaces further strides. None for the strides of the table.
+      use_explicit_padding: whether padding depends on the kernel alone, not on the
+        input size.
+      scope: variable scope or its name.
 
     Returns:
-      `(net, end_points)`: the last tensor, and a dict of all layers.
+      `(net, end_points)`: the last layer, and all layers by name.
 
     Raises:
-      ValueError: `depth_multiplier`, `final_endpoint` or `output_stride` is none of the
-        above.
+      ValueError: `depth_multiplier`, `final_endpoint` or `output_stride` is invalid.
     """
     if output_stride not in (None, 8, 16, 32):
         raise ValueError(
@@ -139,60 +146,156 @@ def mobilenet_v1_base(
         return collect_end_points(layers, final_endpoint)
 
 
-def _build_map(inputs, min_depth, depth_multiplier, conv_defs, scope):
-    """Returns the last map of the table, whichever table it is, and the end points."""
-    check_images(inputs)
-    last = None if conv_defs else "Conv2d_13_pointwise"
-    return mobilenet_v1_base(
-        inputs, last, min_depth, depth_multiplier, conv_defs, scope=scope
-    )
+def mobilenet_v1(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    dropout_keep_prob: float = 0.999,
+    is_training: bool = True,
+    min_depth: int = 8,
+    depth_multiplier: float = 1.0,
+    conv_defs: Sequence[Conv | DepthSepConv] | None = None,
+    prediction_fn: Callable[..., tf.Tensor] = slim.softmax,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "MobilenetV1",
+    global_pool: bool = False,
+) -> NetOutputs:
+    """Builds MobileNet v1.
+
+    Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown.
+      num_classes: number of classes; 0 or None returns the features [batch, h, w,
+        depth].
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      is_training: whether dropout and batch normalization are in training mode.
+      min_depth: minimum number of channels if `depth_multiplier` < 1.
+      depth_multiplier: positive factor of all numbers of channels.
+      conv_defs: table of layers; None for `MOBILENETV1_CONV_DEFS`.
+      prediction_fn: function of (logits, scope=...).
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      reuse: whether to reuse existing variables.
+      scope: name of the variable scope.
+      global_pool: whether to pool the whole last feature map, not windows of 7x7.
+
+    Returns:
+      `(net, end_points)`: logits or features, and the layers by name.
+
+    Raises:
+      ValueError: `inputs` is not of rank 4, or `depth_multiplier` is not positive.
+    """
+    with network_scope(scope, "MobilenetV1", inputs, is_training, reuse) as scope:
+        check_images(inputs)
+        net, end_points = mobilenet_v1_base(
+            inputs,
+            None if conv_defs else "Conv2d_13_pointwise",
+            min_depth,
+            depth_multiplier,
+            conv_defs,
+            scope=scope,
+        )
+        logits = build_pooled_head(
+            net,
+            end_points,
+            num_classes,
+            window=[7, 7],
+            dropout_keep_prob=dropout_keep_prob,
+            prediction_fn=prediction_fn,
+            spatial_squeeze=spatial_squeeze,
+            global_pool=global_pool,
+        )
+    return logits, end_points
 
 
-mobilenet_v1 = define_classifier(
-    "mobilenet_v1",
-    _build_map,
-    functools.partial(build_pooled_head, window=[7, 7]),
-    224,
-    default_scope="MobilenetV1",
-    num_classes=1000,
-    dropout_keep_prob=0.999,
-    is_training=True,
-    min_depth=8,
-    depth_multiplier=1.0,
-    conv_defs=None,
-    prediction_fn=slim.softmax,
-    spatial_squeeze=True,
-    reuse=None,
-    scope="MobilenetV1",
-    global_pool=False,
-)
-mobilenet_v1_075 = variant(mobilenet_v1, "mobilenet_v1_075", depth_multiplier=0.75)
-mobilenet_v1_050 = variant(mobilenet_v1, "mobilenet_v1_050", depth_multiplier=0.50)
-mobilenet_v1_025 = variant(mobilenet_v1, "mobilenet_v1_025", depth_multiplier=0.25)
+mobilenet_v1.default_image_size = 224
+
+
+def mobilenet_v1_075(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    dropout_keep_prob: float = 0.999,
+    is_training: bool = True,
+    min_depth: int = 8,
+    depth_multiplier: float = 0.75,
+    conv_defs: Sequence[Conv | DepthSepConv] | None = None,
+    prediction_fn: Callable[..., tf.Tensor] = slim.softmax,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "MobilenetV1",
+    global_pool: bool = False,
+) -> NetOutputs:
+    """Builds MobileNet v1 of width 0.75; see `mobilenet_v1` for the arguments."""
+    return mobilenet_v1(**locals())
+
+
+mobilenet_v1_075.default_image_size = 224
+
+
+def mobilenet_v1_050(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    dropout_keep_prob: float = 0.999,
+    is_training: bool = True,
+    min_depth: int = 8,
+    depth_multiplier: float = 0.50,
+    conv_defs: Sequence[Conv | DepthSepConv] | None = None,
+    prediction_fn: Callable[..., tf.Tensor] = slim.softmax,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "MobilenetV1",
+    global_pool: bool = False,
+) -> NetOutputs:
+    """Builds MobileNet v1 of width 0.50; see `mobilenet_v1` for the arguments."""
+    return mobilenet_v1(**locals())
+
+
+mobilenet_v1_050.default_image_size = 224
+
+
+def mobilenet_v1_025(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    dropout_keep_prob: float = 0.999,
+    is_training: bool = True,
+    min_depth: int = 8,
+    depth_multiplier: float = 0.25,
+    conv_defs: Sequence[Conv | DepthSepConv] | None = None,
+    prediction_fn: Callable[..., tf.Tensor] = slim.softmax,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    scope: str | None = "MobilenetV1",
+    global_pool: bool = False,
+) -> NetOutputs:
+    """Builds MobileNet v1 of width 0.25; see `mobilenet_v1` for the arguments."""
+    return mobilenet_v1(**locals())
+
+
+mobilenet_v1_025.default_image_size = 224
 
 
 def mobilenet_v1_arg_scope(
-    is_training=True,
-    weight_decay=0.00004,
-    stddev=0.09,
-    regularize_depthwise=False,
-    batch_norm_decay=0.9997,
-    batch_norm_epsilon=0.001,
-    batch_norm_updates_collections=tf.GraphKeys.UPDATE_OPS,
-    normalizer_fn=slim.batch_norm,
-):
-    """Returns MobileNet v1's arg scope.
+    is_training: bool | None = True,
+    weight_decay: float = 0.00004,
+    stddev: float = 0.09,
+    regularize_depthwise: bool = False,
+    batch_norm_decay: float = 0.9997,
+    batch_norm_epsilon: float = 0.001,
+    batch_norm_updates_collections: str | None = tf.GraphKeys.UPDATE_OPS,
+    normalizer_fn: Callable[..., tf.Tensor] | None = slim.batch_norm,
+) -> dict[str, Any]:
+    """Returns the arg scope of MobileNet v1.
 
     Args:
-      is_training: bool for batch normalisation; None leaves it to an outer scope.
-      weight_decay: float, the factor of the weights' L2 loss.
-      stddev: float, of the truncated normal distribution that weights start from.
-      regularize_depthwise: whether the L2 loss covers the depthwise weights too.
-      batch_norm_decay: float, of the moving averages.
-      batch_norm_epsilon: float, added to the variance.
-      batch_norm_updates_collections: collection of the update operations, or None to
-        update in place.
-      normalizer_fn: callable, or None for biases instead.
+      is_training: whether batch normalization is in training mode; None leaves it to an
+        outer scope.
+      weight_decay: L2 regularization factor of the weights.
+      stddev: standard deviation of the truncated normal initial weights.
+      regularize_depthwise: whether to regularize depthwise weights too.
+      batch_norm_decay: decay of the moving averages.
+      batch_norm_epsilon: constant added to the variance.
+      batch_norm_updates_collections: collection of the update ops; None updates in
+        place.
+      normalizer_fn: normalization function; None for biases instead.
     """
     norm = {
         "center": True,

@@ -1,18 +1,24 @@
-"""Shared by the network families: end points, strides, padding, heads, variants."""
+"""Helpers of all network families: scopes, end points, strides, padding and heads."""
 
+import contextlib
 import difflib
-import functools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from tf_slim_compat import slim, tf
 
+EndPoints = dict[str, tf.Tensor]
+# What a network returns: logits or features, and its layers by name.
+NetOutputs = tuple[tf.Tensor, EndPoints]
+Layers = Iterator[tuple[str, tf.Tensor]]
 
-def unknown_name(kind, name, names):
-    """Returns the `ValueError` for a name that is not among `names`.
+
+def unknown_name(kind: str, name: object, names: Iterable[str]) -> ValueError:
+    """Returns a `ValueError` that lists the nearest valid names, then all of them.
 
     Args:
       kind: what the name stands for, e.g. "network" or "final_endpoint".
-      name: what was asked for.
-      names: iterable of str, all that there are.
+      name: the name received.
+      names: the valid names.
     """
     names = list(names)
     nearest = difflib.get_close_matches(str(name), names, n=3, cutoff=0.5)
@@ -20,18 +26,18 @@ def unknown_name(kind, name, names):
     return ValueError(f"Unknown {kind} {name!r}.{hint} All: {', '.join(names)}.")
 
 
-def collect_end_points(layers, final_endpoint=None):
-    """Draws layers until the one called `final_endpoint`; what follows is not built.
+def collect_end_points(layers: Layers, final_endpoint: str | None = None) -> NetOutputs:
+    """Builds layers up to and including `final_endpoint`.
 
     Args:
-      layers: generator of `(name, tensor)` pairs that builds each layer when asked.
-      final_endpoint: name of the last layer wanted, or None for all of them.
+      layers: generator of (name, tensor) pairs that builds a layer at each step.
+      final_endpoint: name of the last layer to build; None builds all of them.
 
     Returns:
       `(net, end_points)`: the last tensor, and a dict from name to tensor.
 
     Raises:
-      ValueError: `final_endpoint` is none of the names.
+      ValueError: no layer is called `final_endpoint`.
     """
     end_points = {}
     for name, net in layers:
@@ -44,7 +50,7 @@ def collect_end_points(layers, final_endpoint=None):
     return net, end_points
 
 
-def check_images(inputs):
+def check_images(inputs: tf.Tensor) -> None:
     """Raises a `ValueError` unless `inputs` is [batch, height, width, channels]."""
     if inputs.shape.rank != 4:
         raise ValueError(
@@ -53,11 +59,38 @@ def check_images(inputs):
         )
 
 
-def depth_scale(depth_multiplier, min_depth):
-    """Returns the function from a layer's tabled depth to its depth in this variant.
+@contextlib.contextmanager
+def network_scope(
+    scope: str | None,
+    default_scope: str,
+    inputs: tf.Tensor,
+    is_training: bool,
+    reuse: bool | None = None,
+) -> Iterator[tf.VariableScope]:
+    """Enters a network's variable scope and sets its layers' `is_training`.
+
+    Args:
+      scope: name of the variable scope; None for a unique name like `default_scope`.
+      default_scope: name of the scope if `scope` is None.
+      inputs: the network's input.
+      is_training: whether dropout and batch normalization are in training mode.
+      reuse: whether to reuse existing variables.
+
+    Yields:
+      The variable scope.
+    """
+    with (
+        tf.variable_scope(scope, default_scope, [inputs], reuse=reuse) as scope,
+        slim.arg_scope([slim.batch_norm, slim.dropout], is_training=is_training),
+    ):
+        yield scope
+
+
+def depth_scale(depth_multiplier: float, min_depth: int) -> Callable[[float], int]:
+    """Returns a function that scales a number of channels, to `min_depth` or more.
 
     Raises:
-      ValueError: `depth_multiplier` is not greater than zero.
+      ValueError: `depth_multiplier` is not positive.
     """
     if depth_multiplier <= 0:
         raise ValueError(
@@ -68,24 +101,24 @@ def depth_scale(depth_multiplier, min_depth):
 
 
 class StrideBudget:
-    """Spends strides until `output_stride` is reached, then dilation in their place.
+    """Replaces strides by dilation once `output_stride` is reached.
 
-    A network that detectors or segmenters build on keeps a finer map than it was
-    trained with: once the input has been reduced `output_stride` times, a layer that
-    would stride on does not, and the layers after it are dilated instead, so that the
-    weights see the same surroundings (https://arxiv.org/abs/1606.00915).
+    Detection and segmentation networks need a finer feature map than classification.
+    After the input has been reduced `output_stride` times, a layer that would stride
+    keeps the resolution, and the layers after it are dilated, so that their weights
+    keep their receptive field (https://arxiv.org/abs/1606.00915).
     """
 
-    def __init__(self, output_stride=None):
+    def __init__(self, output_stride: int | None = None) -> None:
         self.output_stride = output_stride
         self.current = 1
         self.rate = 1
 
-    def spend(self, stride):
-        """Returns the `(stride, rate)` for a layer whose table says `stride`.
+    def spend(self, stride: int) -> tuple[int, int]:
+        """Returns the `(stride, rate)` to build a layer of nominal `stride` with.
 
         Raises:
-          ValueError: `output_stride` cannot be met, as this layer strides past it.
+          ValueError: this layer would stride past `output_stride`.
         """
         if self.current == self.output_stride:
             rate, self.rate = self.rate, self.rate * stride
@@ -93,26 +126,28 @@ class StrideBudget:
         self.current *= stride
         if self.output_stride is not None and self.current > self.output_stride:
             raise ValueError(
-                f"output_stride {self.output_stride} cannot be reached: the strides "
-                f"go from {self.current // stride} to {self.current}; choose one of "
-                "the two."
+                f"output_stride {self.output_stride} cannot be reached: the layers "
+                f"stride from {self.current // stride} to {self.current}; choose one "
+                "of these two."
             )
         return stride, 1
 
 
-def fixed_padding(inputs, kernel_size, rate=1):
-    """Pads height and width by what the kernel needs, whatever the input's size.
+def fixed_padding(
+    inputs: tf.Tensor, kernel_size: int | Sequence[int], rate: int = 1
+) -> tf.Tensor:
+    """Pads height and width depending on the kernel alone.
 
-    "SAME" pads a strided convolution differently for even and odd sizes; this does not.
+    Padding "SAME" of a strided convolution depends on whether the input size is even.
 
     Args:
       inputs: float tensor [batch, height, width, channels].
       kernel_size: int, or a pair of ints for height and width.
-      rate: int, the dilation.
+      rate: dilation rate.
 
     Returns:
-      float tensor [batch, height + total, width + total, channels], where total is
-      (kernel_size - 1) * rate, to be convolved with padding "VALID".
+      Float tensor [batch, height + total, width + total, channels], where total is
+      (kernel_size - 1) * rate, for a convolution with padding "VALID".
     """
     if isinstance(kernel_size, int):
         kernel_size = (kernel_size, kernel_size)
@@ -123,13 +158,15 @@ def fixed_padding(inputs, kernel_size, rate=1):
     return tf.pad(inputs, [[0, 0], *margins, [0, 0]])
 
 
-def reduced_kernel_size(inputs, kernel_size):
-    """Returns `kernel_size` [height, width], no larger than the input's map.
+def reduced_kernel_size(inputs: tf.Tensor, kernel_size: Sequence[int]) -> list[int]:
+    """Returns `kernel_size`, reduced where the feature map is smaller.
 
-    For video, `kernel_size` is [frames, height, width].
+    This lets a network made for 224 or 299 pixels accept smaller images. Unknown sizes
+    (fully convolutional use) leave the kernel unchanged.
 
-    A network made for 224 or 299 pixels so accepts smaller pictures; an unknown height
-    or width (fully convolutional use) leaves the kernel as it is.
+    Args:
+      inputs: float tensor, channels last.
+      kernel_size: [height, width], or [frames, height, width] for video.
     """
     sizes = inputs.shape.as_list()[1 : 1 + len(kernel_size)]
     return [
@@ -139,41 +176,41 @@ def reduced_kernel_size(inputs, kernel_size):
 
 
 def build_pooled_head(
-    net,
-    end_points,
-    num_classes,
+    net: tf.Tensor,
+    end_points: EndPoints,
+    num_classes: int | None,
     *,
-    window,
-    dropout_keep_prob,
-    prediction_fn,
-    spatial_squeeze=True,
-    global_pool=False,
-    digit=1,
-    pool_name="AvgPool_1a",
-    prelogits=False,
-):
-    """Average pool, dropout, 1x1 convolution to logits, and predictions.
+    window: Sequence[int],
+    dropout_keep_prob: float,
+    prediction_fn: Callable[..., tf.Tensor],
+    spatial_squeeze: bool = True,
+    global_pool: bool = False,
+    digit: int = 1,
+    pool_name: str | None = "AvgPool_1a",
+    prelogits: bool = False,
+) -> tf.Tensor:
+    """Builds an average pool, dropout, a 1x1 convolution to logits, and predictions.
 
-    Adds its end points to `end_points`: the pool's, "Logits" and "Predictions".
+    Adds the pool, "Logits" and "Predictions" to `end_points`.
 
     Args:
       net: float tensor [batch, height, width, channels], or for video [batch, frames,
-        height, width, channels]; the logits are then averaged over the frames.
-      end_points: dict that is added to.
-      num_classes: int; 0 or None stops after the pool.
-      window: [height, width] or [frames, height, width] of the pool, reduced for a
-        smaller map.
-      dropout_keep_prob: float in (0, 1].
-      prediction_fn: callable of (logits, scope=...).
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      global_pool: pool the whole map whatever its size, in place of `window`.
-      digit: int in the scope names Dropout_1b, Conv2d_1c_1x1. With 0 the predictions
-        stand within the scope "Logits", with 1 beside it.
-      pool_name: name of the windowed pool's end point, or None for no end point.
-      prelogits: whether what enters the last convolution is an end point "PreLogits".
+        height, width, channels], whose logits are averaged over the frames.
+      end_points: dict to add to.
+      num_classes: number of classes; 0 or None stops after the pool.
+      window: [height, width] or [frames, height, width] of the pool, reduced for
+        smaller feature maps.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      prediction_fn: function of (logits, scope=...), e.g. `slim.softmax`.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      global_pool: whether to pool the whole feature map instead of `window`.
+      digit: digit in the scope names Dropout_1b and Conv2d_1c_1x1. With 0, predictions
+        are inside the scope "Logits"; otherwise, beside it.
+      pool_name: name of the end point of the windowed pool; None for no end point.
+      prelogits: whether to add the input of the last convolution as "PreLogits".
 
     Returns:
-      The logits, or the pooled features [batch, h, w, channels] without `num_classes`.
+      Logits, or without `num_classes` the pooled features [batch, h, w, channels].
     """
     is_video = len(window) == 3
     avg_pool = slim.avg_pool3d if is_video else slim.avg_pool2d
@@ -211,32 +248,3 @@ def build_pooled_head(
     if digit != 0:
         end_points["Predictions"] = prediction_fn(logits, scope="Predictions")
     return logits
-
-
-def name_network(network, name, default_image_size):
-    """Returns `network`, a function made within another, named as users know it."""
-    network.__name__ = network.__qualname__ = name
-    network.default_image_size = default_image_size
-    return network
-
-
-def variant(function, name, **defaults):
-    """Returns `function` under another name and with other defaults.
-
-    Attributes such as `default_image_size` are kept; pass one here to change it.
-    """
-    size = defaults.pop("default_image_size", None)
-
-    @functools.wraps(function)
-    def build(*args, **kwargs):
-        return function(*args, **{**defaults, **kwargs})
-
-    build.__name__ = build.__qualname__ = name
-    changes = ", ".join(
-        f"{key}={value!r}" if not isinstance(value, dict) else f"its own {key}"
-        for key, value in defaults.items()
-    )
-    build.__doc__ = f"`{function.__name__}` with {changes}; see there."
-    if size is not None:
-        build.default_image_size = size
-    return build

@@ -1,21 +1,20 @@
-"""Shared by ResNet v1 and v2: blocks and their stacking, the body, the arg scope.
+"""Blocks, network builder and arg scope of ResNet v1 and v2.
 
 K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", 2015,
 https://arxiv.org/abs/1512.03385
 
-A block strides in its last unit, not in its first as in the paper: so the map that a
-detector takes from within a block is the finer one.
+A block strides in its last unit, not in its first as in the paper, so the feature maps
+inside a block, which detectors use, have the finer resolution.
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from nets.net_utils import StrideBudget, fixed_padding
-from nets.network_definitions import REQUIRED, define_network
+from nets.net_utils import EndPoints, NetOutputs, StrideBudget, fixed_padding
 from tf_slim_compat import slim, tf
 
-# Units in each of the four blocks, by the number of layers.
+# Number of units in each of the four blocks, by number of layers.
 UNITS = {
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
@@ -29,8 +28,8 @@ class Block(NamedTuple):
 
     Attributes:
       scope: name of the block's variable scope.
-      unit_fn: callable of (net, rate=..., **args) that builds a unit.
-      args: list of dicts, the arguments of each unit, "stride" among them.
+      unit_fn: function of (net, rate=..., **args) that builds a unit.
+      args: keyword arguments of each unit, including "stride".
     """
 
     scope: str
@@ -38,20 +37,30 @@ class Block(NamedTuple):
     args: list[dict[str, int]]
 
 
-def make_block(scope, unit_fn, base_depth, num_units, stride):
-    """Returns a `Block` of bottleneck units, of which the last strides."""
+def make_block(
+    scope: str,
+    unit_fn: Callable[..., tf.Tensor],
+    base_depth: int,
+    num_units: int,
+    stride: int,
+) -> Block:
+    """Returns a `Block` of bottleneck units whose last unit strides."""
     unit = {"depth": base_depth * 4, "depth_bottleneck": base_depth}
     strides = [1] * (num_units - 1) + [stride]
     return Block(scope, unit_fn, [{**unit, "stride": s} for s in strides])
 
 
-def make_blocks(block_fn, units, depth=lambda base_depth: base_depth):
+def make_blocks(
+    block_fn: Callable[..., Block],
+    units: Sequence[int],
+    depth: Callable[[int], int] = lambda base_depth: base_depth,
+) -> list[Block]:
     """Returns the four blocks of a ResNet.
 
     Args:
-      block_fn: callable of (scope, base_depth, num_units, stride) that returns a block.
+      block_fn: function of (scope, base_depth, num_units, stride) that returns a block.
       units: number of units in each block, e.g. `UNITS[50]`.
-      depth: callable from the paper's depth to this network's.
+      depth: function from the paper's depth to this network's depth.
     """
     return [
         block_fn(f"block{number}", depth(base_depth), num_units, stride)
@@ -61,29 +70,36 @@ def make_blocks(block_fn, units, depth=lambda base_depth: base_depth):
     ]
 
 
-def subsample(inputs, factor, scope=None):
+def subsample(inputs: tf.Tensor, factor: int, scope: str | None = None) -> tf.Tensor:
     """Returns every `factor`-th row and column of [batch, height, width, channels]."""
     if factor == 1:
         return inputs
     return slim.max_pool2d(inputs, 1, factor, scope=scope)
 
 
-def conv2d_same(inputs, num_outputs, kernel_size, stride, rate=1, scope=None):
-    """A convolution whose output does not shift with the parity of the input's size.
+def conv2d_same(
+    inputs: tf.Tensor,
+    num_outputs: int,
+    kernel_size: int,
+    stride: int,
+    rate: int = 1,
+    scope: str | None = None,
+) -> tf.Tensor:
+    """Builds a convolution whose padding does not depend on the input size.
 
-    A strided "SAME" convolution pads even sizes otherwise than odd ones; this equals a
-    "SAME" convolution of stride 1 followed by `subsample`.
+    A strided "SAME" convolution pads even and odd sizes differently. This function is
+    equivalent to a "SAME" convolution of stride 1 followed by `subsample`.
 
     Args:
       inputs: float tensor [batch, height, width, channels].
-      num_outputs: int, channels of the output.
-      kernel_size: int.
-      stride: int.
-      rate: int, the dilation.
+      num_outputs: number of output channels.
+      kernel_size: height and width of the kernel.
+      stride: stride in both directions.
+      rate: dilation rate.
       scope: name of the variable scope.
 
     Returns:
-      float tensor [batch, ceil(height / stride), ceil(width / stride), num_outputs].
+      Float tensor [batch, ceil(height / stride), ceil(width / stride), num_outputs].
     """
     padding = "SAME"
     if stride > 1:
@@ -95,28 +111,28 @@ def conv2d_same(inputs, num_outputs, kernel_size, stride, rate=1, scope=None):
 
 @slim.add_arg_scope
 def stack_blocks_dense(
-    net,
-    blocks,
-    output_stride=None,
-    store_non_strided_activations=False,
-    outputs_collections=None,
-):
-    """Stacks blocks, dilating in place of striding beyond `output_stride`.
+    net: tf.Tensor,
+    blocks: Sequence[Block],
+    output_stride: int | None = None,
+    store_non_strided_activations: bool = False,
+    outputs_collections: str | None = None,
+) -> tf.Tensor:
+    """Stacks blocks, with dilation instead of strides beyond `output_stride`.
 
     Args:
       net: float tensor [batch, height, width, channels].
-      blocks: list of `Block`.
-      output_stride: how many times smaller the output is to be than `net`, or None for
+      blocks: the blocks.
+      output_stride: ratio of the resolution of `net` to that of the output; None for
         the strides of the blocks.
-      store_non_strided_activations: whether the end point of a block is its map before
-        the block's stride.
-      outputs_collections: collection to which each block's output is added.
+      store_non_strided_activations: whether the end point of a block is its feature map
+        before striding.
+      outputs_collections: collection that the output of each block is added to.
 
     Returns:
-      float tensor [batch, height / stride, width / stride, channels].
+      Float tensor [batch, height / stride, width / stride, channels].
 
     Raises:
-      ValueError: the strides of the blocks do not come to `output_stride`.
+      ValueError: the strides of the blocks cannot produce `output_stride`.
     """
     budget = StrideBudget(output_stride)
     for block in blocks:
@@ -133,54 +149,57 @@ def stack_blocks_dense(
             net = subsample(net, budget.spend(postponed)[0])
     if output_stride not in (None, budget.current):
         raise ValueError(
-            f"output_stride {output_stride} cannot be reached: the blocks stride by "
-            f"{budget.current} in all."
+            f"output_stride {output_stride} cannot be reached: the total "
+            f"stride of the blocks is {budget.current}."
         )
     return net
 
 
 def build_resnet(
-    inputs,
-    blocks,
-    unit_fn,
+    unit_fn: Callable[..., tf.Tensor],
+    default_scope: str,
     *,
-    num_classes,
-    is_training,
-    global_pool,
-    output_stride,
-    include_root_block,
-    spatial_squeeze,
-    reuse,
-    scope,
-    default_scope,
-    store_non_strided_activations=False,
-    preactivation=False,
-):
+    inputs: tf.Tensor,
+    blocks: Sequence[Block],
+    num_classes: int | None,
+    is_training: bool | None,
+    global_pool: bool,
+    output_stride: int | None,
+    include_root_block: bool,
+    spatial_squeeze: bool,
+    reuse: bool | None,
+    scope: str | None,
+    store_non_strided_activations: bool = False,
+    preactivation: bool = False,
+) -> NetOutputs:
     """Builds a ResNet from its blocks.
 
     Args:
+      unit_fn: the unit function of the blocks, decorated with `slim.add_arg_scope`.
+      default_scope: name of the variable scope if `scope` is None.
       inputs: float tensor [batch, height, width, channels]; height and width may be
         unknown.
-      blocks: list of `Block`.
-      unit_fn: the blocks' unit function, decorated with `slim.add_arg_scope`.
-      num_classes: int; 0 or None gives the features [batch, 1, 1, channels].
-      is_training: bool for batch normalisation; None leaves it to the arg scope.
-      global_pool: average the last map. For a prediction at each place of the picture:
-        False, with `spatial_squeeze=False`.
-      output_stride: a multiple of 4, how many times smaller the last map may become;
-        what striding would lose is dilated instead. None for the blocks' strides.
-      include_root_block: whether to begin with the 7x7 convolution and the pool.
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      reuse: whether the variables exist already.
+      blocks: the blocks.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        channels].
+      is_training: whether batch normalization is in training mode; None leaves it to
+        the arg scope.
+      global_pool: whether to average the last feature map. For a prediction at each
+        location, pass False, with `spatial_squeeze=False`.
+      output_stride: ratio of the input resolution to that of the last feature map, a
+        multiple of 4; dilation replaces further strides. None for the strides of the
+        blocks.
+      include_root_block: whether to build the first 7x7 convolution and pool.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      reuse: whether to reuse existing variables.
       scope: name of the variable scope.
-      default_scope: the same, where `scope` is None.
-      store_non_strided_activations: whether the end point of a block is its map before
-        the block's stride.
-      preactivation: whether units normalise what enters them (version 2): the first
-        convolution then is bare, and the last map is normalised.
+      store_non_strided_activations: whether the end point of a block is its feature map
+        before striding.
+      preactivation: whether units normalize their input (version 2); the first
+        convolution then has no normalization, and the last feature map is normalized.
 
     Returns:
-      `(net, end_points)`: logits or features, and a dict of all units and layers.
+      `(net, end_points)`: logits or features, and all units and layers by name.
 
     Raises:
       ValueError: `output_stride` cannot be reached.
@@ -213,15 +232,15 @@ def build_resnet(
             )
 
 
-def _build_root_block(net, bare):
-    """A strided 7x7 convolution and a strided pool: a quarter of the size."""
+def _build_root_block(net: tf.Tensor, bare: bool) -> tf.Tensor:
+    """Builds a strided 7x7 convolution and a strided pool: a quarter of the size."""
     layer = {"activation_fn": None, "normalizer_fn": None} if bare else {}
     with slim.arg_scope([slim.conv2d], **layer):
         net = conv2d_same(net, 64, 7, stride=2, scope="conv1")
     return slim.max_pool2d(net, 3, 2, scope="pool1")
 
 
-def _stride_after_root(output_stride):
+def _stride_after_root(output_stride: int | None) -> int | None:
     if output_stride is None:
         return None
     if output_stride % 4:
@@ -229,17 +248,24 @@ def _stride_after_root(output_stride):
     return output_stride // 4
 
 
-def define_resnet(name, build, **arguments):
-    """Returns the function of a ResNet; see `network_definitions.define_network`."""
-    first = {"num_classes": None, "is_training": True, "global_pool": True}
-    blocks = {"blocks": REQUIRED} if "include_root_block" in arguments else {}
-    return define_network(
-        name, build, 224, **blocks, **first, output_stride=None, **arguments
-    )
+def build_head(
+    net: tf.Tensor,
+    end_points: EndPoints,
+    num_classes: int | None,
+    global_pool: bool,
+    spatial_squeeze: bool,
+    name: str,
+) -> NetOutputs:
+    """Builds pool, logits and predictions; returns (net, end_points).
 
-
-def build_head(net, end_points, num_classes, global_pool, spatial_squeeze, name):
-    """Pools, classifies, and returns (net, end_points)."""
+    Args:
+      net: float tensor [batch, height, width, channels].
+      end_points: dict to add to.
+      num_classes: number of classes; 0 or None stops after the pool.
+      global_pool: whether to average the feature map.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      name: prefix of the end points of the logits.
+    """
     if global_pool:
         net = tf.reduce_mean(net, [1, 2], keepdims=True, name="pool5")
         end_points["global_pool"] = net
@@ -256,25 +282,25 @@ def build_head(net, end_points, num_classes, global_pool, spatial_squeeze, name)
 
 
 def resnet_arg_scope(
-    weight_decay=0.0001,
-    batch_norm_decay=0.997,
-    batch_norm_epsilon=1e-5,
-    batch_norm_scale=True,
-    activation_fn=tf.nn.relu,
-    use_batch_norm=True,
-    batch_norm_updates_collections=tf.GraphKeys.UPDATE_OPS,
-):
-    """Returns the arg scope that the ResNets share.
+    weight_decay: float = 0.0001,
+    batch_norm_decay: float = 0.997,
+    batch_norm_epsilon: float = 1e-5,
+    batch_norm_scale: bool = True,
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu,
+    use_batch_norm: bool = True,
+    batch_norm_updates_collections: str | None = tf.GraphKeys.UPDATE_OPS,
+) -> dict[str, Any]:
+    """Returns the arg scope shared by the ResNets.
 
     Args:
-      weight_decay: float, the factor of the weights' L2 loss.
-      batch_norm_decay: float, of the moving averages.
-      batch_norm_epsilon: float, added to the variance.
-      batch_norm_scale: whether batch normalisation has a gamma.
-      activation_fn: callable after each convolution.
-      use_batch_norm: batch normalisation after each convolution, or else biases.
-      batch_norm_updates_collections: collection of the update operations, or None to
-        update in place.
+      weight_decay: L2 regularization factor of the weights.
+      batch_norm_decay: decay of the moving averages.
+      batch_norm_epsilon: constant added to the variance.
+      batch_norm_scale: whether batch normalization has a gamma.
+      activation_fn: activation of each convolution.
+      use_batch_norm: whether convolutions have batch normalization instead of biases.
+      batch_norm_updates_collections: collection of the update ops; None updates in
+        place.
     """
     norm = {
         "decay": batch_norm_decay,

@@ -1,10 +1,10 @@
-"""ResNet v1: residual networks of 50, 101, 152 and 200 layers.
+"""ResNet v1: residual networks with 50, 101, 152 and 200 layers.
 
 K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", 2015,
 https://arxiv.org/abs/1512.03385
 
-Input: float [batch, 224, 224, 3], the mean colour subtracted; other sizes work too.
-Output: logits [batch, classes]; the last map is [batch, 7, 7, 2048].
+Input: float [batch, 224, 224, 3], the mean color subtracted; other sizes also work.
+Output: logits [batch, classes]; the last feature map is [batch, 7, 7, 2048].
 
 | network       | parameters, 1001 classes | published top-1 on ImageNet |
 |---------------|--------------------------|-----------------------------|
@@ -14,14 +14,15 @@ Output: logits [batch, classes]; the last map is [batch, 7, 7, 2048].
 | resnet_v1_200 | 64,675,881               |                             |
 """
 
-import functools
+from collections.abc import Sequence
+from typing import Any
 
-from nets.net_utils import depth_scale
+from nets.net_utils import NetOutputs, depth_scale
 from nets.resnet_utils import (
     UNITS,
+    Block,
     build_resnet,
     conv2d_same,
-    define_resnet,
     make_block,
     make_blocks,
     resnet_arg_scope,
@@ -43,29 +44,29 @@ __all__ = [
 
 @slim.add_arg_scope
 def bottleneck(
-    inputs,
-    depth,
-    depth_bottleneck,
-    stride,
-    rate=1,
-    outputs_collections=None,
-    scope=None,
-    use_bounded_activations=False,
-):
-    """A residual unit: 1x1, 3x3 and 1x1 convolutions, added to the shortcut.
+    inputs: tf.Tensor,
+    depth: int,
+    depth_bottleneck: int,
+    stride: int,
+    rate: int = 1,
+    outputs_collections: str | None = None,
+    scope: str | None = None,
+    use_bounded_activations: bool = False,
+) -> tf.Tensor:
+    """Builds a residual unit: 1x1, 3x3 and 1x1 convolutions, added to the shortcut.
 
     Args:
       inputs: float tensor [batch, height, width, channels].
-      depth: int, channels of the output.
-      depth_bottleneck: int, channels of the first two convolutions.
-      stride: int, of the 3x3 convolution.
-      rate: int, its dilation.
-      outputs_collections: collection to which the output is added.
+      depth: number of output channels.
+      depth_bottleneck: number of channels of the first two convolutions.
+      stride: stride of the 3x3 convolution.
+      rate: dilation rate of the 3x3 convolution.
+      outputs_collections: collection that the output is added to.
       scope: name of the variable scope.
-      use_bounded_activations: clips the unit's activations at 6, for quantisation.
+      use_bounded_activations: whether to clip activations at 6, for quantization.
 
     Returns:
-      float tensor [batch, height / stride, width / stride, depth].
+      Float tensor [batch, height / stride, width / stride, depth].
     """
     with tf.variable_scope(scope, "bottleneck_v1", [inputs]) as scope:
         if depth == inputs.shape[-1]:
@@ -92,46 +93,173 @@ def bottleneck(
         return slim.utils.collect_named_outputs(outputs_collections, scope.name, output)
 
 
-resnet_v1 = define_resnet(
-    "resnet_v1",
-    functools.partial(build_resnet, unit_fn=bottleneck, default_scope="resnet_v1"),
-    include_root_block=True,
-    spatial_squeeze=True,
-    store_non_strided_activations=False,
-    reuse=None,
-    scope=None,
-)
+def resnet_v1(
+    inputs: tf.Tensor,
+    blocks: Sequence[Block],
+    num_classes: int | None = None,
+    is_training: bool | None = True,
+    global_pool: bool = True,
+    output_stride: int | None = None,
+    include_root_block: bool = True,
+    spatial_squeeze: bool = True,
+    store_non_strided_activations: bool = False,
+    reuse: bool | None = None,
+    scope: str | None = None,
+) -> NetOutputs:
+    """Builds a ResNet v1 from blocks.
+
+    Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown.
+      blocks: blocks made by `resnet_v1_block`.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        channels].
+      is_training: whether batch normalization is in training mode; None leaves it to
+        the arg scope.
+      global_pool: whether to average the last feature map. For a prediction at each
+        location, pass False, with `spatial_squeeze=False`.
+      output_stride: ratio of the input resolution to that of the last feature map, a
+        multiple of 4; dilation replaces further strides. None for the strides of the
+        blocks.
+      include_root_block: whether to build the first 7x7 convolution and pool.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      store_non_strided_activations: whether the end point of a block is its feature map
+        before striding.
+      reuse: whether to reuse existing variables.
+      scope: name of the variable scope.
+
+    Returns:
+      `(net, end_points)`: logits or features, and all units and layers by name.
+
+    Raises:
+      ValueError: an argument is out of range, or `output_stride` cannot be reached.
+    """
+    return build_resnet(bottleneck, "resnet_v1", **locals())
 
 
-def resnet_v1_block(scope, base_depth, num_units, stride):
-    """Returns a `resnet_utils.Block` of `num_units` units of depth 4 * `base_depth`."""
+resnet_v1.default_image_size = 224
+
+
+def resnet_v1_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+    """Returns a block of `num_units` units with 4 * `base_depth` output channels."""
     return make_block(scope, bottleneck, base_depth, num_units, stride)
 
 
-def _define(name, units, **order):
-    """Returns the function that builds the ResNet with these numbers of units."""
-
-    def build(inputs, min_base_depth, depth_multiplier, **kwargs):
-        depth = depth_scale(depth_multiplier, min_base_depth)
-        blocks = make_blocks(resnet_v1_block, units, depth)
-        return resnet_v1(inputs, blocks, **kwargs)
-
-    return define_resnet(
-        name,
-        build,
-        **order,
-        min_base_depth=8,
-        depth_multiplier=1,
-        reuse=None,
-        scope=name,
-    )
+def _build(
+    layers: int, *, min_base_depth: int, depth_multiplier: float, **arguments: Any
+) -> NetOutputs:
+    """Builds the ResNet with this number of layers."""
+    depth = depth_scale(depth_multiplier, min_base_depth)
+    blocks = make_blocks(resnet_v1_block, UNITS[layers], depth)
+    return resnet_v1(blocks=blocks, **arguments)
 
 
-# Users' code may rely on the order of the arguments, which is not that of all.
-_SQUEEZE_FIRST = {"spatial_squeeze": True, "store_non_strided_activations": False}
-_STORE_FIRST = {"store_non_strided_activations": False, "spatial_squeeze": True}
+def resnet_v1_50(
+    inputs: tf.Tensor,
+    num_classes: int | None = None,
+    is_training: bool | None = True,
+    global_pool: bool = True,
+    output_stride: int | None = None,
+    spatial_squeeze: bool = True,
+    store_non_strided_activations: bool = False,
+    min_base_depth: int = 8,
+    depth_multiplier: float = 1,
+    reuse: bool | None = None,
+    scope: str | None = "resnet_v1_50",
+) -> NetOutputs:
+    """Builds ResNet v1 of 50 layers.
 
-resnet_v1_50 = _define("resnet_v1_50", UNITS[50], **_SQUEEZE_FIRST)
-resnet_v1_101 = _define("resnet_v1_101", UNITS[101], **_SQUEEZE_FIRST)
-resnet_v1_152 = _define("resnet_v1_152", UNITS[152], **_STORE_FIRST)
-resnet_v1_200 = _define("resnet_v1_200", UNITS[200], **_STORE_FIRST)
+    Args:
+      inputs: float tensor [batch, height, width, channels]; height and width may be
+        unknown.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        channels].
+      is_training: whether batch normalization is in training mode; None leaves it to
+        the arg scope.
+      global_pool: whether to average the last feature map. For a prediction at each
+        location, pass False, with `spatial_squeeze=False`.
+      output_stride: ratio of the input resolution to that of the last feature map, a
+        multiple of 4; dilation replaces further strides. None for the strides of the
+        blocks.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      store_non_strided_activations: whether the end point of a block is its feature map
+        before striding.
+      min_base_depth: minimum number of channels inside a unit.
+      depth_multiplier: positive factor of the number of channels inside units.
+      reuse: whether to reuse existing variables.
+      scope: name of the variable scope.
+
+    Returns:
+      `(net, end_points)`: logits or features, and all units and layers by name.
+
+    Raises:
+      ValueError: an argument is out of range, or `output_stride` cannot be reached.
+    """
+    return _build(50, **locals())
+
+
+resnet_v1_50.default_image_size = 224
+
+
+def resnet_v1_101(
+    inputs: tf.Tensor,
+    num_classes: int | None = None,
+    is_training: bool | None = True,
+    global_pool: bool = True,
+    output_stride: int | None = None,
+    spatial_squeeze: bool = True,
+    store_non_strided_activations: bool = False,
+    min_base_depth: int = 8,
+    depth_multiplier: float = 1,
+    reuse: bool | None = None,
+    scope: str | None = "resnet_v1_101",
+) -> NetOutputs:
+    """Builds ResNet v1 of 101 layers; see `resnet_v1_50` for the arguments."""
+    return _build(101, **locals())
+
+
+resnet_v1_101.default_image_size = 224
+
+
+def resnet_v1_152(
+    inputs: tf.Tensor,
+    num_classes: int | None = None,
+    is_training: bool | None = True,
+    global_pool: bool = True,
+    output_stride: int | None = None,
+    store_non_strided_activations: bool = False,
+    spatial_squeeze: bool = True,
+    min_base_depth: int = 8,
+    depth_multiplier: float = 1,
+    reuse: bool | None = None,
+    scope: str | None = "resnet_v1_152",
+) -> NetOutputs:
+    """Builds ResNet v1 of 152 layers; see `resnet_v1_50` for the arguments.
+
+    `store_non_strided_activations` comes before `spatial_squeeze`, and callers may rely
+    on this order.
+    """
+    return _build(152, **locals())
+
+
+resnet_v1_152.default_image_size = 224
+
+
+def resnet_v1_200(
+    inputs: tf.Tensor,
+    num_classes: int | None = None,
+    is_training: bool | None = True,
+    global_pool: bool = True,
+    output_stride: int | None = None,
+    store_non_strided_activations: bool = False,
+    spatial_squeeze: bool = True,
+    min_base_depth: int = 8,
+    depth_multiplier: float = 1,
+    reuse: bool | None = None,
+    scope: str | None = "resnet_v1_200",
+) -> NetOutputs:
+    """Builds ResNet v1 of 200 layers; see `resnet_v1_50` for the arguments."""
+    return _build(200, **locals())
+
+
+resnet_v1_200.default_image_size = 224

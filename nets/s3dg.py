@@ -1,16 +1,18 @@
-"""S3D-G: I3D with kernels taken apart into space and time, and gated features.
+"""S3D-G: I3D with kernels factorized into space and time, and gated features.
 
 S. Xie, C. Sun, J. Huang, Z. Tu, K. Murphy, "Rethinking Spatiotemporal Feature Learning:
 Speed-Accuracy Trade-offs in Video Classification", 2017,
 https://arxiv.org/abs/1712.04851
 
 Input: float [batch, frames, 224, 224, 3] in [-1, 1], 64 frames in the paper; other
-sizes work too. Output: logits [batch, classes]; the last map is [batch, frames / 8, 7,
-7, 1024]. Parameters with 1,001 classes: 10,134,873. Published top-1 accuracy on
-Kinetics-400, from RGB: 74.7 %.
+sizes also work. Output: logits [batch, classes]; the last feature map is [batch, frames
+/ 8, 7, 7, 1024]. Parameters with 1,001 classes: 10,134,873. Published top-1 accuracy on
+Kinetics-400 from RGB: 74.7 %.
 """
 
 import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from nets.i3d import i3d_arg_scope
 from nets.i3d_utils import (
@@ -24,8 +26,14 @@ from nets.i3d_utils import (
     self_gating,
 )
 from nets.inception_utils import build_layer, layers_from
-from nets.net_utils import build_pooled_head, depth_scale, unknown_name
-from nets.network_definitions import define_classifier
+from nets.net_utils import (
+    Layers,
+    NetOutputs,
+    build_pooled_head,
+    depth_scale,
+    network_scope,
+    unknown_name,
+)
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -37,7 +45,7 @@ __all__ = [
     "self_gating",
 ]
 
-# Where convolutions through time and gating may start: layers with outputs to gate.
+# Layers at which temporal convolutions and gating can start.
 STARTS = [
     name
     for name, layer in LAYERS.items()
@@ -45,25 +53,29 @@ STARTS = [
 ]
 
 
-def s3dg_arg_scope(weight_decay=1e-7, batch_norm_decay=0.999, batch_norm_epsilon=0.001):
-    """Returns S3D-G's arg scope; for the arguments see `i3d.i3d_arg_scope`."""
+def s3dg_arg_scope(
+    weight_decay: float = 1e-7,
+    batch_norm_decay: float = 0.999,
+    batch_norm_epsilon: float = 0.001,
+) -> dict[str, Any]:
+    """Returns the arg scope of S3D-G; see `i3d.i3d_arg_scope` for the arguments."""
     return i3d_arg_scope(
         weight_decay, batch_norm_decay, batch_norm_epsilon, separable_conv3d=True
     )
 
 
 def _layers(
-    net,
-    first_temporal_kernel_size,
-    temporal_conv_startat,
-    gating_startat,
-    depth,
-    data_format,
-):
-    """Builds the layers one after another; yields (name, tensor)."""
+    net: tf.Tensor,
+    first_temporal_kernel_size: int,
+    temporal_conv_startat: str | None,
+    gating_startat: str | None,
+    depth: Callable[[float], int],
+    data_format: str,
+) -> Layers:
+    """Yields (name, tensor) of each layer as it is built."""
     name = "Conv2d_1a_7x7"
     kernel = (first_temporal_kernel_size, 7, 7)
-    # The public checkpoints have this kernel whole.
+    # The public checkpoints do not factorize this kernel.
     net = conv3d_spatiotemporal(
         net, depth(64), kernel, 2, separable=False, data_format=data_format, scope=name
     )
@@ -80,7 +92,11 @@ def _layers(
         yield name, net
 
 
-def _check_base_arguments(first_temporal_kernel_size, startats, data_format):
+def _check_base_arguments(
+    first_temporal_kernel_size: int,
+    startats: Mapping[str, str | None],
+    data_format: str,
+) -> None:
     if first_temporal_kernel_size not in (1, 3, 5, 7):
         raise ValueError(
             "first_temporal_kernel_size must be 1, 3, 5 or 7, not "
@@ -96,37 +112,37 @@ def _check_base_arguments(first_temporal_kernel_size, startats, data_format):
 
 
 def s3dg_base(
-    inputs,
-    first_temporal_kernel_size=3,
-    temporal_conv_startat="Conv2d_2c_3x3",
-    gating_startat="Conv2d_2c_3x3",
-    final_endpoint="Mixed_5c",
-    min_depth=16,
-    depth_multiplier=1.0,
-    data_format="NDHWC",
-    scope="InceptionV1",
-):
+    inputs: tf.Tensor,
+    first_temporal_kernel_size: int = 3,
+    temporal_conv_startat: str | None = "Conv2d_2c_3x3",
+    gating_startat: str | None = "Conv2d_2c_3x3",
+    final_endpoint: str = "Mixed_5c",
+    min_depth: int = 16,
+    depth_multiplier: float = 1.0,
+    data_format: str = "NDHWC",
+    scope: str | tf.VariableScope | None = "InceptionV1",
+) -> NetOutputs:
     """Builds the convolutions, up to `final_endpoint`.
 
     Args:
       inputs: float tensor [batch, frames, height, width, channels]; frames, height and
         width may be unknown.
-      first_temporal_kernel_size: 1, 3, 5 or 7, the first kernel's size in time.
-      temporal_conv_startat: name of the first layer, one of `STARTS`, that convolves
-        through time; None for none of them.
-      gating_startat: name of the first layer that is gated, likewise.
+      first_temporal_kernel_size: size in time of the first kernel: 1, 3, 5 or 7.
+      temporal_conv_startat: name of the first layer with temporal convolutions, one of
+        `STARTS`; None for no such layer.
+      gating_startat: name of the first gated layer, likewise; None for no gating.
       final_endpoint: name of the last layer, one of `i3d_utils.LAYERS`.
-      min_depth: int, the least number of channels, where `depth_multiplier` < 1.
-      depth_multiplier: float > 0, the factor of all numbers of channels.
+      min_depth: minimum number of channels if `depth_multiplier` < 1.
+      depth_multiplier: positive factor of all numbers of channels.
       data_format: "NDHWC", or "NCDHW" for tensors [batch, channels, frames, height,
-        width], `inputs` among them.
-      scope: name of the variable scope.
+        width], including `inputs`.
+      scope: variable scope or its name.
 
     Returns:
-      `(net, end_points)`: the last tensor, and a dict of all layers.
+      `(net, end_points)`: the last layer, and all layers by name.
 
     Raises:
-      ValueError: one of the arguments is none of the above.
+      ValueError: an argument is invalid.
     """
     startats = {
         "temporal_conv_startat": temporal_conv_startat,
@@ -140,39 +156,80 @@ def s3dg_base(
         depth=depth_scale(depth_multiplier, min_depth),
         data_format=data_format,
     )
-    # What batch normalisation calls the formats.
+    # Batch normalization has its own names for the formats.
     plane_format = "NCHW" if data_format == "NCDHW" else "NHWC"
     with slim.arg_scope([slim.batch_norm], data_format=plane_format):
         return collect_video_layers(inputs, layers, final_endpoint, scope)
 
 
-@functools.wraps(s3dg_base)
-def _build_map(inputs, **arguments):
-    """Returns the last map, channels last, and the end points."""
-    net, end_points = s3dg_base(inputs, **arguments)
-    if arguments["data_format"] == "NCDHW":
-        net = tf.transpose(net, [0, 2, 3, 4, 1])
-    return net, end_points
+def s3dg(
+    inputs: tf.Tensor,
+    num_classes: int | None = 1000,
+    first_temporal_kernel_size: int = 3,
+    temporal_conv_startat: str | None = "Conv2d_2c_3x3",
+    gating_startat: str | None = "Conv2d_2c_3x3",
+    final_endpoint: str = "Mixed_5c",
+    min_depth: int = 16,
+    depth_multiplier: float = 1.0,
+    dropout_keep_prob: float = 0.8,
+    is_training: bool = True,
+    prediction_fn: Callable[..., tf.Tensor] = slim.softmax,
+    spatial_squeeze: bool = True,
+    reuse: bool | None = None,
+    data_format: str = "NDHWC",
+    scope: str | None = "InceptionV1",
+) -> NetOutputs:
+    """Builds S3D-G.
+
+    Args:
+      inputs: float tensor [batch, frames, height, width, channels]; frames, height and
+        width may be unknown.
+      num_classes: number of classes; 0 or None returns the features [batch, frames, h,
+        w, depth].
+      first_temporal_kernel_size: see `s3dg_base`.
+      temporal_conv_startat: see `s3dg_base`.
+      gating_startat: see `s3dg_base`.
+      final_endpoint: name of the layer that the head is built on.
+      min_depth: minimum number of channels if `depth_multiplier` < 1.
+      depth_multiplier: positive factor of all numbers of channels.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      is_training: whether dropout and batch normalization are in training mode.
+      prediction_fn: function of (logits, scope=...).
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      reuse: whether to reuse existing variables.
+      data_format: see `s3dg_base`; features are channels last in either case.
+      scope: name of the variable scope.
+
+    Returns:
+      `(net, end_points)`: logits or features, and the layers by name.
+
+    Raises:
+      ValueError: an argument of `s3dg_base` is invalid.
+    """
+    with network_scope(scope, "InceptionV1", inputs, is_training, reuse) as scope:
+        net, end_points = s3dg_base(
+            inputs,
+            first_temporal_kernel_size,
+            temporal_conv_startat,
+            gating_startat,
+            final_endpoint,
+            min_depth,
+            depth_multiplier,
+            data_format,
+            scope,
+        )
+        if data_format == "NCDHW":
+            net = tf.transpose(net, [0, 2, 3, 4, 1])
+        logits = build_pooled_head(
+            net,
+            end_points,
+            num_classes,
+            dropout_keep_prob=dropout_keep_prob,
+            prediction_fn=prediction_fn,
+            spatial_squeeze=spatial_squeeze,
+            **HEAD,
+        )
+    return logits, end_points
 
 
-s3dg = define_classifier(
-    "s3dg",
-    _build_map,
-    functools.partial(build_pooled_head, **HEAD),
-    224,
-    default_scope="InceptionV1",
-    num_classes=1000,
-    first_temporal_kernel_size=3,
-    temporal_conv_startat="Conv2d_2c_3x3",
-    gating_startat="Conv2d_2c_3x3",
-    final_endpoint="Mixed_5c",
-    min_depth=16,
-    depth_multiplier=1.0,
-    dropout_keep_prob=0.8,
-    is_training=True,
-    prediction_fn=slim.softmax,
-    spatial_squeeze=True,
-    reuse=None,
-    data_format="NDHWC",
-    scope="InceptionV1",
-)
+s3dg.default_image_size = 224

@@ -1,25 +1,25 @@
-"""Networks that are one chain of layers, as tables: rows, the walk, heads, arg scope.
+"""Networks that are a single chain of layers, as tables.
 
-A table is as in `nets/inception_utils.py`, a dict from end point to row, with the rows
-below beside `Conv`, `MaxPool` and `AvgPool`; it goes from the pictures to the features
-that the logits are made of. `build_stack` is for VGG, AlexNet and OverFeat, whose dense
-layers are convolutions, so that they run over larger pictures too. `define_stack` makes
-a function of it, and `define_flat_network` one of a small network that flattens its
-last map.
+A table maps each end point to its row, as in `nets/inception_utils.py`, with the rows
+below beside `Conv`, `MaxPool` and `AvgPool`. It ends with the features that the logits
+are computed from.
+
+`build_stack` builds VGG, AlexNet and OverFeat, whose dense layers are convolutions and
+therefore also accept larger images. `build_flat_network` builds small networks that
+flatten their last feature map.
 """
 
 import contextlib
-import functools
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from nets.inception_utils import build_layers, make_ops
-from nets.net_utils import collect_end_points, reduced_kernel_size
-from nets.network_definitions import REQUIRED, define_network
+from nets.net_utils import NetOutputs, collect_end_points, reduced_kernel_size
 from tf_slim_compat import slim, tf
 
 
 class Dense(NamedTuple):
-    """A dense layer; with `kernel`, a convolution over a map at least of that size."""
+    """A dense layer; with `kernel`, a convolution with a kernel of that size."""
 
     depth: int
     kernel: int | None = None
@@ -28,19 +28,19 @@ class Dense(NamedTuple):
 
 
 class Dropout(NamedTuple):
-    """Drops, when training, with the probability that the network is built with."""
+    """Dropout with the network's `dropout_keep_prob`, in training only."""
 
     name: str | None = None
 
 
 class Flatten(NamedTuple):
-    """Makes a vector of a map."""
+    """Flattens a feature map to a vector."""
 
     name: str | None = None
 
 
 class LocalNorm(NamedTuple):
-    """Local response normalisation; the defaults are those of AlexNet's paper."""
+    """Local response normalization; the defaults are those of the AlexNet paper."""
 
     depth_radius: int = 2
     bias: float = 2.0
@@ -49,7 +49,14 @@ class LocalNorm(NamedTuple):
     name: str | None = None
 
 
-def _build_dense(net, depth, kernel, padding, scope, **kwargs):
+def _build_dense(
+    net: tf.Tensor,
+    depth: int,
+    kernel: int | None,
+    padding: str,
+    scope: str,
+    **kwargs: Any,
+) -> tf.Tensor:
     if kernel is None:
         return slim.fully_connected(net, depth, scope=scope, **kwargs)
     if padding == "VALID":
@@ -57,11 +64,11 @@ def _build_dense(net, depth, kernel, padding, scope, **kwargs):
     return slim.conv2d(net, depth, kernel, padding=padding, scope=scope, **kwargs)
 
 
-def _build_local_norm(net, *parameters, scope):
+def _build_local_norm(net: tf.Tensor, *parameters: float, scope: str) -> tf.Tensor:
     return tf.nn.lrn(net, *parameters, name=scope)
 
 
-# What the dense layers of AlexNet v2 and OverFeat start from.
+# Initializers of the dense layers of AlexNet v2 and OverFeat.
 SMALL_DENSE_INIT = {
     "weights_initializer": tf.truncated_normal_initializer(stddev=0.005),
     "biases_initializer": tf.constant_initializer(0.1),
@@ -76,44 +83,65 @@ OPS = {
 }
 
 
+def _build_conv_logits(
+    net: tf.Tensor,
+    num_classes: int,
+    spatial_squeeze: bool,
+    dense_init: Mapping[str, Any],
+) -> tf.Tensor:
+    net = slim.dropout(net, scope="dropout7")
+    logits_init = {**dense_init, "biases_initializer": tf.zeros_initializer()}
+    net = slim.conv2d(
+        net,
+        num_classes,
+        1,
+        activation_fn=None,
+        normalizer_fn=None,
+        scope="fc8",
+        **logits_init,
+    )
+    return tf.squeeze(net, [1, 2], name="fc8/squeezed") if spatial_squeeze else net
+
+
 def build_stack(
-    inputs,
-    table,
+    table: Mapping[str, Any],
+    default_scope: str,
     *,
-    num_classes,
-    is_training,
-    dropout_keep_prob,
-    spatial_squeeze,
-    global_pool,
-    scope,
-    default_scope,
-    reuse=None,
-    ops=OPS,
-    dense_init=None,
-):
-    """Builds a chain whose dense layers are convolutions.
+    inputs: tf.Tensor,
+    num_classes: int | None,
+    is_training: bool,
+    dropout_keep_prob: float,
+    spatial_squeeze: bool,
+    global_pool: bool,
+    scope: str | None,
+    reuse: bool | None = None,
+    ops: Mapping[Any, Callable[..., tf.Tensor]] = OPS,
+    dense_init: Mapping[str, Any] | None = None,
+) -> NetOutputs:
+    """Builds a chain of layers whose dense layers are convolutions.
 
     Args:
-      inputs: float tensor [batch, height, width, channels].
       table: dict from end point to row.
-      num_classes: int; 0 or None gives the features [batch, h, w, depth].
-      is_training: bool, whether dropout drops.
-      dropout_keep_prob: float in (0, 1].
-      spatial_squeeze: logits [batch, classes] instead of [batch, h, w, classes].
-      global_pool: average the features of larger pictures over all places.
-      scope: name of the variable scope; None for `default_scope`, made unique.
-      default_scope: str.
-      reuse: whether the variables exist already.
-      ops: builder of each kind of row.
-      dense_init: dict of initialisers for `Dense` rows and the logits; the logits'
-        biases always start from zero.
+      default_scope: name of the variable scope if `scope` is None.
+      inputs: float tensor [batch, height, width, channels].
+      num_classes: number of classes; 0 or None returns the features [batch, h, w,
+        depth].
+      is_training: whether dropout is active.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      spatial_squeeze: whether logits are [batch, classes], not [batch, h, w, classes].
+      global_pool: whether to average the features over all locations.
+      scope: name of the variable scope.
+      reuse: whether to reuse existing variables.
+      ops: function that builds each kind of row.
+      dense_init: initializers of the `Dense` rows and the logits, as arguments of
+        `slim.conv2d`; the biases of the logits always start at zero.
 
     Returns:
-      `(net, end_points)`; the end points are called "scope/name".
+      `(net, end_points)`: logits or features, and the layers as "scope/name".
     """
     dense_init = dense_init or {}
 
-    def build_dense(*args, **kwargs):
+    def build_dense(*args: Any, **kwargs: Any) -> tf.Tensor:
         return ops[Dense](*args, **kwargs, **dense_init)
 
     with (
@@ -133,127 +161,93 @@ def build_stack(
             net = tf.reduce_mean(net, [1, 2], keepdims=True, name="global_pool")
             end_points["global_pool"] = net
         if num_classes:
-            net = slim.dropout(net, scope="dropout7")
-            logits_init = {**dense_init, "biases_initializer": tf.zeros_initializer()}
-            net = slim.conv2d(
-                net,
-                num_classes,
-                1,
-                activation_fn=None,
-                normalizer_fn=None,
-                scope="fc8",
-                **logits_init,
-            )
-            if spatial_squeeze:
-                net = tf.squeeze(net, [1, 2], name="fc8/squeezed")
+            net = _build_conv_logits(net, num_classes, spatial_squeeze, dense_init)
             end_points[f"{scope.name}/fc8"] = net
     return net, end_points
 
 
-# The arguments in the order that all these networks have, and their defaults.
-STACK_ARGUMENTS = {
-    "num_classes": 1000,
-    "is_training": True,
-    "dropout_keep_prob": 0.5,
-    "spatial_squeeze": True,
-}
-
-
-def define_stack(name, table, default_image_size, **options):
-    """Returns a network function whose body is `build_stack`.
+def build_dense_logits(
+    net: tf.Tensor, num_classes: int, scope: str = "logits", **options: Any
+) -> tf.Tensor:
+    """Returns logits [batch, num_classes] of a linear layer.
 
     Args:
-      name: str, of the function and of its variable scope.
-      table: dict from end point to row.
-      default_image_size: int, pixels.
-      **options: ops and dense_init of `build_stack`.
+      net: float tensor [batch, features].
+      num_classes: number of classes.
+      scope: name of the variable scope.
+      **options: further arguments of `slim.fully_connected`.
     """
-    build = functools.partial(build_stack, table=table, default_scope=name, **options)
-    return define_network(
-        name,
-        build,
-        default_image_size,
-        **STACK_ARGUMENTS,
-        scope=name,
-        global_pool=False,
+    return slim.fully_connected(
+        net, num_classes, activation_fn=None, scope=scope, **options
     )
 
 
-def define_flat_network(
-    name,
-    table,
-    default_image_size,
-    default_scope,
+def build_flat_network(
+    table: Mapping[str, Any],
+    default_scope: str,
     *,
-    hidden=(),
-    last_dropout=None,
-    logits_name="logits",
-    predictions_within=True,
-    **logits_options,
-):
-    """Returns the function of a network that ends in vectors.
+    images: tf.Tensor,
+    num_classes: int | None,
+    is_training: bool,
+    scope: str | None,
+    dropout_keep_prob: float = 0.5,
+    prediction_fn: Callable[..., tf.Tensor] | None = slim.softmax,
+    hidden: Sequence[str] = (),
+    last_dropout: str | None = None,
+    build_logits: Callable[[tf.Tensor, int], tf.Tensor] = build_dense_logits,
+    predictions_within: bool = True,
+) -> NetOutputs:
+    """Builds a network that flattens its last feature map.
 
     Args:
-      name: str, of the function.
-      table: dict from end point to row, a `Flatten` among them.
-      default_image_size: int, pixels.
-      default_scope: str, name of the variable scope.
-      hidden: rows that are no end points.
-      last_dropout: name of the dropout between the features and the logits, if any.
-      logits_name: name of the layer of the logits.
-      predictions_within: whether the predictions stand in the variable scope.
-      **logits_options: further arguments of the layer of the logits.
-    """
+      table: dict from end point to row, including a `Flatten`.
+      default_scope: name of the variable scope if `scope` is None.
+      images: float tensor [batch, height, width, channels], only the batch unknown.
+      num_classes: number of classes; 0 or None returns the features [batch, depth].
+      is_training: whether dropout is active.
+      scope: name of the variable scope.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      prediction_fn: function of (logits, scope=...); None builds no predictions.
+      hidden: rows that are not end points.
+      last_dropout: name of the dropout layer before the logits, if there is one.
+      build_logits: function of (features, num_classes) that returns the logits.
+      predictions_within: whether predictions are inside the variable scope.
 
-    def build_logits(images, num_classes):
-        net, end_points = collect_end_points(build_layers(images, table, OPS))
-        end_points = {key: end_points[key] for key in end_points if key not in hidden}
-        if num_classes:
+    Returns:
+      `(net, end_points)`: logits or features, and the layers by name.
+    """
+    dropout = {"keep_prob": dropout_keep_prob, "is_training": is_training}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(tf.variable_scope(scope, default_scope, [images]))
+        with slim.arg_scope([slim.dropout], **dropout):
+            net, end_points = collect_end_points(build_layers(images, table, OPS))
+            end_points = {
+                name: layer for name, layer in end_points.items() if name not in hidden
+            }
+            if not num_classes:
+                return net, end_points
             if last_dropout:
                 net = end_points[last_dropout] = slim.dropout(net, scope=last_dropout)
-            net = end_points["Logits"] = slim.fully_connected(
-                net,
-                num_classes,
-                activation_fn=None,
-                scope=logits_name,
-                **logits_options,
-            )
-        return net, end_points
-
-    def build(
-        images, num_classes, is_training, dropout_keep_prob, prediction_fn, scope
-    ):
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(tf.variable_scope(scope, default_scope, [images]))
-            dropout = {"keep_prob": dropout_keep_prob, "is_training": is_training}
-            with slim.arg_scope([slim.dropout], **dropout):
-                net, end_points = build_logits(images, num_classes)
-            if not predictions_within:
-                stack.close()
-            if num_classes:
-                end_points["Predictions"] = prediction_fn(net, scope="Predictions")
-        return net, end_points
-
-    return define_network(
-        name,
-        build,
-        default_image_size,
-        images=REQUIRED,
-        num_classes=10,
-        is_training=False,
-        dropout_keep_prob=0.5,
-        prediction_fn=slim.softmax,
-        scope=default_scope,
-    )
+            logits = end_points["Logits"] = build_logits(net, num_classes)
+        if not predictions_within:
+            stack.close()
+        if prediction_fn:
+            end_points["Predictions"] = prediction_fn(logits, scope="Predictions")
+    return logits, end_points
 
 
-def stack_arg_scope(weight_decay=0.0005, activation_fn=tf.nn.relu, **init):
-    """Returns the arg scope that the chains share.
+def stack_arg_scope(
+    weight_decay: float = 0.0005,
+    activation_fn: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu,
+    **init: Any,
+) -> dict[str, Any]:
+    """Returns the arg scope shared by these networks.
 
     Args:
-      weight_decay: float, the factor of the weights' L2 loss.
-      activation_fn: callable after each layer but the last.
-      **init: weights_initializer, biases_initializer, where not slim's (Glorot, zero).
+      weight_decay: L2 regularization factor of the weights.
+      activation_fn: activation of every layer but the last.
+      **init: weights_initializer and biases_initializer, if not tf_slim's defaults
+        (Glorot and zero).
     """
     with slim.arg_scope(
         [slim.conv2d, slim.fully_connected],

@@ -1,50 +1,49 @@
-"""Preprocessing of the CIFAR family: float32, each picture standardised.
+"""Preprocessing of the CIFAR family: float32, each image standardized.
 
-Training pads the picture, cuts a window at random, mirrors it and distorts brightness
-and contrast; evaluation cuts or pads the centre. Nothing is resized. After "ImageNet
-classification with deep convolutional neural networks" (Krizhevsky et al., 2012) and
-its small networks for CIFAR-10.
+Training pads the image, takes a random crop, mirrors it at random and distorts
+brightness and contrast; evaluation crops or pads centrally. Nothing is resized.
+After "ImageNet classification with deep convolutional neural networks" (Krizhevsky et
+al., 2012) and its small networks for CIFAR-10.
 
-Pictures of any dtype are read as 0 to 255; the output has mean 0 and standard deviation
-1 (a picture of one colour is all zeros). A grey picture keeps its one channel, an alpha
-channel is dropped.
+Values of any dtype are expected in 0 to 255; the output has mean 0 and standard
+deviation 1 (an image of one color is all zeros). A grayscale image keeps its one
+channel, an alpha channel is dropped.
 """
 
-from preprocessing import draws
 from preprocessing import preprocessing_utils as utils
+from preprocessing import random_ops
 from tf_slim_compat import tf
 
 PADDING = 4
 MAX_BRIGHTNESS = 63.0
 
 
-def _to_float(image, use_grayscale):
+def _to_float(image: tf.Tensor, use_grayscale: bool) -> tf.Tensor:
     image = tf.cast(utils.with_known_channels(image), tf.float32)
     return utils.to_gray(image) if use_grayscale else image
 
 
 def preprocess_for_train(
-    image,
-    output_height,
-    output_width,
-    padding=PADDING,
-    add_image_summaries=True,
-    use_grayscale=False,
-):
-    """Distorts one picture for training.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    padding: int = PADDING,
+    add_image_summaries: bool = True,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for training, with random distortions.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      padding: zeros added to each side before the window is cut, pixels; a picture
-        that is smaller than the output all the same is padded up to it.
-      add_image_summaries: whether to add summaries of the raw and the distorted
-        picture.
+      output_height: in pixels.
+      output_width: in pixels.
+      padding: zeros added to each side before cropping, in pixels; an image that is
+        still smaller than the output is padded further.
+      add_image_summaries: whether to add summaries of the raw and the distorted image.
       use_grayscale: whether the output has one channel.
 
     Returns:
-      float32 `[output_height, output_width, channels]`, mean 0 and deviation 1.
+      float32 `[output_height, output_width, channels]`, standardized.
     """
     image = _to_float(image, use_grayscale)
     if add_image_summaries:
@@ -61,26 +60,32 @@ def preprocess_for_train(
     image = utils.random_flip(cropped)
     if add_image_summaries:
         tf.summary.image("distorted_image", image[None])
-    delta = draws.uniform("brightness", [], -MAX_BRIGHTNESS, MAX_BRIGHTNESS)
+    delta = random_ops.uniform("brightness", [], -MAX_BRIGHTNESS, MAX_BRIGHTNESS)
     image = tf.image.adjust_brightness(image, delta)
-    image = tf.image.adjust_contrast(image, draws.uniform("contrast", [], 0.2, 1.8))
+    image = tf.image.adjust_contrast(
+        image, random_ops.uniform("contrast", [], 0.2, 1.8)
+    )
     return tf.image.per_image_standardization(image)
 
 
 def preprocess_for_eval(
-    image, output_height, output_width, add_image_summaries=True, use_grayscale=False
-):
-    """Prepares one picture for evaluation.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    add_image_summaries: bool = True,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for evaluation.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      add_image_summaries: whether to add summaries of the raw and the cut picture.
+      output_height: in pixels.
+      output_width: in pixels.
+      add_image_summaries: whether to add summaries of the raw and the cropped image.
       use_grayscale: whether the output has one channel.
 
     Returns:
-      float32 `[output_height, output_width, channels]`, mean 0 and deviation 1.
+      float32 `[output_height, output_width, channels]`, standardized.
     """
     image = _to_float(image, use_grayscale)
     if add_image_summaries:
@@ -92,25 +97,25 @@ def preprocess_for_eval(
 
 
 def preprocess_image(
-    image,
-    output_height,
-    output_width,
-    is_training=False,
-    add_image_summaries=True,
-    use_grayscale=False,
-):
-    """Prepares one picture for training or evaluation.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool = False,
+    add_image_summaries: bool = True,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for training or evaluation.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      is_training: training with its random distortions, or evaluation.
-      add_image_summaries: whether to add summaries of the picture before and after.
+      output_height: in pixels.
+      output_width: in pixels.
+      is_training: training with random distortions, or evaluation.
+      add_image_summaries: whether to add summaries of the image before and after.
       use_grayscale: whether the output has one channel.
 
     Returns:
-      float32 `[output_height, output_width, channels]`, mean 0 and deviation 1.
+      float32 `[output_height, output_width, channels]`, standardized.
     """
     preprocess = preprocess_for_train if is_training else preprocess_for_eval
     return preprocess(

@@ -1,21 +1,23 @@
-"""Preprocessing of the Inception family: float32 pictures in [-1, 1].
+"""Preprocessing of the Inception family: float32 images in [-1, 1].
 
-Training cuts a random window by area and aspect ratio, resizes it, mirrors it and
-distorts its colours, after "Going deeper with convolutions" (Szegedy et al., 2015,
-https://arxiv.org/abs/1409.4842) and "Some improvements on deep convolutional neural
-network based image classification" (Howard, 2013, https://arxiv.org/abs/1312.5402).
+Training crops a window of random area and aspect ratio, resizes it, mirrors it at
+random and distorts its colors, after "Going deeper with convolutions" (Szegedy et
+al., 2015, https://arxiv.org/abs/1409.4842) and "Some improvements on deep convolutional
+neural network based image classification" (Howard, 2013,
+https://arxiv.org/abs/1312.5402).
 Evaluation resizes the central 87.5 % of each side.
 
-Integer pictures are read as 0 to the dtype's maximum (uint8: 0 to 255), float pictures
-as [0, 1]. A grey picture is repeated to three channels, an alpha channel is dropped.
-Resizing samples at `i * source / target`, without half-pixel centres, as the published
+Integer images are expected in 0 to the dtype's maximum (uint8: 0 to 255), float images
+in [0, 1]. A grayscale image is repeated to three channels, an alpha channel is dropped.
+Resizing samples at `i * source / target`, without half-pixel centers, as the published
 checkpoints were trained and evaluated.
 """
 
 import functools
+from collections.abc import Callable
 
-from preprocessing import draws
 from preprocessing import preprocessing_utils as utils
+from preprocessing import random_ops
 from tf_slim_compat import tf
 
 CENTRAL_FRACTION = 0.875
@@ -27,7 +29,7 @@ _RESIZE_METHODS = (
     tf.image.ResizeMethod.AREA,
 )
 
-# What adjusts a picture, and between which values its amount is drawn.
+# Function, and the range from which its amount is sampled.
 _DISTORTIONS = {
     "brightness": (tf.image.adjust_brightness, -32.0 / 255.0, 32.0 / 255.0),
     "saturation": (tf.image.adjust_saturation, 0.5, 1.5),
@@ -44,41 +46,48 @@ _FAST_DISTORTIONS = ("brightness", "saturation")
 _NEEDS_RGB = ("saturation", "hue")
 
 
-def apply_with_random_selector(x, func, num_cases):
-    """Computes `func(x, case)` for one case drawn uniformly at run time.
+def apply_with_random_selector(
+    x: tf.Tensor, func: Callable[[tf.Tensor, int], tf.Tensor], num_cases: int
+) -> tf.Tensor:
+    """Computes `func(x, case)` for one case sampled uniformly at run time.
 
     Args:
       x: tensor, the first argument of `func`.
       func: function of `(x, case)`, `case` a Python int; every case must return a
         tensor of the same dtype.
-      num_cases: number of cases, at least 1; only the drawn one is computed.
+      num_cases: number of cases, at least 1; only the sampled one is computed.
 
     Returns:
-      The tensor that `func` returns for the drawn case.
+      The tensor that `func` returns for the sampled case.
     """
     if num_cases == 1:
         return func(x, 0)
     branches = [functools.partial(func, x, case) for case in range(num_cases)]
-    drawn = draws.uniform("case", [], 0, num_cases, tf.int32)
-    return tf.switch_case(drawn, branches)
+    case = random_ops.uniform("case", [], 0, num_cases, tf.int32)
+    return tf.switch_case(case, branches)
 
 
-def distort_color(image, color_ordering=0, fast_mode=True, scope=None):
-    """Distorts brightness and saturation, and unless in fast mode hue and contrast.
+def distort_color(
+    image: tf.Tensor,
+    color_ordering: int = 0,
+    fast_mode: bool = True,
+    scope: str | None = None,
+) -> tf.Tensor:
+    """Distorts brightness and saturation and, unless in fast mode, hue and contrast.
 
     Args:
-      image: float picture in [0, 1], 1 or 3 channels; the saturation and hue of a grey
-        picture are left alone.
-      color_ordering: which order of the distortions, 0 to 3. In fast mode 0 is
-        brightness first and any other number saturation first.
-      fast_mode: whether hue and contrast are left out.
+      image: float image in [0, 1], 1 or 3 channels; with one channel saturation and hue
+        are not changed.
+      color_ordering: order of the distortions, 0 to 3. In fast mode 0 is brightness
+        first and any other number saturation first.
+      fast_mode: whether to leave out hue and contrast.
       scope: optional name scope.
 
     Returns:
-      The distorted picture, clipped to [0, 1]; same shape and dtype.
+      The distorted image, clipped to [0, 1]; same shape and dtype.
 
     Raises:
-      ValueError: `color_ordering` is not 0 to 3.
+      ValueError: if `color_ordering` is not 0 to 3.
     """
     if color_ordering not in range(len(_COLOR_ORDERINGS)):
         raise ValueError(
@@ -92,29 +101,29 @@ def distort_color(image, color_ordering=0, fast_mode=True, scope=None):
         for distortion in ordering:
             if image.shape[-1] == 3 or distortion not in _NEEDS_RGB:
                 adjust, low, high = _DISTORTIONS[distortion]
-                image = adjust(image, draws.uniform(distortion, [], low, high))
+                image = adjust(image, random_ops.uniform(distortion, [], low, high))
         return tf.clip_by_value(image, 0.0, 1.0)
 
 
 def random_window(
-    image_shape,
-    bbox=None,
-    min_object_covered=0.1,
-    aspect_ratio_range=(0.75, 1.33),
-    area_range=(0.05, 1.0),
-    max_attempts=100,
-):
-    """Draws a window by area and aspect ratio.
+    image_shape: tf.Tensor,
+    bbox: tf.Tensor | None = None,
+    min_object_covered: float = 0.1,
+    aspect_ratio_range: tuple[float, float] = (0.75, 1.33),
+    area_range: tuple[float, float] = (0.05, 1.0),
+    max_attempts: int = 100,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Samples a window by area and aspect ratio.
 
     Args:
-      image_shape: int32 [3], the shape of the picture.
-      bbox: float32 [1, boxes, 4], boxes as (ymin, xmin, ymax, xmax) in [0, 1]; None is
-        the whole picture as the one box.
-      min_object_covered: the window covers at least this fraction of one box. With the
-        whole picture as the box, no window is smaller than this part of the picture.
+      image_shape: int32 [3], the shape of the image.
+      bbox: float32 [1, boxes, 4], boxes as (ymin, xmin, ymax, xmax) in [0, 1]; None for
+        one box that is the whole image.
+      min_object_covered: the window covers at least this fraction of one box. If the
+        box is the whole image, no window is smaller than this fraction of the image.
       aspect_ratio_range: width / height of the window.
-      area_range: area of the window as a fraction of the picture's.
-      max_attempts: draws before the whole picture is taken instead.
+      area_range: area of the window as a fraction of the image's.
+      max_attempts: attempts before the whole image is used instead.
 
     Returns:
       (window, box): int32 [4] `(y, x, height, width)`, and the same as float32
@@ -122,7 +131,7 @@ def random_window(
     """
     if bbox is None:
         bbox = tf.constant([[[0.0, 0.0, 1.0, 1.0]]])
-    begin, size, box = draws.distorted_bounding_box(
+    begin, size, box = random_ops.distorted_bounding_box(
         "window",
         image_size=image_shape,
         bounding_boxes=bbox,
@@ -135,15 +144,17 @@ def random_window(
     return tf.concat([begin[:2], size[:2]], 0), box
 
 
-def central_window(image_shape, central_fraction=CENTRAL_FRACTION):
-    """The central part of a picture, `central_fraction` of each side.
+def central_window(
+    image_shape: tf.Tensor, central_fraction: float = CENTRAL_FRACTION
+) -> tf.Tensor:
+    """Returns the central part of an image, `central_fraction` of each side.
 
     Args:
-      image_shape: int32 [3], the shape of the picture.
+      image_shape: int32 [3], the shape of the image.
       central_fraction: in (0, 1].
 
     Returns:
-      int32 [4] `(y, x, height, width)`, as `tf.image.central_crop` cuts.
+      int32 [4] `(y, x, height, width)`, the window of `tf.image.central_crop`.
     """
     sides = tf.cast(image_shape[:2], tf.float64)
     begin = tf.cast((sides - sides * central_fraction) / 2, tf.int32)
@@ -151,18 +162,18 @@ def central_window(image_shape, central_fraction=CENTRAL_FRACTION):
 
 
 def distorted_bounding_box_crop(
-    image,
-    bbox,
-    min_object_covered=0.1,
-    aspect_ratio_range=(0.75, 1.33),
-    area_range=(0.05, 1.0),
-    max_attempts=100,
-    scope=None,
-):
-    """Crops the picture to a window drawn by `random_window`.
+    image: tf.Tensor,
+    bbox: tf.Tensor | None,
+    min_object_covered: float = 0.1,
+    aspect_ratio_range: tuple[float, float] = (0.75, 1.33),
+    area_range: tuple[float, float] = (0.05, 1.0),
+    max_attempts: int = 100,
+    scope: str | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Crops the image to a window sampled by `random_window`.
 
     Args:
-      image: picture `[height, width, channels]`, any dtype.
+      image: `[height, width, channels]`, any dtype.
       bbox: float32 [1, boxes, 4], as for `random_window`.
       min_object_covered: as for `random_window`.
       aspect_ratio_range: as for `random_window`.
@@ -171,7 +182,7 @@ def distorted_bounding_box_crop(
       scope: optional name scope.
 
     Returns:
-      (cropped_image, distorted_bbox): the cut picture, and the window as float32
+      (cropped_image, distorted_bbox): the cropped image, and the window as float32
       [1, 1, 4] `(ymin, xmin, ymax, xmax)` in [0, 1].
     """
     with tf.name_scope(scope, "distorted_bounding_box_crop", [image, bbox]):
@@ -186,13 +197,18 @@ def distorted_bounding_box_crop(
         return utils.crop(image, window), box
 
 
-def _as_unit_float(image, source_dtype):
+def _as_unit_float(image: tf.Tensor, source_dtype: tf.DType) -> tf.Tensor:
     """Scales values of `source_dtype`'s range to float32 in [0, 1]."""
     image = tf.cast(image, tf.float32)
     return image * (1.0 / source_dtype.max) if source_dtype.is_integer else image
 
 
-def _resize(image, height, width, method=tf.image.ResizeMethod.BILINEAR):
+def _resize(
+    image: tf.Tensor,
+    height: int,
+    width: int,
+    method: int = tf.image.ResizeMethod.BILINEAR,
+) -> tf.Tensor:
     """Resizes to float32 in [0, 1], `[height, width, channels]`."""
     if method == tf.image.ResizeMethod.BILINEAR:
         resized = utils.resize_bilinear(image, height, width)
@@ -201,37 +217,36 @@ def _resize(image, height, width, method=tf.image.ResizeMethod.BILINEAR):
     return _as_unit_float(resized, image.dtype)
 
 
-def _to_output(image, use_grayscale):
-    """From [0, 1] to [-1, 1], with the channels that the network reads."""
+def _to_output(image: tf.Tensor, use_grayscale: bool) -> tf.Tensor:
+    """Scales [0, 1] to [-1, 1], with the channels that the network expects."""
     image = utils.to_gray(image) if use_grayscale else utils.to_rgb(image)
     return image * 2.0 - 1.0
 
 
 def preprocess_for_train(
-    image,
-    height,
-    width,
-    bbox,
-    fast_mode=True,
-    scope=None,
-    add_image_summaries=True,
-    random_crop=True,
-    use_grayscale=False,
-):
-    """Distorts one picture for training.
+    image: tf.Tensor,
+    height: int,
+    width: int,
+    bbox: tf.Tensor | None,
+    fast_mode: bool = True,
+    scope: str | None = None,
+    add_image_summaries: bool = True,
+    random_crop: bool = True,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for training, with random distortions.
 
     Args:
-      image: integer picture, or float in [0, 1]; `[any, any, 1 to 4 channels]`.
-      height: of the output, pixels.
-      width: of the output, pixels.
+      image: integers, or floats in [0, 1]; `[any, any, 1 to 4 channels]`.
+      height: of the output, in pixels.
+      width: of the output, in pixels.
       bbox: float32 [1, boxes, 4] with (ymin, xmin, ymax, xmax) in [0, 1], of which the
-        window covers a part; None is the whole picture.
+        window covers a part; None for the whole image.
       fast_mode: bilinear resizing, brightness and saturation only. Otherwise one of
         four resizing methods, and hue and contrast as well.
       scope: optional name scope.
-      add_image_summaries: whether to add summaries of the cropped and the final
-        picture.
-      random_crop: whether a window is cut; else the whole picture is resized.
+      add_image_summaries: whether to add summaries of the cropped and the final image.
+      random_crop: whether to crop; otherwise the whole image is resized.
       use_grayscale: whether the output has one channel.
 
     Returns:
@@ -261,23 +276,23 @@ def preprocess_for_train(
 
 
 def preprocess_for_eval(
-    image,
-    height,
-    width,
-    central_fraction=CENTRAL_FRACTION,
-    scope=None,
-    central_crop=True,
-    use_grayscale=False,
-):
-    """Prepares one picture for evaluation.
+    image: tf.Tensor,
+    height: int | None,
+    width: int | None,
+    central_fraction: float | None = CENTRAL_FRACTION,
+    scope: str | None = None,
+    central_crop: bool = True,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for evaluation.
 
     Args:
-      image: integer picture, or float in [0, 1]; `[any, any, 1 to 4 channels]`.
-      height: of the output, pixels; without height and width nothing is resized.
-      width: of the output, pixels.
-      central_fraction: the part of each side that is kept; None keeps all.
+      image: integers, or floats in [0, 1]; `[any, any, 1 to 4 channels]`.
+      height: of the output, in pixels; without height and width nothing is resized.
+      width: of the output, in pixels.
+      central_fraction: fraction of each side that is kept; None keeps all.
       scope: optional name scope.
-      central_crop: whether the central part is cut.
+      central_crop: whether to crop.
       use_grayscale: whether the output has one channel.
 
     Returns:
@@ -295,14 +310,19 @@ def preprocess_for_eval(
         return _to_output(image, use_grayscale)
 
 
-def crop_window(image_shape, output_height, output_width, is_training):
-    """The part of the raw picture that is read; it does not depend on the output.
+def crop_window(
+    image_shape: tf.Tensor,
+    output_height: int | None,
+    output_width: int | None,
+    is_training: bool,
+) -> tf.Tensor:
+    """Returns the part of the raw image that is used.
 
     Args:
-      image_shape: int32 [3], the shape of the raw picture.
+      image_shape: int32 [3], the shape of the raw image.
       output_height: unused.
       output_width: unused.
-      is_training: `random_window`, or `central_window`.
+      is_training: whether to use `random_window` or `central_window`.
 
     Returns:
       int32 [4] `(y, x, height, width)`.
@@ -311,8 +331,14 @@ def crop_window(image_shape, output_height, output_width, is_training):
     return random_window(image_shape)[0] if is_training else central_window(image_shape)
 
 
-def finish(image, output_height, output_width, is_training, use_grayscale=False):
-    """Everything after the crop to `crop_window`; arguments as `preprocess_image`."""
+def finish(
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Does everything after the crop to `crop_window`; see `preprocess_image`."""
     return preprocess_image(
         image,
         output_height,
@@ -325,27 +351,27 @@ def finish(image, output_height, output_width, is_training, use_grayscale=False)
 
 
 def preprocess_image(
-    image,
-    height,
-    width,
-    is_training=False,
-    bbox=None,
-    fast_mode=True,
-    add_image_summaries=True,
-    crop_image=True,
-    use_grayscale=False,
-):
-    """Prepares one picture for training or evaluation.
+    image: tf.Tensor,
+    height: int,
+    width: int,
+    is_training: bool = False,
+    bbox: tf.Tensor | None = None,
+    fast_mode: bool = True,
+    add_image_summaries: bool = True,
+    crop_image: bool = True,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for training or evaluation.
 
     Args:
-      image: integer picture, or float in [0, 1]; `[any, any, 1 to 4 channels]`.
-      height: of the output, pixels.
-      width: of the output, pixels.
-      is_training: training with its random distortions, or evaluation.
+      image: integers, or floats in [0, 1]; `[any, any, 1 to 4 channels]`.
+      height: of the output, in pixels.
+      width: of the output, in pixels.
+      is_training: training with random distortions, or evaluation.
       bbox: for training, as in `preprocess_for_train`.
       fast_mode: for training, as in `preprocess_for_train`.
       add_image_summaries: for training, as in `preprocess_for_train`.
-      crop_image: whether a window (training) or the central part (evaluation) is cut.
+      crop_image: whether to crop to a random (training) or central (evaluation) window.
       use_grayscale: whether the output has one channel.
 
     Returns:

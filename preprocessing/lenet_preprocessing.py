@@ -1,10 +1,11 @@
-"""Preprocessing of LeNet: float32, the centre cut or padded, about [-1, 1].
+"""Preprocessing of LeNet: float32, cropped or padded centrally, about [-1, 1].
 
-For the small grey digits of "Gradient-based learning applied to document recognition"
-(LeCun et al., 1998). Training and evaluation are the same; nothing is resized.
+For the small grayscale digits of "Gradient-based learning applied to document
+recognition" (LeCun et al., 1998). Training and evaluation are
+the same; nothing is resized.
 
-Pictures of any dtype are read as 0 to 255; the output lies in [-1, 0.9921875]. A grey
-picture keeps its one channel, an alpha channel is dropped.
+Values of any dtype are expected in 0 to 255; the output lies in [-1, 0.9921875]. A
+grayscale image keeps its one channel, an alpha channel is dropped.
 """
 
 from preprocessing import preprocessing_utils as utils
@@ -12,15 +13,19 @@ from tf_slim_compat import tf
 
 
 def preprocess_image(
-    image, output_height, output_width, is_training, use_grayscale=False
-):
-    """Prepares one picture.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      is_training: makes no difference here.
+      output_height: in pixels.
+      output_width: in pixels.
+      is_training: has no effect.
       use_grayscale: whether the output has one channel.
 
     Returns:

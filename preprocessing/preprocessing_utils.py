@@ -1,28 +1,28 @@
-"""What the preprocessing families share: channels, windows, resizing, mirror flip.
+"""Ops that the preprocessing families share: channels, windows, resizing, flipping.
 
-A picture is a 3-D tensor `[height, width, channels]`; a window is an int32 `[4]`
-tensor `(y, x, height, width)` in whole pixels of that picture.
+An image is a 3-D tensor `[height, width, channels]`; a window is an int32 `[4]` tensor
+`(y, x, height, width)` in whole pixels of that image.
 """
 
-from preprocessing import draws
+from preprocessing import random_ops
 from tf_slim_compat import tf
 
 # ITU-R BT.601 luma, as in tf.image.rgb_to_grayscale.
 LUMA_WEIGHTS = (0.2989, 0.5870, 0.1140)
 
 
-def with_known_channels(image):
+def with_known_channels(image: tf.Tensor) -> tf.Tensor:
     """Checks the rank, drops an alpha channel, and makes the channel count static.
 
     Args:
-      image: picture of 1 (grey), 2 (grey, alpha), 3 (RGB) or 4 (RGB, alpha) channels,
-        any dtype. A channel count unknown until run time is read as 1, 3 or 4.
+      image: image with 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha) channels,
+        any dtype. If the channel count is unknown until run time it may be 1, 3 or 4.
 
     Returns:
-      The picture with 1 or 3 channels (3 where the count was unknown), same dtype.
+      The image with 1 or 3 channels (3 if the count was unknown), same dtype.
 
     Raises:
-      ValueError: the picture is not 3-D, or has no or more than 4 channels.
+      ValueError: if the image is not 3-D, or has no or more than 4 channels.
     """
     image = tf.convert_to_tensor(image)
     if image.shape.rank is None:
@@ -42,21 +42,21 @@ def with_known_channels(image):
     return image if channels in (1, 3) else image[:, :, : channels - 1]
 
 
-def to_rgb(image):
-    """Repeats the one channel of a grey picture three times; leaves RGB as it is."""
+def to_rgb(image: tf.Tensor) -> tf.Tensor:
+    """Repeats the one channel of a grayscale image three times; RGB is unchanged."""
     return tf.tile(image, [1, 1, 3]) if image.shape[-1] == 1 else image
 
 
-def to_gray(image):
-    """The luminance of a float RGB picture, `[height, width, 1]`; leaves grey as is."""
+def to_gray(image: tf.Tensor) -> tf.Tensor:
+    """Returns the luminance, `[height, width, 1]`; a grayscale image is unchanged."""
     return tf.image.rgb_to_grayscale(image) if image.shape[-1] == 3 else image
 
 
-def crop(image, window):
-    """Cuts the window `(y, x, height, width)` out of a picture.
+def crop(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+    """Cuts the window `(y, x, height, width)` out of an image.
 
-    The channel count stays static; a window that reaches outside is an
-    `InvalidArgumentError` when the graph runs.
+    The channel count stays static; a window that is partly outside raises
+    `InvalidArgumentError` at run time.
     """
     window = tf.convert_to_tensor(window, tf.int32)
     begin = tf.concat([window[:2], [0]], 0)
@@ -66,50 +66,52 @@ def crop(image, window):
     return cropped
 
 
-def random_begin(limits, size):
-    """Draws where a window of `size` begins, so that it lies within `limits`.
+def random_begin(limits: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Samples the position of a window within an image uniformly.
 
     Args:
-      limits: int32 [2], height and width of the picture.
+      limits: int32 [2], height and width of the image.
       size: int32 [2], height and width of the window, at most `limits`.
 
     Returns:
-      int32 [2] `(y, x)`, each place as likely as any other.
+      int32 [2] `(y, x)`, the window's upper left corner.
     """
     places = tf.cast(limits - size + 1, tf.float32)
-    return tf.cast(draws.uniform("begin", [2], 0.0, 1.0) * places, tf.int32)
+    return tf.cast(random_ops.uniform("begin", [2], 0.0, 1.0) * places, tf.int32)
 
 
-def random_flip(image):
-    """Mirrors the picture left to right with probability one half."""
-    is_mirrored = draws.uniform("flip", [], 0.0, 1.0) < 0.5
+def random_flip(image: tf.Tensor) -> tf.Tensor:
+    """Mirrors the image left to right with probability one half."""
+    is_mirrored = random_ops.uniform("flip", [], 0.0, 1.0) < 0.5
     return tf.cond(is_mirrored, lambda: tf.reverse(image, [1]), lambda: image)
 
 
-def resize_bilinear(image, height, width):
+def resize_bilinear(
+    image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
     """Resizes to float32 `[height, width, channels]`; values keep their range.
 
-    Output pixel i is read at i * source / target, without half-pixel centres, as
-    `tf.image.resize_bilinear(align_corners=False)` does: the published checkpoints
-    were trained and evaluated so.
+    Output pixel i is sampled at i * source / target, without half-pixel centers, like
+    `tf.image.resize_bilinear(align_corners=False)`, with which the published
+    checkpoints were trained and evaluated.
 
     Args:
-      image: picture of a static channel count, any dtype.
-      height: of the output, pixels; an int or a scalar tensor.
+      image: image with a static channel count, any dtype.
+      height: of the output, in pixels; an int or a scalar tensor.
       width: as `height`.
 
     Returns:
-      The resized picture; its height and width are static where they are ints.
+      The resized image; its height and width are static if they are ints.
     """
 
     def resize(image):
-        # The raw op: the public ones warn at each call, or skip pictures that have
-        # the right size without converting them.
+        # The raw op: the public ones warn at each call, or skip images of the right
+        # size without converting them.
         return tf.raw_ops.ResizeBilinear(images=image[None], size=[height, width])[0]
 
     if image.dtype.is_integer:
-        # Integers are resized at half the speed of floats, but turning all of a big
-        # photograph into floats costs more time and four times its memory.
+        # Integers are resized at half the speed of floats, but converting a large
+        # image to floats costs more time and four times its memory.
         channels = image.shape[-1]
         is_small = tf.size(image) < 3 * height * width * channels
         resized = tf.cond(

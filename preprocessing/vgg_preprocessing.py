@@ -1,23 +1,23 @@
-"""Preprocessing of the VGG and ResNet families: float32, the mean colour subtracted.
+"""Preprocessing of the VGG and ResNet families: float32, the mean color subtracted.
 
-Training draws the length of the smaller side, resizes to it, cuts a window at random
-and mirrors it; evaluation resizes the smaller side to 256 and cuts the centre, after
-"Very deep convolutional networks for large-scale image recognition" (Simonyan and
+Training samples the length of the smaller side, resizes to it, takes a random crop and
+mirrors it at random; evaluation resizes the smaller side to 256 and crops centrally.
+After "Very deep convolutional networks for large-scale image recognition" (Simonyan and
 Zisserman, 2014, https://arxiv.org/abs/1409.1556).
 
-Pictures of any dtype are read as 0 to 255; the output is not scaled, so it lies in
-[-123.68, 151.06]. A grey picture is repeated to three channels, an alpha channel is
-dropped. With `use_grayscale` the output is the luminance of the picture less the
-luminance of the mean colour, which is the luminance of the colour output.
+Values of any dtype are expected in 0 to 255; the output is not scaled, so it lies in
+[-123.68, 151.06]. A grayscale image is repeated to three channels, an alpha channel is
+dropped. With `use_grayscale` the output is the luminance of the image minus the
+luminance of the mean color, which is the luminance of the color output.
 
-An output larger than the side to which a picture would be resized raises that side to
-the output's larger side, so every output size works.
+If the output is larger than the side to which an image would be resized, that side is
+raised to the output's larger side, so every output size works.
 """
 
 import numpy as np
 
-from preprocessing import draws
 from preprocessing import preprocessing_utils as utils
+from preprocessing import random_ops
 from tf_slim_compat import tf
 
 MEAN_RGB = (123.68, 116.78, 103.94)
@@ -25,27 +25,33 @@ RESIZE_SIDE_MIN = 256
 RESIZE_SIDE_MAX = 512
 
 
-def random_window(image_shape, output_height, output_width, side_min, side_max):
-    """Draws the window of the raw picture that becomes the training picture.
+def random_window(
+    image_shape: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    side_min: int,
+    side_max: int,
+) -> tf.Tensor:
+    """Samples the window of the raw image that becomes the training image.
 
-    Resizing the smaller side to S and then cutting the output's size at random reads a
-    window of the output's size times (smaller side / S). It is cut first, so that only
-    the window is resized. Its place and size are whole pixels here: against resizing
-    first, each is rounded by at most half a pixel of the raw picture.
+    Resizing the smaller side to S and then taking a random crop of the output's size
+    reads a window of the output's size times (smaller side / S). Here it is cropped
+    first and only the window is resized. Its position and size are whole pixels, which
+    rounds each by at most half a pixel of the raw image compared to resizing first.
 
     Args:
-      image_shape: int32 [3], the shape of the raw picture.
-      output_height: pixels.
-      output_width: pixels.
-      side_min: the least S.
-      side_max: the greatest S, inclusive.
+      image_shape: int32 [3], the shape of the raw image.
+      output_height: in pixels.
+      output_width: in pixels.
+      side_min: the smallest S.
+      side_max: the largest S, inclusive.
 
     Returns:
       int32 [4] `(y, x, height, width)`.
     """
     side_min = max(side_min, output_height, output_width)
     side_max = max(side_max, side_min)
-    side = draws.uniform("side", [], side_min, side_max + 1, tf.int32)
+    side = random_ops.uniform("side", [], side_min, side_max + 1, tf.int32)
     limits = image_shape[:2]
     scale = tf.cast(tf.reduce_min(limits), tf.float32) / tf.cast(side, tf.float32)
     output = tf.constant([output_height, output_width], tf.float32)
@@ -54,20 +60,25 @@ def random_window(image_shape, output_height, output_width, side_min, side_max):
     return tf.concat([utils.random_begin(limits, size), size], 0)
 
 
-def crop_window(image_shape, output_height, output_width, is_training):
-    """The part of the raw picture that is read, or None: evaluation resizes it whole.
+def crop_window(
+    image_shape: tf.Tensor,
+    output_height: int | None,
+    output_width: int | None,
+    is_training: bool,
+) -> tf.Tensor | None:
+    """Returns the part of the raw image that is used: all of it in evaluation.
 
     Args:
-      image_shape: int32 [3], the shape of the raw picture.
-      output_height: pixels; for evaluation it may be None.
+      image_shape: int32 [3], the shape of the raw image.
+      output_height: in pixels; may be None for evaluation.
       output_width: as `output_height`.
-      is_training: whether a window is drawn, as `random_window` does.
+      is_training: whether to sample a window with `random_window`.
 
     Returns:
       int32 [4] `(y, x, height, width)`, or None.
 
     Raises:
-      ValueError: training without the output's height and width.
+      ValueError: in training without the output's height and width.
     """
     if not is_training:
         return None
@@ -82,8 +93,14 @@ def crop_window(image_shape, output_height, output_width, is_training):
     )
 
 
-def finish(image, output_height, output_width, is_training, use_grayscale=False):
-    """Everything after the crop to `crop_window`; arguments as `preprocess_image`."""
+def finish(
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Does everything after the crop to `crop_window`; see `preprocess_image`."""
     if not is_training:
         return preprocess_image(
             image, output_height, output_width, use_grayscale=use_grayscale
@@ -93,7 +110,9 @@ def finish(image, output_height, output_width, is_training, use_grayscale=False)
     return _to_output(image, output_height, output_width, use_grayscale)
 
 
-def _to_output(image, output_height, output_width, use_grayscale):
+def _to_output(
+    image: tf.Tensor, output_height: int, output_width: int, use_grayscale: bool
+) -> tf.Tensor:
     if use_grayscale:
         image = utils.to_gray(image) - np.dot(MEAN_RGB, utils.LUMA_WEIGHTS)
     else:
@@ -105,21 +124,21 @@ def _to_output(image, output_height, output_width, use_grayscale):
 
 
 def preprocess_for_train(
-    image,
-    output_height,
-    output_width,
-    resize_side_min=RESIZE_SIDE_MIN,
-    resize_side_max=RESIZE_SIDE_MAX,
-    use_grayscale=False,
-):
-    """Distorts one picture for training.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    resize_side_min: int = RESIZE_SIDE_MIN,
+    resize_side_max: int = RESIZE_SIDE_MAX,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for training, with random distortions.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      resize_side_min: least length of the smaller side, of which the output is cut.
-      resize_side_max: greatest length of the smaller side, inclusive.
+      output_height: in pixels.
+      output_width: in pixels.
+      resize_side_min: smallest length of the smaller side before cropping.
+      resize_side_max: largest length of the smaller side, inclusive.
       use_grayscale: whether the output has one channel.
 
     Returns:
@@ -134,15 +153,19 @@ def preprocess_for_train(
 
 
 def preprocess_for_eval(
-    image, output_height, output_width, resize_side, use_grayscale=False
-):
-    """Prepares one picture for evaluation.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    resize_side: int,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for evaluation.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      resize_side: length of the smaller side, of which the centre is cut.
+      output_height: in pixels.
+      output_width: in pixels.
+      resize_side: length of the smaller side before cropping centrally.
       use_grayscale: whether the output has one channel.
 
     Returns:
@@ -161,24 +184,24 @@ def preprocess_for_eval(
 
 
 def preprocess_image(
-    image,
-    output_height,
-    output_width,
-    is_training=False,
-    resize_side_min=RESIZE_SIDE_MIN,
-    resize_side_max=RESIZE_SIDE_MAX,
-    use_grayscale=False,
-):
-    """Prepares one picture for training or evaluation.
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool = False,
+    resize_side_min: int = RESIZE_SIDE_MIN,
+    resize_side_max: int = RESIZE_SIDE_MAX,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Preprocesses one image for training or evaluation.
 
     Args:
       image: `[any, any, 1 to 4 channels]`, values in 0 to 255, any dtype and size.
-      output_height: pixels.
-      output_width: pixels.
-      is_training: training with its random distortions, or evaluation.
-      resize_side_min: for training the least length of the smaller side; for
-        evaluation its length.
-      resize_side_max: for training the greatest length of the smaller side.
+      output_height: in pixels.
+      output_width: in pixels.
+      is_training: training with random distortions, or evaluation.
+      resize_side_min: smallest length of the smaller side in training, its length in
+        evaluation.
+      resize_side_max: largest length of the smaller side in training.
       use_grayscale: whether the output has one channel.
 
     Returns:

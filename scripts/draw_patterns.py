@@ -1,59 +1,62 @@
-"""Draws a small labelled image folder: one class to a pattern, in any two colours.
+"""Draws a small labeled image folder: one class per pattern, in two random colors.
 
     python scripts/draw_patterns.py patterns
 
-Colours, widths and angles are random and alike in all classes, so that nothing but
-the pattern tells them apart: a mean colour says nothing.
+Colors, widths and angles are random with the same distribution in all classes, so a
+classifier has to recognize the pattern: the mean color says nothing.
 """
 
 import argparse
 import colorsys
 import pathlib
 import random
+from collections.abc import Iterator
 
 from PIL import Image, ImageDraw
 
 SIZE_PX = 96
-# Patterns are drawn larger than they are shown, and turned.
+# Patterns are drawn larger than the image, then rotated and cropped.
 _CANVAS_PX = 2 * SIZE_PX
 
+Color = tuple[int, int, int]
 
-def _cells(step):
-    """The corners of a grid's cells, row by row, with the number of row and column."""
+
+def _cells(step: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yields (row, column, x, y) of the upper left corners of a grid's cells."""
     for row, y in enumerate(range(0, _CANVAS_PX, step)):
         for column, x in enumerate(range(0, _CANVAS_PX, step)):
             yield row, column, x, y
 
 
-def _stripes(pen, step, colour):
+def _stripes(pen: ImageDraw.ImageDraw, step: int, color: Color) -> None:
     for x in range(0, _CANVAS_PX, step):
-        pen.rectangle([x, 0, x + step // 2, _CANVAS_PX], fill=colour)
+        pen.rectangle([x, 0, x + step // 2, _CANVAS_PX], fill=color)
 
 
-def _checks(pen, step, colour):
+def _checks(pen: ImageDraw.ImageDraw, step: int, color: Color) -> None:
     for row, column, x, y in _cells(step):
         if (row + column) % 2:
-            pen.rectangle([x, y, x + step - 1, y + step - 1], fill=colour)
+            pen.rectangle([x, y, x + step - 1, y + step - 1], fill=color)
 
 
-def _dots(pen, step, colour):
+def _dots(pen: ImageDraw.ImageDraw, step: int, color: Color) -> None:
     for _, _, x, y in _cells(step):
-        pen.ellipse([x, y, x + 0.7 * step, y + 0.7 * step], fill=colour)
+        pen.ellipse([x, y, x + 0.7 * step, y + 0.7 * step], fill=color)
 
 
-def _rings(pen, step, colour):
+def _rings(pen: ImageDraw.ImageDraw, step: int, color: Color) -> None:
     for _, _, x, y in _cells(step):
         box = [x, y, x + 0.85 * step, y + 0.85 * step]
-        pen.ellipse(box, outline=colour, width=max(2, step // 7))
+        pen.ellipse(box, outline=color, width=max(2, step // 7))
 
 
-def _zigzags(pen, step, colour):
+def _zigzags(pen: ImageDraw.ImageDraw, step: int, color: Color) -> None:
     for y in range(-step, _CANVAS_PX + step, step):
         corners = [
             (x, y + step * (0.6 if i % 2 else 0))
             for i, x in enumerate(range(0, _CANVAS_PX + step, step // 2))
         ]
-        pen.line(corners, fill=colour, width=max(3, step // 3))
+        pen.line(corners, fill=color, width=max(3, step // 3))
 
 
 PATTERNS = {
@@ -65,8 +68,8 @@ PATTERNS = {
 }
 
 
-def _random_colours(rng):
-    """Two colours of any hue whose brightness differs enough to be seen."""
+def _random_colors(rng: random.Random) -> list[Color]:
+    """Returns two colors of any hue with clearly different brightness."""
     values = [rng.uniform(0.1, 0.4), rng.uniform(0.65, 1.0)]
     rng.shuffle(values)
     return [
@@ -75,9 +78,17 @@ def _random_colours(rng):
     ]
 
 
-def draw(pattern, rng):
-    """A picture of one pattern: a Pillow image of 96×96 pixels, RGB."""
-    background, foreground = _random_colours(rng)
+def draw(pattern: str, rng: random.Random) -> Image.Image:
+    """Draws a pattern.
+
+    Args:
+      pattern: a key of `PATTERNS`.
+      rng: determines colors, width, angle and position.
+
+    Returns:
+      An RGB image of 96 by 96 pixels.
+    """
+    background, foreground = _random_colors(rng)
     canvas = Image.new("RGB", (_CANVAS_PX, _CANVAS_PX), background)
     PATTERNS[pattern](ImageDraw.Draw(canvas), rng.randrange(20, 31), foreground)
     canvas = canvas.rotate(rng.uniform(0, 360), Image.Resampling.BILINEAR)
@@ -87,9 +98,10 @@ def draw(pattern, rng):
     return Image.blend(image, noise, 0.12)
 
 
-def main():
+def main() -> None:
+    """Draws a folder of images."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=pathlib.Path, help="the folder to make")
+    parser.add_argument("folder", type=pathlib.Path, help="folder to create")
     parser.add_argument("--images_per_class", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()

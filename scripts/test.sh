@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Checks the whole project: style, then tests. Arguments go to pytest:
-#   ./scripts/test.sh -m "not slow"
+# Checks the style, then runs all tests. Arguments go to pytest:
+#   ./scripts/test.sh --quick            the widest proof in two minutes
+#   ./scripts/test.sh tests/datasets     one folder
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,5 +1,6 @@
-"""What several tests share: where facts and photographs lie, pictures, graphs."""
+"""Shared fixtures, and how tests are selected and spread over processes."""
 
+import gc
 import os
 import pathlib
 import random
@@ -14,17 +15,92 @@ SATELLITE = pathlib.Path(
 )
 
 needs_reference = pytest.mark.skipif(
-    not REFERENCE.is_dir(), reason="the reference facts are not here (REFERENCE_DIR)"
+    not REFERENCE.is_dir(), reason="needs the reference facts (REFERENCE_DIR)"
 )
 needs_satellite = pytest.mark.skipif(
-    not SATELLITE.is_dir(),
-    reason="the satellite photographs are not here (SATELLITE_DIR)",
+    not SATELLITE.is_dir(), reason="needs the satellite images (SATELLITE_DIR)"
 )
+
+# Tests of a file share fixtures, so one process runs them all; except in these files,
+# whose tests are long and independent. They come last, to end at about the same time.
+SPREAD = (
+    "tests/test_training_survives.py",
+    "tests/nets/test_lifecycle.py",
+    "tests/nets/test_reference.py",
+)
+# Files with many tests of medium length, of which --quick runs only those marked
+# `quick`; the main path and the probes of networks run much of the same code.
+NOT_QUICK = (
+    "tests/test_classify_image.py",
+    "tests/test_export_model.py",
+    "tests/datasets/test_input_pipeline.py",
+    "tests/datasets/test_shuffled_stream.py",
+    "tests/deployment/formats/test_exporting.py",
+    "tests/deployment/inspect/test_network.py",
+    "tests/nets/test_inception.py",
+    "tests/nets/test_mobilenet.py",
+    "tests/nets/test_nasnet.py",
+    "tests/nets/test_resnet_v1.py",
+    "tests/nets/test_resnet_v2.py",
+    "tests/nets/test_stack_utils.py",
+    "tests/nets/test_video.py",
+)
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="run only what answers within two minutes on two cores: tests that are "
+        "not marked slow, and those marked quick",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("quick"):
+        left_out = [item for item in items if not is_quick(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    items.sort(key=get_place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Runs each file in one process, which its fixtures share, except for `SPREAD`."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FileScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            return nodeid if path in SPREAD else path
+
+    return FileScheduling(config, log)
+
+
+def is_quick(item):
+    path = str(item.path.relative_to(ROOT))
+    is_long = path in NOT_QUICK or item.get_closest_marker("slow") is not None
+    return not is_long or item.get_closest_marker("quick") is not None
+
+
+def get_place(item):
+    path = str(item.path.relative_to(ROOT))
+    return SPREAD.index(path) + 1 if path in SPREAD else 0
+
+
+def pytest_collection_finish():
+    """Exempts TensorFlow, by now loaded, from garbage collection.
+
+    Each full collection would visit its many objects again while graphs are built.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
 def pictures_dir(tmp_path_factory):
-    """A folder of drawn pictures, five classes of 20."""
+    """A folder of generated images, 20 in each of five classes."""
     import draw_patterns
 
     folder = tmp_path_factory.mktemp("pictures")
@@ -38,7 +114,7 @@ def pictures_dir(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def data_dir(pictures_dir, tmp_path_factory):
-    """The drawn pictures as a dataset `patterns`: 80 to train on, 20 held out."""
+    """The generated images as the dataset `patterns`: 80 train, 20 validation."""
     from datasets import convert_images
 
     folder = tmp_path_factory.mktemp("data")
@@ -52,7 +128,7 @@ def data_dir(pictures_dir, tmp_path_factory):
 
 @pytest.fixture
 def graph():
-    """A graph of its own for the test, seeded."""
+    """The test's own default graph, seeded."""
     from tf_slim_compat import tf
 
     with tf.Graph().as_default() as graph:
@@ -62,7 +138,7 @@ def graph():
 
 @pytest.fixture
 def run(graph):
-    """Runs fetches in one session, with the variables initialized at the first run."""
+    """Runs fetches in one session, whose first run initializes the variables."""
     from tf_slim_compat import tf
 
     sessions = []

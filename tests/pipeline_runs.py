@@ -1,4 +1,4 @@
-"""Small TFRecord data sets, and what the input pipeline reads from them."""
+"""Small TFRecord datasets, and running the input pipeline on them."""
 
 import io
 import os
@@ -19,7 +19,7 @@ def encode(image, kind="PNG"):
 
 
 def write_shards(folder, num_images, num_shards=3, labels=lambda index: index % 6):
-    """Writes pictures that are `index` all over, dealt out to the shards."""
+    """Writes images whose pixels are all `index`, distributed over the shards."""
     for shard in range(num_shards):
         name = f"satellite_train_{shard:05d}-of-{num_shards:05d}.tfrecord"
         indices = range(shard, num_images, num_shards)
@@ -40,12 +40,12 @@ def get(folder):
 
 
 def first_pixel(image, height, width):
-    """A preprocessing without `crop_window` that shows which picture it was."""
+    """A preprocessing without `crop_window` that returns the value of a pixel."""
     return tf.fill([height, width, 1], tf.cast(image[0, 0, 0], tf.float32))
 
 
 def run(dataset, num_batches=None, preprocessing_fn=first_pixel, size=2, **options):
-    """Returns [(images, labels)] of so many batches, or of all."""
+    """Returns [(images, labels)] of some batches, or of all."""
     options = {"batch_size": 4, "is_training": True, **options}
     batch_size = options.pop("batch_size")
     results = []
@@ -57,9 +57,12 @@ def run(dataset, num_batches=None, preprocessing_fn=first_pixel, size=2, **optio
         element = iterator.get_next()
         static_batch = batch_size if options["is_training"] else None
         assert element[0].shape.as_list()[:3] == [static_batch, size, size]
-        assert element[1].shape.as_list() == [static_batch]
-        assert (element[0].dtype, element[1].dtype) == (tf.float32, tf.int64)
-        # The session's threads must not matter.
+        has_classes = getattr(dataset, "task", "classification") == "classification"
+        names = [] if has_classes else [dataset.num_classes]
+        assert element[1].shape.as_list() == [static_batch, *names]
+        label_dtype = tf.int64 if has_classes else tf.float32
+        assert (element[0].dtype, element[1].dtype) == (tf.float32, label_dtype)
+        # The number of threads of the session must not matter.
         threads = tf.ConfigProto(inter_op_parallelism_threads=1)
         with tf.Session(config=threads) as session:
             session.run([iterator.initializer, tf.tables_initializer()])
@@ -75,7 +78,7 @@ def list_indices(results):
     return [int(image[0, 0, 0]) for images, _ in results for image in images]
 
 
-# Pictures of 40 by 30 pixels: a smooth one, so that JPEG keeps it well.
+# An image of 40 by 30 pixels, smooth enough for JPEG.
 SMOOTH = np.stack(
     np.broadcast_arrays(
         np.linspace(0, 255, 40)[:, None], np.linspace(255, 0, 30)[None], 99.0
@@ -98,7 +101,7 @@ def write_by_hand(folder, records):
 
 
 def get_by_hand(folder, decoder=None, **handlers):
-    """The long form, as users' own modules have it."""
+    """Returns a dataset in the long form of users' own modules."""
     keys_to_features = {
         "image/encoded": tf.FixedLenFeature((), tf.string, default_value=""),
         "image/format": tf.FixedLenFeature((), tf.string, default_value="jpg"),

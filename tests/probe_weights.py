@@ -1,7 +1,7 @@
-"""Weights with which what a network answers depends on what it sees.
+"""Weights that make a network's output depend on its input.
 
-Fresh weights are no such: in many networks the signal fades on its way through layers
-whose moving statistics no training has fitted, and each image gets the same answer.
+With fresh weights the signal fades in many networks, since no training has fitted the
+moving statistics of their layers, and every image gets the same output.
 """
 
 import zlib
@@ -14,9 +14,9 @@ _AVERAGE = "/ExponentialMovingAverage"
 
 
 def probe_value(name, shape, seed=0):
-    """Returns the weights of the variable `name`, float32; with seed 0 the reference's.
+    """Returns float32 weights for the variable `name`; seed 0 gives the reference's.
 
-    The reference folder's README.md says how they are drawn.
+    The reference folder's README.md describes how they are sampled.
     """
     stream = np.random.RandomState((zlib.crc32(name.encode()) + seed) & 0x7FFFFFFF)
     leaf = name.removesuffix(_AVERAGE).split("/")[-1]
@@ -32,7 +32,7 @@ def probe_value(name, shape, seed=0):
 
 
 def initialize(session, seed=0):
-    """Sets the graph's weights to their probe values, and the rest as it begins."""
+    """Sets float variables to their probe values and initializes the others."""
     variables = tf.global_variables()
     values = {
         variable.initializer.inputs[1]: probe_value(
@@ -45,5 +45,5 @@ def initialize(session, seed=0):
 
 
 def assert_varied(answers, share=0.01):
-    """Fails unless the answers, of shape [n, ...], differ by their share at least."""
+    """Fails unless the answers, [n, ...], vary by `share` of their largest value."""
     assert np.ptp(answers, axis=0).max() > share * np.abs(answers).max()

@@ -1,44 +1,53 @@
-"""Builds a network as the reference did, and lists in what it differs.
+"""Builds a network as the reference did and lists the differences.
 
-The reference facts are described in the reference folder's README.md. Every graph has a
-placeholder "input" of the reference's shape and 1,001 classes; the training graph has a
-weight decay of 4e-5.
+The reference folder's README.md describes the facts. Every graph has a placeholder
+"input" of the reference's shape and 1,001 classes; the training graph has a weight
+decay of 4e-5.
 """
 
 import json
-import time
 
 import numpy as np
 from conftest import REFERENCE
 from probe_weights import probe_value
 
+from deployment.models import graph_files
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 
 NUM_CLASSES = 1001
 WEIGHT_DECAY = 4e-5
 PROBE_TOLERANCE = 1e-3  # of the largest absolute value of the tensor
-# Optimising a graph that runs once takes longer than running it.
+# Optimizing a graph that runs once takes longer than running it.
 SESSION_CONFIG = tf.ConfigProto()
 SESSION_CONFIG.graph_options.rewrite_options.disable_meta_optimizer = True
 
 
 def reference_names():
-    """Returns the sorted names of the networks that the reference has facts on."""
+    """Returns the sorted names of the networks in the reference."""
     return sorted(path.stem for path in (REFERENCE / "networks").glob("*.json"))
 
 
+def estimate_cost(name):
+    """Returns a number that grows with the time it takes to build a network.
+
+    It is the size of the network's facts, since these list its variables; 0 without
+    facts.
+    """
+    path = REFERENCE / "networks" / f"{name}.json"
+    return path.stat().st_size if path.exists() else 0
+
+
 def load_reference(name):
-    """Returns the facts on one network."""
+    """Returns the facts about one network."""
     return json.loads((REFERENCE / "networks" / f"{name}.json").read_text())
 
 
 class BuiltNetwork:
-    """A network in a graph and a session of its own; to be used with `with`."""
+    """A network in its own graph and session; a context manager."""
 
     def __init__(self, name, input_shape, is_training):
         self.graph = tf.Graph()
-        start = time.monotonic()
         with self.graph.as_default():
             tf.set_random_seed(1)
             self.images = tf.placeholder(tf.float32, input_shape, name="input")
@@ -46,7 +55,6 @@ class BuiltNetwork:
                 name, NUM_CLASSES, WEIGHT_DECAY, is_training
             )
             self.logits, self.end_points = network_fn(self.images)
-            self.build_secs = time.monotonic() - start
             self.variables = {v.op.name: v for v in tf.global_variables()}
             self.trainable = {v.op.name for v in tf.trainable_variables()}
             self.model_variables = {v.op.name for v in slim.get_model_variables()}
@@ -67,10 +75,10 @@ class BuiltNetwork:
         )
 
     def load_probe_weights(self, cache):
-        """Sets every variable to its probe weights, through its own initialiser.
+        """Sets every variable to its probe weights.
 
         Args:
-          cache: dict from variable name to array, which is read and filled.
+          cache: dict from variable name to array; missing values are added.
         """
         feed = {}
         for name, variable in self.variables.items():
@@ -81,11 +89,10 @@ class BuiltNetwork:
 
 
 def differences(name):
-    """Returns in what the network differs from the reference, a sentence each."""
+    """Returns the differences from the reference, one sentence each."""
     reference = load_reference(name)
     shape, weights = reference["input_shape"], {}
     with BuiltNetwork(name, shape, is_training=True) as network:
-        print(f"{name}: training graph built in {network.build_secs:.1f} s")
         found = [
             *_variable_differences(network, reference),
             *_training_differences(network, reference, weights),
@@ -115,7 +122,8 @@ def _variable_differences(network, reference):
             name in network.model_variables,
             facts["model_variable"],
         )
-        # Six standard errors of the difference of two samples; figures have 5 decimals.
+        # Six standard errors of the difference of two samples; the facts are rounded
+        # to five decimals.
         std = facts["init_std"]
         tolerance = 6 * std / np.sqrt(value.size) + 1e-5
         for label, ours in ("mean", np.mean(value)), ("std", np.std(value)):
@@ -132,7 +140,7 @@ def _training_differences(network, reference, weights):
     for label, ours, key in (
         ("trainable variables", network.trainable, "trainable"),
         ("update operations", network.update_ops, "update_ops"),
-        ("regularisation losses", network.regularization_losses, "regularized"),
+        ("regularization losses", network.regularization_losses, "regularized"),
     ):
         yield from _compare(f"number of {label}", len(ours), theirs[key])
     yield from _compare_names(
@@ -141,7 +149,7 @@ def _training_differences(network, reference, weights):
     network.load_probe_weights(weights)
     ours = float(sum(network.session.run(network.regularization_losses)))
     expected = theirs["regularization_loss"]
-    yield from _compare("regularisation loss", ours, expected, 1e-4 * expected)
+    yield from _compare("regularization loss", ours, expected, 1e-4 * expected)
 
 
 def _evaluation_differences(network, reference):
@@ -154,6 +162,13 @@ def _evaluation_differences(network, reference):
         "predictions_op",
         None if predictions is None else predictions.op.name,
         reference["predictions_op"],
+    )
+    # ResNets write it small.
+    output = network.end_points.get("predictions", predictions)
+    yield from _compare(
+        "outputs found for export",
+        graph_files.find_outputs(network.graph.as_graph_def()),
+        [(network.logits if output is None else output).op.name],
     )
     yield from _compare_names(
         "end points in evaluation", network.end_points, reference["end_points"]
@@ -171,7 +186,7 @@ def _probe_differences(network, reference, weights):
     end_points, logits = network.session.run(
         [network.end_points, network.logits], {network.images: probe.astype(np.float32)}
     )
-    # In the order in which they are computed, so that the first line names the culprit.
+    # In order of computation: the first difference is where the fault is.
     for key in reference["end_points"]:
         if key in end_points:
             yield from _compare_statistics(
@@ -187,7 +202,7 @@ def _probe_differences(network, reference, weights):
 
 
 def _compare(label, ours, theirs, tolerance=None):
-    """Yields a sentence if the two differ, or by more than `tolerance` if given."""
+    """Yields a sentence if the two differ (by more than `tolerance`, if given)."""
     same = ours == theirs if tolerance is None else abs(ours - theirs) <= tolerance
     if not same:
         yield f"{label}: {ours}, the reference has {theirs}"

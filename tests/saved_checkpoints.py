@@ -1,10 +1,10 @@
-"""Checkpoints of NumPy arrays, in both formats."""
+"""Checkpoints of NumPy arrays, in both formats, and damage to their files."""
 
 from tf_slim_compat import tf
 
 
 def save(path, values, version):
-    """Writes a checkpoint of NumPy arrays, as TensorFlow does it."""
+    """Writes arrays as a checkpoint of format "V1" or "V2"; returns its prefix."""
     names, arrays = list(values), [tf.constant(v) for v in values.values()]
     if version == "V2":
         write = tf.raw_ops.SaveV2(
@@ -18,3 +18,10 @@ def save(path, values, version):
     with tf.Session() as session:
         session.run(write)
     return str(path)
+
+
+def flip(path, position):
+    """Inverts one byte of a file."""
+    data = bytearray(path.read_bytes())
+    data[position] ^= 0xFF
+    path.write_bytes(data)

@@ -11,7 +11,7 @@ from deployment import entry
 
 
 def run_script(script, *arguments):
-    """Returns (exit status, what was printed, what was printed as errors)."""
+    """Returns (exit status, standard output, standard error)."""
     before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location(f"{script[:-3]}_here", ROOT / script)
     module = importlib.util.module_from_spec(spec)

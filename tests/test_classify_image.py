@@ -1,15 +1,18 @@
-"""classify_image.py in this process: every way to name a model, and mistakes."""
+"""classify_image.py in this process: every kind of model, and mistakes."""
 
 import csv
 import json
 import shutil
 
+import numpy as np
 import probe_weights
 import pytest
 from script_runner import run_script
 
+from deployment.formats import base, exporting, freezing
 from deployment.models import graph_files, run_card
 from nets import nets_factory
+from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
 
 NETWORK, SIZE, CLASSES = "softmax_regression", 24, ("a", "b", "c", "d", "e")
@@ -17,7 +20,7 @@ NETWORK, SIZE, CLASSES = "softmax_regression", 24, ("a", "b", "c", "d", "e")
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """A folder with a run and its card, the bare checkpoint, and a frozen graph."""
+    """Returns a folder with a run, a checkpoint without card, and a frozen graph."""
     folder = tmp_path_factory.mktemp("models")
     network_fn = nets_factory.get_network_fn(NETWORK, len(CLASSES))
     graph_def = graph_files.build_inference_graph(network_fn, [None, SIZE, SIZE, 3])
@@ -45,7 +48,7 @@ def models(tmp_path_factory):
 
 
 def classify(*arguments):
-    """The JSON that the script writes."""
+    """Returns the JSON that the script prints."""
     status, out, err = run_script(
         "classify_image.py", "--output_format=json", *arguments
     )
@@ -55,7 +58,7 @@ def classify(*arguments):
 
 @pytest.fixture(scope="module")
 def expected(models, pictures_dir):
-    """By the run's folder alone."""
+    """Returns the predictions of the training folder, without other flags."""
     return classify(
         f"--model_path={models}/run",
         pictures_dir / "dots",
@@ -92,7 +95,7 @@ def test_other_models_give_the_same(models, expected, pictures_dir):
                 assert a["score"] == pytest.approx(b["score"], abs=2e-6)
 
 
-def test_a_card_may_be_contradicted_only_on_purpose(models, pictures_dir):
+def test_contradicting_the_card_needs_ignore_run_card(models, pictures_dir):
     arguments = [
         f"--model_path={models}/run",
         "--preprocessing_name=vgg",
@@ -111,7 +114,7 @@ def test_tables_and_csv(models, pictures_dir, tmp_path):
         f"--image_file={picture}",
         "--num_top_predictions=2",
     ]
-    # By itself: among others, the last digit may be another.
+    # In a batch with others, the last digit may differ.
     best, second = classify(*arguments)[0]["predictions"]
     status, out, _ = run_script("classify_image.py", *arguments)
     assert status == 0
@@ -131,10 +134,8 @@ def test_tables_and_csv(models, pictures_dir, tmp_path):
     assert [path.name for path in output.parent.iterdir()] == ["names.csv"]
 
 
-def test_an_unreadable_picture_is_named_and_the_rest_goes_on(
-    models, pictures_dir, tmp_path
-):
-    sound = shutil.copy(pictures_dir / "dots" / "0.jpg", tmp_path / "b.jpg")
+def test_unreadable_images_are_reported_and_skipped(models, pictures_dir, tmp_path):
+    readable = shutil.copy(pictures_dir / "dots" / "0.jpg", tmp_path / "b.jpg")
     data = (pictures_dir / "dots" / "1.jpg").read_bytes()
     (tmp_path / "a.jpg").write_bytes(data[:300])
     (tmp_path / "c.jpg").write_bytes(b"")
@@ -148,14 +149,14 @@ def test_an_unreadable_picture_is_named_and_the_rest_goes_on(
     assert "3 could not be read, 1 was" in err
     records = {record["file"]: record for record in json.loads(out)}
     assert records[f"{tmp_path}/c.jpg"]["error"] == "the file is empty"
-    assert len(records[str(sound)]["predictions"]) == 5
+    assert len(records[str(readable)]["predictions"]) == 5
     (tmp_path / "b.jpg").unlink()
     output = tmp_path / "names.json"
     output.write_text("older")
     status, out, err = run_script(
         "classify_image.py", *arguments, tmp_path, f"--output_file={output}"
     )
-    assert status == 1 and "None of 2 pictures could be read." in err
+    assert status == 1 and "None of 2 images could be read." in err
     assert output.read_text() == "older"
 
 
@@ -166,8 +167,8 @@ def test_mistakes_are_one_sentence(models, pictures_dir, tmp_path):
     for said, arguments in (
         ("--model_path=frozen.pb", [picture]),
         ("--image_file=photo.jpg", [f"--model_path={models}/frozen.pb"]),
-        ("its folder holds", [f"--model_path={models}/frozn.pb", picture]),
-        ("holds no binary GraphDef", [f"--model_path={tmp_path}/cut.pb", picture]),
+        ("its folder contains", [f"--model_path={models}/frozn.pb", picture]),
+        ("is not a binary GraphDef", [f"--model_path={tmp_path}/cut.pb", picture]),
         ("is empty", [f"--model_path={models}/labels.txt", picture]),
         ("is not frozen", [f"--model_path={models}/graph.pb", picture]),
         ("holds no checkpoint", [f"--model_path={tmp_path}", picture]),
@@ -185,7 +186,7 @@ def test_mistakes_are_one_sentence(models, pictures_dir, tmp_path):
             [f"--model_path={models}/run", "--label_path=none.txt", picture],
         ),
         (
-            "there are names for 2",
+            "but there are 2 names",
             [f"--model_path={models}/run", f"--label_path={tmp_path}/few.txt", picture],
         ),
         (
@@ -198,21 +199,21 @@ def test_mistakes_are_one_sentence(models, pictures_dir, tmp_path):
         assert err.startswith("classify_image.py: error: ") and err.count("\n") == 1
 
 
-def test_memory_does_not_grow_with_the_number_of_pictures(models, pictures_dir):
-    """The pictures on their way are few, however slowly results are fetched."""
-    from datasets import picture_batches
+def test_memory_does_not_grow_with_the_number_of_images(models, pictures_dir):
+    """Few images are in flight, however slowly results are fetched."""
+    from datasets import file_batches
 
     loaded = []
-    read = picture_batches._load_encoded
+    read = file_batches._load_encoded
     paths = [str(pictures_dir / "dots" / "0.jpg")] * 2000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            picture_batches,
+            file_batches,
             "_load_encoded",
             lambda *args: loaded.append(1) or read(*args),
         )
         with tf.Graph().as_default(), tf.Session() as session:
-            batches = picture_batches.build_batches(
+            batches = file_batches.build_batches(
                 lambda image, height, width: tf.zeros([height, width, 3]),
                 SIZE,
                 SIZE,
@@ -227,3 +228,81 @@ def test_memory_does_not_grow_with_the_number_of_pictures(models, pictures_dir):
                 _, indices = session.run(next_batch)
             assert list(indices) == list(range(72, 80))
             assert 80 <= len(loaded) < 400
+
+
+@pytest.fixture
+def export(models, tmp_path):
+    """Returns a function that exports the run as another task, without its card."""
+
+    def export(name="frozen", **changes):
+        spec = run_card.find(str(models / "run")).spec.replace(**changes)
+        config = freezing.ExportConfig(
+            nets_factory.get_network_fn(NETWORK, len(CLASSES)),
+            preprocessing_factory.get_preprocessing(spec.preprocessing_name),
+            spec,
+        )
+        model = freezing.freeze(config, str(models / "run"))
+        options = base.ExportOptions(config.preprocessing_fn)
+        return exporting.export(model, str(tmp_path / "out"), [name], options)[name]
+
+    return export
+
+
+@pytest.mark.parametrize("name", ["frozen", "tflite"])
+def test_an_exported_file_alone_is_enough(name, export, models, pictures_dir, tmp_path):
+    image = pictures_dir / "dots" / "0.jpg"
+    path = export(name, preprocessing_name="vgg")
+    (expected,) = classify(
+        f"--model_path={models}/run",
+        image,
+        "--preprocessing_name=vgg",
+        "--ignore_run_card",
+    )
+    alone = shutil.copy(path, tmp_path)
+    (found,) = classify(f"--model_path={alone}", image)
+    # The run card of another run says less about the file than the file itself.
+    card = run_card.find(str(models / "run")).spec
+    run_card.RunCard.from_spec(
+        card.replace(output_names=tuple("vwxyz"), preprocessing_name="cifarnet")
+    ).save(str(tmp_path))
+    (beside_another,) = classify(f"--model_path={alone}", image)
+    for record in (found, beside_another):
+        for own, other in zip(
+            record["predictions"], expected["predictions"], strict=True
+        ):
+            assert own["name"] == other["name"]
+            assert own["score"] == pytest.approx(other["score"], abs=2e-6)
+    (changed,) = classify(
+        f"--model_path={path}", image, "--preprocessing_name=cifarnet"
+    )
+    assert changed != found
+
+
+def test_labels_above_their_thresholds(export, pictures_dir):
+    image = pictures_dir / "dots" / "0.jpg"
+    path = export(task="multilabel", task_state={"thresholds": [0.0] * 5})
+    (every,) = classify(f"--model_path={path}", image)
+    scores = {p["label"]: p["score"] for p in every["predictions"]}
+    assert set(scores) == set(CLASSES)
+    ordered = sorted(scores.values())
+    thresholds = [sum(ordered[1:3]) / 2] * 5
+    path = export(task="multilabel", task_state={"thresholds": thresholds})
+    (record,) = classify(f"--model_path={path}", image)
+    assert [p["score"] for p in record["predictions"]] == ordered[:1:-1]
+
+
+def test_values_in_the_targets_unit(export, models, pictures_dir):
+    image = pictures_dir / "dots" / "0.jpg"
+    state = {"mean": [100.0] * 5, "scale": [50.0] * 5}
+    path = export(task="regression", task_state=state)
+    (record,) = classify(f"--model_path={path}", image)
+    values = [p["value"] for p in record["predictions"]]
+    assert [p["target"] for p in record["predictions"]] == list(CLASSES)
+    # The same network as a classifier: a softmax of the same logits.
+    (expected,) = classify(f"--model_path={models}/run", image)
+    scores = {p["name"]: p["score"] for p in expected["predictions"]}
+    logits = (np.array(values) - 100) / 50
+    softmax = np.exp(logits) / np.exp(logits).sum()
+    np.testing.assert_allclose(softmax, [scores[name] for name in CLASSES], atol=1e-5)
+    status, out, _ = run_script("classify_image.py", f"--model_path={path}", image)
+    assert status == 0 and out.split("\n")[1] == f"  {values[0]:.6g}  a"

@@ -1,4 +1,4 @@
-"""The evaluation script, by the run card and by flags: one process for all cases."""
+"""The evaluation script with a run card and with flags; one process for all cases."""
 
 import json
 import re
@@ -15,11 +15,12 @@ from nets import nets_factory
 from tf_slim_compat import tf
 
 MODEL = "softmax_regression"
-# Calls `main` once for each list of arguments; prints a JSON list of what came of it.
+# Calls `main` once for each list of arguments; prints a JSON list of the outcomes.
 RUNNER = """
 import contextlib, io, json, logging, sys
 from absl.testing import flagsaver
 import eval_image_classifier as script
+from deployment.config_flags import SettingError
 
 outcomes = []
 for arguments in json.loads(sys.argv[1]):
@@ -28,10 +29,26 @@ for arguments in json.loads(sys.argv[1]):
         script.FLAGS(["eval_image_classifier.py", *arguments])
         try:
             script.main(None)
+        except SettingError as caught:
+            error = caught.explain()
         except (ValueError, OSError) as caught:
             error = str(caught)
     outcomes.append([out.getvalue(), error])
 print("OUTCOMES", json.dumps(outcomes))
+"""
+
+# A user module that gives every dataset another task.
+OTHER_TASK = """
+from datasets import dataset_factory
+
+get_dataset = dataset_factory.get_dataset
+
+def get_other(*arguments):
+    dataset = get_dataset(*arguments)
+    dataset.task = "regression"
+    return dataset
+
+dataset_factory.get_dataset = get_other
 """
 
 
@@ -42,16 +59,14 @@ def run_all(cases):
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=300,
+        timeout=1800,  # Ends what hangs.
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return json.loads(result.stdout.rpartition("OUTCOMES ")[2])
 
 
-@pytest.fixture(scope="module")
-def outcomes(data_dir, tmp_path_factory):
-    """A freshly initialised network with a run card, evaluated in many ways."""
-    folder = tmp_path_factory.mktemp("script")
+def save_run(folder, data_dir):
+    """Saves an untrained network in `run`, with a run card, and in `bare`."""
     names = dataset_factory.get_dataset(
         "image_folder", "train", str(data_dir)
     ).labels_to_names
@@ -75,6 +90,14 @@ def outcomes(data_dir, tmp_path_factory):
         results={"step": 2, "stopped_because": "the last step is reached"},
     )
     card.save(f"{folder}/run")
+
+
+@pytest.fixture(scope="module")
+def outcomes(data_dir, tmp_path_factory):
+    """The outcomes of evaluating an untrained network in many ways."""
+    folder = tmp_path_factory.mktemp("script")
+    save_run(folder, data_dir)
+    (folder / "other_task.py").write_text(OTHER_TASK)
     by_card = [f"--checkpoint_path={folder}/run"]
     by_flags = [
         f"--checkpoint_path={folder}/bare",
@@ -107,13 +130,16 @@ def outcomes(data_dir, tmp_path_factory):
         "no split": [*by_card, "--dataset_split_name=test"],
         "quantize": [*by_card, "--quantize"],
         "metric": [*by_card, "--all_checkpoints", "--metric=top_5"],
+        "batch size": [*by_card, "--batch_size=0"],
+        # The last, as its user module affects all that follow.
+        "other task": [*by_card, f"--user_module={folder}/other_task.py"],
     }
     results = dict(zip(cases, run_all(list(cases.values())), strict=True))
     return folder, results
 
 
 @pytest.mark.slow
-def test_the_run_card_says_what_flags_say_without_one(outcomes):
+def test_run_card_and_flags_give_the_same_results(outcomes):
     folder, results = outcomes
     text, error = results["card"]
     assert error is None and "macro average" in text and "\naccuracy " in text
@@ -128,7 +154,7 @@ def test_the_run_card_says_what_flags_say_without_one(outcomes):
 
 
 @pytest.mark.slow
-def test_files_name_every_image(outcomes, pictures_dir):
+def test_predictions_csv_and_gallery(outcomes, pictures_dir):
     folder, _ = outcomes
     lines = (folder / "predictions.csv").read_text().splitlines()[1:]
     assert len(lines) == 20
@@ -155,7 +181,7 @@ def test_other_splits_and_checkpoints(outcomes):
 
 
 @pytest.mark.slow
-def test_mistakes_are_one_sentence(outcomes):
+def test_errors_are_one_sentence(outcomes):
     _, results = outcomes
     for case, said in (
         ("contradiction", "--model_name is 'lenet', but the run was trained with"),
@@ -163,7 +189,9 @@ def test_mistakes_are_one_sentence(outcomes):
         ("size", "--eval_image_size is 28, but"),
         ("no split", "There is no split 'test'"),
         ("quantize", "leave --quantize off"),
-        ("metric", "--metric is 'top_5', but with 5 classes"),
+        ("metric", "--metric is 'top_5', but task classification with 5 outputs"),
+        ("batch size", "--batch_size must be 1 or more, but is 0"),
+        ("other task", "is for task regression, but the run was trained for classif"),
     ):
         text, error = results[case]
         assert not text and said in error and "\n" not in error, case

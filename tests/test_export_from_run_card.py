@@ -1,4 +1,4 @@
-"""export_inference_graph.py and freeze_graph.py by the run card, in this process."""
+"""export_inference_graph.py and freeze_graph.py with a run card, in this process."""
 
 import importlib.util
 
@@ -8,13 +8,14 @@ from absl import flags
 from conftest import ROOT
 from google.protobuf import text_format
 
-from deployment.models import averaged_weights, run_card
+from deployment.formats import frozen
+from deployment.models import averages, graph_files, run_card
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 
 
 def call(script, *arguments):
-    """Runs an entry script's `main` as if it had been started with these flags."""
+    """Runs an entry script's `main` with these flags."""
     before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location(f"{script}_here", ROOT / script)
     module = importlib.util.module_from_spec(spec)
@@ -28,7 +29,7 @@ def call(script, *arguments):
 
 
 def make_run(folder, moving_average_decay=None, **changes):
-    """The folder of a run of lenet on grey images: 7 labels, without the first."""
+    """Returns the folder of a lenet on grayscale images: 7 labels without the first."""
     with tf.Graph().as_default(), tf.Session() as session:
         network_fn = nets_factory.get_network_fn("lenet", 6)
         network_fn(tf.zeros([1, 32, 32, 1]))
@@ -56,7 +57,7 @@ def make_run(folder, moving_average_decay=None, **changes):
 
 
 def export(path, *arguments):
-    """Exports as text; returns the input's shape and the number of classes."""
+    """Exports as text; returns the input's shape and the number of outputs."""
     call(
         "export_inference_graph.py",
         f"--output_file={path}",
@@ -71,13 +72,13 @@ def export(path, *arguments):
 
 
 @pytest.mark.parametrize("checkpoint", ["", "model.ckpt-3", "model.ckpt-3.index"])
-def test_the_card_settles_network_classes_and_images(tmp_path, checkpoint):
+def test_the_card_gives_network_outputs_and_images(tmp_path, checkpoint):
     make_run(tmp_path)
     flag = f"--checkpoint_path={tmp_path / checkpoint}"
     assert export(tmp_path / "graph.pb", flag) == ([-1, 32, 32, 1], 6)
 
 
-def test_flags_that_say_the_same_are_welcome(tmp_path):
+def test_flags_may_repeat_the_card(tmp_path):
     shape, _ = export(
         tmp_path / "graph.pb",
         f"--checkpoint_path={make_run(tmp_path)}",
@@ -90,7 +91,7 @@ def test_flags_that_say_the_same_are_welcome(tmp_path):
     assert shape == [2, 32, 32, 1]
 
 
-def test_flags_that_contradict_the_card_need_force(tmp_path, data_dir):
+def test_flags_that_contradict_the_card_need_ignore_run_card(tmp_path, data_dir):
     run = [f"--checkpoint_path={make_run(tmp_path)}"]
     graph, force = tmp_path / "graph.pb", "--ignore_run_card"
     for flag, said in (
@@ -124,7 +125,7 @@ def test_without_a_card_the_flags_are_needed(tmp_path, data_dir):
 
 
 def freeze(folder, *arguments):
-    """Freezes with defaults; returns the biases of the last layer."""
+    """Freezes with default flags; returns the biases of the last layer."""
     if not (folder / "graph.pb").exists():
         export(folder / "graph.pb", f"--checkpoint_path={folder}")
     call(
@@ -139,7 +140,7 @@ def freeze(folder, *arguments):
     return tf.make_ndarray(nodes["LeNet/fc4/biases"].attr["value"].tensor)
 
 
-def test_averages_are_frozen_where_the_training_kept_some(tmp_path):
+def test_averages_are_frozen_if_training_kept_them(tmp_path):
     make_run(tmp_path, moving_average_decay=0.5)
     assert (freeze(tmp_path) == 0).all()
     assert (freeze(tmp_path, "--nouse_moving_averages") == 1).all()
@@ -148,12 +149,12 @@ def test_averages_are_frozen_where_the_training_kept_some(tmp_path):
     assert (freeze(tmp_path, "--use_moving_averages") == 0).all()
 
 
-def test_weights_are_frozen_where_the_training_kept_no_averages(tmp_path):
+def test_weights_are_frozen_if_training_kept_no_averages(tmp_path):
     make_run(tmp_path)
     assert (freeze(tmp_path) == 1).all()
     with pytest.raises(ValueError, match="model.ckpt-3' holds no moving averages"):
         freeze(tmp_path, "--use_moving_averages")
-    with pytest.raises(ValueError, match="a SavedModel has its weights already"):
+    with pytest.raises(ValueError, match="a SavedModel already contains its weights"):
         call(
             "freeze_graph.py",
             "--use_moving_averages",
@@ -161,7 +162,7 @@ def test_weights_are_frozen_where_the_training_kept_no_averages(tmp_path):
         )
 
 
-def test_errors_speak_of_the_checkpoint_that_was_given(tmp_path):
+def test_errors_name_the_checkpoint_given(tmp_path):
     make_run(tmp_path, moving_average_decay=0.5)
     with pytest.raises(ValueError) as error:
         run = f"--checkpoint_path={tmp_path}"
@@ -170,10 +171,10 @@ def test_errors_speak_of_the_checkpoint_that_was_given(tmp_path):
     assert f"in the checkpoint '{tmp_path}/model.ckpt-3'" in str(error.value)
 
 
-def test_an_averaged_checkpoint_has_the_other_variables_unchanged(tmp_path):
+def test_an_averaged_checkpoint_keeps_other_variables(tmp_path):
     make_run(tmp_path, moving_average_decay=0.5)
     theirs = tf.train.NewCheckpointReader(str(tmp_path / "model.ckpt-3"))
-    with averaged_weights.averaged_checkpoint(str(tmp_path)) as path:
+    with averages.averaged_checkpoint(str(tmp_path)) as path:
         ours = tf.train.NewCheckpointReader(path)
         names = theirs.get_variable_to_shape_map()
         assert ours.get_variable_to_shape_map() == names
@@ -184,3 +185,32 @@ def test_an_averaged_checkpoint_has_the_other_variables_unchanged(tmp_path):
         ]
     assert changed == ["LeNet/fc4/biases"]
     assert not tf.train.checkpoint_exists(path)
+
+
+def test_the_specification_reaches_the_frozen_graph(tmp_path):
+    names = tuple(f"label {i}" for i in range(7))
+    make_run(tmp_path, class_names=names)
+    freeze(tmp_path)
+    with frozen.FrozenPredictor(str(tmp_path / "frozen.pb")) as predictor:
+        assert predictor.spec == run_card.find(str(tmp_path)).spec
+        assert predictor.spec.output_names == names[1:]
+
+
+def test_a_frozen_graph_returns_the_scores_of_its_task(tmp_path):
+    state = {"mean": [5.0] * 6, "scale": [2.0] * 6}
+    make_run(tmp_path, task="regression", task_state=state, labels_offset=0)
+    freeze(tmp_path)
+    images = np.random.RandomState(0).uniform(-1, 1, [3, 32, 32, 1])
+    found = []
+    for output in (None, "LeNet/fc4/BiasAdd"):
+        with frozen.FrozenPredictor(str(tmp_path / "frozen.pb"), output) as predictor:
+            found.append(predictor.predict(images))
+    scores, logits = found
+    np.testing.assert_allclose(scores, logits * 2 + 5, rtol=1e-5)
+
+
+def test_the_graph_of_a_classifier_has_no_other_outputs(tmp_path):
+    make_run(tmp_path)
+    export(tmp_path / "graph.pb", f"--checkpoint_path={tmp_path}")
+    graph_def = text_format.Parse((tmp_path / "graph.pb").read_text(), tf.GraphDef())
+    assert graph_files.find_outputs(graph_def) == ["Predictions/Reshape_1"]

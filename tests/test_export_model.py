@@ -1,10 +1,14 @@
-"""export_model.py in this process: by the run card, by flags, and mistakes."""
+"""export_model.py in this process: with a run card, with flags, and mistakes."""
+
+import dataclasses
+import shutil
 
 import numpy as np
 import probe_weights
 import pytest
 from script_runner import run_script
 
+from deployment import formats, user_modules
 from deployment.models import run_card
 from nets import nets_factory
 from tf_slim_compat import tf
@@ -14,7 +18,7 @@ NETWORK, SIZE = "softmax_regression", 24
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory, data_dir):
-    """A training folder with its card, of the drawn pictures."""
+    """Returns a training folder with its card, of the drawn images."""
     folder = tmp_path_factory.mktemp("run")
     with tf.Graph().as_default(), tf.Session() as session:
         nets_factory.get_network_fn(NETWORK, 5)(tf.zeros([1, SIZE, SIZE, 3]))
@@ -38,7 +42,7 @@ def run_dir(tmp_path_factory, data_dir):
 
 @pytest.fixture
 def bare(run_dir, tmp_path):
-    """The checkpoint without its card."""
+    """Returns the flag of the checkpoint without its card."""
     folder = tmp_path / "bare"
     folder.mkdir()
     for path in run_dir.glob("model.ckpt-3.*"):
@@ -57,7 +61,7 @@ def fail(*arguments):
     return err
 
 
-def test_by_the_run_card(run_dir, tmp_path):
+def test_with_a_run_card(run_dir, tmp_path):
     formats = "--formats=frozen,saved_model,tflite,tflite_float16,tflite_int8"
     status, out, err = export(
         f"--checkpoint_path={run_dir}",
@@ -67,7 +71,7 @@ def test_by_the_run_card(run_dir, tmp_path):
     )
     assert status == 0, err
     lines = out.strip().split("\n")
-    assert len(lines) == 8 and lines[1].startswith("checkpoint")
+    assert len(lines) == 9 and lines[2].startswith("checkpoint")
     assert "0:" in (tmp_path / "out" / "labels.txt").read_text()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "frozen_graph.pb",
@@ -84,7 +88,7 @@ def test_by_the_run_card(run_dir, tmp_path):
         assert len(card.output_names) == 5
 
 
-def test_by_flags_and_a_folder_of_pictures(bare, pictures_dir, data_dir, tmp_path):
+def test_with_flags_and_a_folder_of_images(bare, pictures_dir, data_dir, tmp_path):
     status, out, err = export(
         bare,
         f"--output_dir={tmp_path}/out",
@@ -96,7 +100,7 @@ def test_by_flags_and_a_folder_of_pictures(bare, pictures_dir, data_dir, tmp_pat
         "--check_images=7",
     )
     assert status == 0, err
-    checkpoint = out.split("\n")[1].split()
+    checkpoint = out.split("\n")[2].split()
     assert checkpoint[0] == "checkpoint" and checkpoint[4].endswith("%")
     card = run_card.find(f"{tmp_path}/out/saved_model")
     assert card.model_name == NETWORK and card.image_size == SIZE
@@ -115,7 +119,7 @@ def test_cards_of_other_runs_are_left_alone(run_dir, tmp_path):
         (f"--checkpoint_path={run_dir}", run_dir),
         (f"--checkpoint_path={run_dir}", other),
     ):
-        # Of other names, so that a card written anew would differ.
+        # With other names, a rewritten card would differ.
         options = ("--formats=frozen", "--check_images=0", f"--label_path={labels}")
         status, _, err = export(source, f"--output_dir={target}", *options)
         assert status == 0, err
@@ -124,7 +128,7 @@ def test_cards_of_other_runs_are_left_alone(run_dir, tmp_path):
         (target / "labels.txt").unlink()
 
 
-def test_classes_by_the_dataset(bare, data_dir, tmp_path):
+def test_the_dataset_gives_the_number_of_classes(bare, data_dir, tmp_path):
     status, _, err = export(
         bare,
         f"--output_dir={tmp_path}/out",
@@ -155,7 +159,7 @@ def test_mistakes(run_dir, bare, pictures_dir, tmp_path):
     assert "tflite_int8" in fail(run, out, "--formats=tflite_int9")
     assert "--model_name" in fail(bare, out)
     network = f"--model_name={NETWORK}"
-    assert "how many classes" in fail(bare, out, network)
+    assert "The number of classes is unknown" in fail(bare, out, network)
     assert "mobilenet_v1" in fail(bare, out, "--model_name=mobilenet_v7")
     sized = (network, "--num_classes=5", f"--image_size={SIZE}")
     assert "--image_dir" in fail(bare, out, *sized)
@@ -181,11 +185,11 @@ def test_a_folder_that_cannot_be_written(run_dir, tmp_path):
     )
 
 
-def test_a_truncated_picture_is_left_out(bare, pictures_dir, tmp_path):
+def test_unreadable_images_are_skipped(bare, pictures_dir, tmp_path):
     source = next(pictures_dir.rglob("*.jpg")).read_bytes()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/whole.jpg").write_bytes(source)
-    (tmp_path / "photos/broken.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"not an image")
     status, out, err = export(
         bare,
         f"--output_dir={tmp_path}/out",
@@ -197,3 +201,65 @@ def test_a_truncated_picture_is_left_out(bare, pictures_dir, tmp_path):
     )
     assert status == 0, err
     assert np.char.startswith(out.split("\n"), "frozen").any()
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_other_tasks(task, run_dir, pictures_dir, tmp_path):
+    state = {"mean": [5.0] * 5, "scale": [2.0] * 5} if task == "regression" else {}
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    card = run_card.find(str(run_dir))
+    card = dataclasses.replace(card, task=task, task_state=state)
+    card.save(str(run))
+    status, out, err = export(
+        f"--checkpoint_path={run}",
+        f"--output_dir={tmp_path}/out",
+        f"--image_dir={pictures_dir}",
+        "--formats=frozen,saved_model,tflite",
+        "--check_images=4",
+    )
+    assert status == 0, err
+    assert out.count("100.0%") == 5
+    written = run_card.find(f"{tmp_path}/out/frozen_graph.pb")
+    assert written.task == task and written.task_state == state
+    assert written.spec.output_names == card.output_names
+
+
+FORMAT_OF_A_USER = """
+from deployment import formats
+from deployment.formats import base, frozen
+
+
+def recognize(path, head):
+    return path if path.endswith(".copy") else None
+
+
+def open_copy(path, output, signature, spec):
+    return frozen.FrozenPredictor(path, output, spec)
+
+
+formats.register(
+    base.FileType(
+        "copy of a frozen graph",
+        recognize,
+        open_copy,
+        formats=(base.Format("copy", "graph.copy", frozen.write),),
+    )
+)
+"""
+
+
+def test_a_format_of_a_user_module(run_dir, pictures_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "_registered", [])
+    monkeypatch.setattr(user_modules, "_loaded", {})
+    module = tmp_path / "my_formats.py"
+    module.write_text(FORMAT_OF_A_USER)
+    arguments = (f"--checkpoint_path={run_dir}", f"--output_dir={tmp_path}/out")
+    images = (f"--image_dir={pictures_dir}", "--check_images=3")
+    assert "Unknown format 'copy'" in fail(*arguments, "--formats=copy")
+    status, out, err = export(
+        *arguments, *images, "--formats=frozen,copy", f"--user_module={module}"
+    )
+    assert status == 0, err
+    assert out.split("\n")[-2].startswith("copy")
+    assert (tmp_path / "out" / "graph.copy").exists()

@@ -1,17 +1,25 @@
-"""Who may import whom: every floor only from below, never from beside."""
+"""The structure of the project: who may import whom, and how long anything may be.
+
+Every floor imports only from floors below it, never from beside it.
+"""
 
 import ast
 import pathlib
+from collections.abc import Iterator
 
+import conftest
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Parts of tf_slim_compat, from which alone they are imported.
+# tf_slim_compat and its parts, which only it imports.
 FLOOR_0 = {"tf_slim_compat", "slim_batch_norm", "slim_moving_averages"}
-PACKAGES = {"datasets", "deployment", "nets", "preprocessing", *FLOOR_0}
+FOLDERS = ("datasets", "nets", "preprocessing", "deployment")
+PACKAGES = {*FOLDERS, *FLOOR_0}
 ENTRY_SCRIPTS = sorted(
     path.name for path in ROOT.glob("*.py") if path.stem not in {"setup", *PACKAGES}
 )
+PYTHON_PLACES = (*FOLDERS, *(f"{name}.py" for name in sorted(FLOOR_0)), *ENTRY_SCRIPTS)
+OTHER_PLACES = ("tests", "benchmarks", "scripts")
 ALLOWED = {
     **{f"{name}.py": FLOOR_0 for name in sorted(FLOOR_0)},
     "datasets": {"tf_slim_compat", "datasets"},
@@ -19,8 +27,8 @@ ALLOWED = {
     "preprocessing": {"tf_slim_compat", "preprocessing"},
     "deployment": {"tf_slim_compat", "deployment"},
 }
-# The folders in deployment/, each with those from which it may import besides itself
-# and what all of them share.
+# The folders in deployment/, each with those that it may import from, besides itself
+# and the modules beside these folders.
 ALLOWED_IN_DEPLOYMENT = {
     "models": set(),
     "tasks": {"models"},
@@ -34,25 +42,81 @@ ALLOWED_IN_DEPLOYMENT = {
 }
 # The modules directly in deployment/ that may import from folders.
 ALLOWED_AT_THE_TOP = {"settings.py": {"models"}}
+MOST_LINES_IN_A_FILE = 400
+MOST_LINES_IN_A_FUNCTION = 60
+MOST_LINES_IN_A_NETWORK = 80
+MOST_LINES_IN_MAIN = 40
 
 
-def imports_of(path):
-    """The first parts of what a file imports, of this project."""
+def list_sources(*places: str) -> list[pathlib.Path]:
+    """Returns the Python files at these places of the project."""
+    found = []
+    for place in places:
+        path = ROOT / place
+        found += [path] if path.is_file() else sorted(path.rglob("*.py"))
+    assert found
+    return found
+
+
+def list_imports(path: pathlib.Path) -> Iterator[str]:
+    """Yields the dotted names of the modules that a file imports."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module.split(".")[0]
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def list_functions(path: pathlib.Path) -> Iterator[ast.FunctionDef]:
+    """Yields every function of a file, nested ones included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def list_public_functions(
+    node: ast.Module | ast.ClassDef,
+) -> Iterator[tuple[ast.FunctionDef, bool]]:
+    """Yields public functions and methods, each with whether it is a method."""
+    for child in node.body:
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from list_public_functions(child)
+        elif isinstance(child, ast.FunctionDef) and (
+            not child.name.startswith("_") or child.name in ("__init__", "__call__")
+        ):
+            yield child, isinstance(node, ast.ClassDef)
+
+
+def is_annotated(function: ast.FunctionDef, is_method: bool) -> bool:
+    """Whether all arguments and the result have a type; `__init__` returns nothing."""
+    found = function.args
+    is_static = any(
+        isinstance(d, ast.Name) and d.id == "staticmethod"
+        for d in function.decorator_list
+    )
+    places = [*found.posonlyargs, *found.args][int(is_method and not is_static) :]
+    arguments = [*places, *found.kwonlyargs, found.vararg, found.kwarg]
+    has_result = function.returns is not None or function.name == "__init__"
+    return has_result and all(a.annotation for a in arguments if a is not None)
+
+
+def count_code_lines(function: ast.FunctionDef, lines: list[str]) -> int:
+    """Returns the lines of a function without docstring, comments and blank lines."""
+    body = range(function.lineno, function.end_lineno + 1)
+    first = function.body[0]
+    if ast.get_docstring(function, clean=False) is not None:
+        body = [n for n in body if not first.lineno <= n <= first.end_lineno]
+    stripped = (lines[number - 1].strip() for number in body)
+    return sum(bool(line) and not line.startswith("#") for line in stripped)
 
 
 @pytest.mark.parametrize("place", ALLOWED)
 def test_floors_import_only_from_below(place):
-    root = ROOT / place
-    files = [root] if root.is_file() else sorted(root.rglob("*.py"))
-    assert files
     own = PACKAGES | {pathlib.Path(name).stem for name in ENTRY_SCRIPTS}
-    for path in files:
-        foreign = own.intersection(imports_of(path)) - ALLOWED[place]
+    for path in list_sources(place):
+        tops = {name.split(".")[0] for name in list_imports(path)}
+        foreign = own.intersection(tops) - ALLOWED[place]
         assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
@@ -61,7 +125,7 @@ def test_the_folders_in_deployment_are_layers():
     folders = {path.parent.name for path in root.glob("*/__init__.py")}
     assert folders == set(ALLOWED_IN_DEPLOYMENT)
     for path in root.rglob("*.py"):
-        place = path.parent.name
+        place = path.relative_to(root).parts[0]
         allowed = {place, *ALLOWED_IN_DEPLOYMENT.get(place, ())}
         if path.parent == root:
             allowed |= ALLOWED_AT_THE_TOP.get(path.name, set())
@@ -69,37 +133,67 @@ def test_the_folders_in_deployment_are_layers():
             if isinstance(node, ast.ImportFrom):
                 foreign = folders.intersection(node.module.split(".")) - allowed
                 assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+        for name in list_imports(path):
+            top, _, rest = name.partition(".")
+            used = {rest.split(".")[0]} if top == "deployment" else set()
+            foreign = used & folders - allowed
+            assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
 
 
-def test_tensorflow_is_loaded_by_the_compat_module_alone():
-    """It holds back what TensorFlow prints as it loads, if it is the first to."""
-    for package in ("datasets", "nets", "preprocessing", "deployment"):
-        for path in (ROOT / package).rglob("*.py"):
-            for node in ast.parse(path.read_text()).body:
-                names = [alias.name for alias in getattr(node, "names", ())]
-                names.append(getattr(node, "module", None) or "")
-                assert not any(name.split(".")[0] == "tensorflow" for name in names), (
-                    path.relative_to(ROOT)
-                )
+def test_only_the_compat_module_imports_tensorflow():
+    """It must come first, to hold back what TensorFlow prints while it loads."""
+    for path in list_sources(*FOLDERS):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in getattr(node, "names", ())]
+            names.append(getattr(node, "module", None) or "")
+            assert not any(name.split(".")[0] == "tensorflow" for name in names), (
+                path.relative_to(ROOT)
+            )
 
 
 def test_only_entry_scripts_touch_flags():
-    for package in ("datasets", "nets", "preprocessing", "deployment"):
-        for path in (ROOT / package).rglob("*.py"):
-            names = {
-                n.id
-                for n in ast.walk(ast.parse(path.read_text()))
-                if isinstance(n, ast.Name)
-            }
-            assert "FLAGS" not in names, path.relative_to(ROOT)
+    for path in list_sources(*FOLDERS):
+        tree = ast.parse(path.read_text())
+        names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        assert "FLAGS" not in names, path.relative_to(ROOT)
 
 
 @pytest.mark.parametrize("script", ENTRY_SCRIPTS)
 def test_main_fits_on_a_screen(script):
-    functions = [
-        node
-        for node in ast.parse((ROOT / script).read_text()).body
-        if isinstance(node, ast.FunctionDef) and node.name == "main"
-    ]
-    (main,) = functions
-    assert main.end_lineno - main.lineno < 40
+    (main,) = (f for f in list_functions(ROOT / script) if f.name == "main")
+    assert main.end_lineno - main.lineno < MOST_LINES_IN_MAIN
+
+
+def test_files_are_short():
+    counts = {
+        path.relative_to(ROOT): len(path.read_text().splitlines())
+        for path in list_sources(*PYTHON_PLACES, *OTHER_PLACES)
+    }
+    assert not {p: n for p, n in counts.items() if n > MOST_LINES_IN_A_FILE}
+
+
+def test_functions_are_short():
+    long = []
+    for path in list_sources(*PYTHON_PLACES, *OTHER_PLACES):
+        is_network = path.is_relative_to(ROOT / "nets")
+        most = MOST_LINES_IN_A_NETWORK if is_network else MOST_LINES_IN_A_FUNCTION
+        lines = path.read_text().splitlines()
+        for function in list_functions(path):
+            count = count_code_lines(function, lines)
+            if count > most:
+                long.append(f"{path.relative_to(ROOT)} {function.name}: {count} lines")
+    assert not long
+
+
+def test_public_functions_are_annotated():
+    bare = []
+    for path in list_sources(*PYTHON_PLACES):
+        for function, is_method in list_public_functions(ast.parse(path.read_text())):
+            if not is_annotated(function, is_method):
+                bare.append(f"{path.relative_to(ROOT)} {function.name}")
+    assert not bare
+
+
+def test_files_that_the_suite_treats_apart_exist():
+    for path in (*conftest.SPREAD, *conftest.NOT_QUICK):
+        assert (ROOT / path).is_file(), path

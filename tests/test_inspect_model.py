@@ -1,22 +1,24 @@
-"""inspect_model.py and edit_checkpoint.py as they are called: flags to what is said."""
+"""inspect_model.py and edit_checkpoint.py: flags in, printed text and files out."""
 
 import importlib
 import os
-import subprocess
+import shutil
 import sys
 
 import numpy as np
 import pytest
 from absl import flags
-from conftest import ROOT
+from PIL import Image
 from saved_checkpoints import save
+from script_runner import run_script
 
-from deployment.models import checkpoint_reader
+from deployment.models.checkpoint import Checkpoint
+from deployment.models.run_card import RunCard
 from tf_slim_compat import slim, tf
 
 
 def call(script, *arguments):
-    """Calls the main of a script; its flags are gone afterwards, for the next one."""
+    """Calls the main function of a script, and then undefines its flags."""
     before = set(flags.FLAGS)
     try:
         module = importlib.import_module(script)
@@ -43,7 +45,7 @@ def edit(*arguments):
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    """The folder of a run of lenet: a checkpoint with its graph."""
+    """A training folder of lenet: a checkpoint with its graph, and the run card."""
     from nets import nets_factory
 
     folder = tmp_path_factory.mktemp("run")
@@ -54,12 +56,15 @@ def run_dir(tmp_path_factory):
         session.run(tf.global_variables_initializer())
         tf.train.Saver().save(session, str(folder / "model.ckpt"), global_step=3)
         assert len(slim.get_model_variables()) == 8
+    RunCard(
+        model_name="lenet", num_classes=5, image_size=28, preprocessing_name="lenet"
+    ).save(str(folder))
     return folder
 
 
 def test_the_networks(inspect):
     listed = inspect("--list_networks").splitlines()
-    assert len(listed) > 45 and listed[-1].startswith("--count adds")
+    assert len(listed) > 45 and listed[-1].startswith("Add --count")
     assert "mobilenet_v1_025" in "\n".join(listed)
     counted = inspect(
         "--list_networks", "--count", "--model_name=lenet*", "--use_grayscale"
@@ -77,13 +82,15 @@ def test_an_unknown_network_names_the_nearest(inspect):
 
 def test_one_network(inspect, tmp_path):
     told = inspect("--model_name=lenet", "--num_classes=5", "--use_grayscale")
-    assert "LeNet/conv1" in told and "parameters to train" in told
+    assert "LeNet/conv1" in told and "trainable parameters" in told
     board = f"--tensorboard_dir={tmp_path}"
     assert "tensorboard --logdir" in inspect("--model_name=lenet", board)
     assert any("tfevents" in name for name in os.listdir(tmp_path))
     assert "Public checkpoints" not in told
     told = inspect("--model_name=resnet_v2_50", "--image_size=33")
-    assert told.rstrip().split("\n")[-1].startswith("Public checkpoints: they were")
+    assert (
+        told.rstrip().split("\n")[-1].startswith("Public checkpoints: trained on 299")
+    )
 
 
 def test_a_run(inspect, run_dir, tmp_path):
@@ -94,11 +101,15 @@ def test_a_run(inspect, run_dir, tmp_path):
     picture = tmp_path / "filters.png"
     assert "LeNet/conv1/weights" in inspect(run, f"--filters_png={picture}")
     assert picture.exists()
-    assert "nodes: look" in inspect(run, f"--tensorboard_dir={tmp_path}")
+    assert "nodes; view" in inspect(run, f"--tensorboard_dir={tmp_path}")
     with pytest.raises(ValueError, match="nearest: LeNet/conv1/weights"):
         inspect(run, "--values=conv1/weight")
-    (run_dir / "run.json").write_text('{"model_name": "lenet", "num_classes": 5}')
-    assert inspect(run, "--statistics").startswith("Run: lenet, 5 classes")
+    told = inspect(run, "--statistics")
+    assert (
+        told.startswith("Run: classification, lenet, 5 outputs")
+        and "not finite" in told
+    )
+    assert told.count("Run: ") == 1
 
 
 def test_a_run_and_a_network(inspect, run_dir):
@@ -107,9 +118,9 @@ def test_a_run_and_a_network(inspect, run_dir):
     told = inspect(*lenet, "--num_classes=7")
     assert "LeNet/fc4/biases   [7]" in told
     assert told.endswith("model.ckpt-3 --checkpoint_exclude_scopes=LeNet/fc4\n")
-    assert "All variables fit" in inspect(*lenet, "--num_classes=5")
-    assert "The same in both: 8 variables" in inspect(*lenet, "--num_classes=5")
-    assert "of another network" in inspect(run, "--model_name=cifarnet")
+    assert "All variables fit" in inspect(*lenet)  # The run has 5 classes.
+    assert "Equal in both: 8 variables" in inspect(*lenet)
+    assert "belongs to another network" in inspect(run, "--model_name=cifarnet")
 
 
 def test_edited_checkpoints_are_inspected(inspect, run_dir, tmp_path):
@@ -118,10 +129,10 @@ def test_edited_checkpoints_are_inspected(inspect, run_dir, tmp_path):
         f"--checkpoint_path={run_dir}", "--strip_optimizer",
         "--rename=LeNet/fc4:LeNet/old", f"--output_path={output}",
     )  # fmt: skip
-    assert "LeNet/old/weights" in checkpoint_reader.open_checkpoint(output).variables
+    assert "LeNet/old/weights" in Checkpoint(output).variables
     told = inspect(f"--checkpoint_path={run_dir}", f"--compare_to={tmp_path / 'new'}")
     assert f"2 variables only in {run_dir}" in told
-    assert "The same in both: 7 variables." in told
+    assert "Equal in both: 7 variables." in told
     assert told.endswith("--checkpoint_exclude_scopes=LeNet/fc4\n")
 
 
@@ -139,10 +150,10 @@ def test_a_graph(inspect, run_dir, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Say what to inspect"),
-        (["--checkpoint_path=a", "--node=b"], "--node has no meaning with --checkp"),
-        (["--graph_path=a", "--checkpoint_path=b"], "no meaning with --graph_path"),
-        (["--model_name=lenet", "--count"], "--count has no meaning with --model_name"),
+        ([], "Nothing to inspect"),
+        (["--checkpoint_path=a", "--node=b"], "--node does not go with --checkp"),
+        (["--graph_path=a", "--checkpoint_path=b"], "does not go with --graph_path"),
+        (["--model_name=lenet", "--count"], "--count does not go with --model_name"),
         (["--checkpoint_path=/none/model.ckpt"], "There is no checkpoint '/none/mod"),
     ],
 )
@@ -154,12 +165,18 @@ def test_mistakes(inspect, arguments, said):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "Say where to write"),
-        (["--output_path=a"], "Say which checkpoints"),
-        (["--output_path=a", "--average=a,b", "--checkpoint_path=c"], "Say which"),
-        (["--output_path=a", "--checkpoint_path=RUN"], "Say what to do"),
-        (["--output_path=a", "--checkpoint_path=RUN", "--best=3"], "use --last"),
-        (["--output_path=a", "--checkpoint_path=RUN", "--rename=a"], "takes OLD:NEW"),
+        ([], "No output"),
+        (["--output_path=a"], "Give checkpoints in one way"),
+        (["--output_path=a", "--average=a,b", "--checkpoint_path=c"], "in one way"),
+        (["--output_path=a", "--checkpoint_path=RUN"], "Nothing to change"),
+        (
+            ["--output_path=a", "--checkpoint_path=RUN", "--best=3"],
+            "no best checkpoints",
+        ),
+        (
+            ["--output_path=a", "--checkpoint_path=RUN", "--rename=a"],
+            "as OLD:NEW, not 'a'",
+        ),
     ],
 )
 def test_mistakes_in_editing(run_dir, arguments, said):
@@ -167,37 +184,84 @@ def test_mistakes_in_editing(run_dir, arguments, said):
         edit(*(argument.replace("RUN", str(run_dir)) for argument in arguments))
 
 
-def run_script(*arguments):
-    """Runs inspect_model.py in a process of its own, and tells if TensorFlow came."""
-    code = (
-        "import runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-        "finally: print('tensorflow' in sys.modules)"
+@pytest.mark.parametrize("place", ["", "best", "export/best"])
+def test_the_run_card_is_found_from_folders_below(inspect, run_dir, tmp_path, place):
+    shutil.copytree(run_dir, tmp_path / "run")
+    folder = tmp_path / "run" / place
+    for path in list((tmp_path / "run").glob("model.ckpt-3.*")):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    told = inspect(f"--checkpoint_path={folder / 'model.ckpt-3'}")
+    assert told.startswith("Run: classification, lenet, 5 outputs")
+    network = f"--checkpoint_path={folder / 'model.ckpt-3'}", "--model_name=lenet"
+    assert "All variables fit" in inspect(*network, "--use_grayscale")
+
+
+USER_MODULE = """
+from nets import nets_factory
+from tf_slim_compat import slim
+
+def tiny(images, num_classes=10, is_training=False):
+    net = slim.fully_connected(slim.flatten(images), num_classes, None, scope="tiny")
+    return net, {}
+
+network = nets_factory.Network("tiny", tiny, lambda **_: {}, default_image_size=4)
+nets_factory.register(network)
+"""
+
+
+def test_networks_of_user_modules_are_inspected(tmp_path):
+    module = tmp_path / "my_networks.py"
+    module.write_text(USER_MODULE)
+    with tf.Graph().as_default():
+        weights = {"tiny/weights": np.ones((48, 2)), "tiny/biases": np.ones(2)}
+        path = save(tmp_path / "model.ckpt", weights, "V2")
+    RunCard(
+        model_name="tiny",
+        num_classes=2,
+        image_size=4,
+        preprocessing_name="lenet",
+        user_modules=(str(module),),
+    ).save(str(tmp_path))
+    network = "--model_name=tiny"
+    status, out, err = run_script(
+        "inspect_model.py", network, f"--checkpoint_path={path}"
     )
-    return subprocess.run(
-        [sys.executable, "-c", code, "inspect_model.py", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
+    assert status == 0 and "Equal in both: 2 variables." in out, err
+    status, out, err = run_script(
+        "inspect_model.py", network, "--num_classes=2", f"--user_module={module}"
+    )
+    assert status == 0 and "98 trainable parameters" in out, err
+
+
+def test_the_weights_of_a_linear_model_are_drawn(inspect, tmp_path):
+    with tf.Graph().as_default():
+        weights = {"Linear/Logits/weights": np.eye(75, 2, dtype=np.float32)}
+        path = save(tmp_path / "model.ckpt", weights, "V2")
+    output = tmp_path / "weights.png"
+    told = inspect(f"--checkpoint_path={path}", f"--filters_png={output}")
+    with Image.open(output) as image:
+        width, height = image.size
+    assert told == (
+        f"Drew Linear/Logits/weights to {output}, {width}x{height} pixels.\n"
     )
 
 
-def test_a_large_checkpoint_is_listed_at_once(tmp_path):
-    """As many variables as a large network with its optimizer's state has."""
+def test_a_large_checkpoint_is_listed(inspect, tmp_path):
+    """As many variables as a large network has with its optimizer state."""
     values = {f"Net/layer_{i}/weights": np.ones(9, "f4") for i in range(2500)}
     with tf.Graph().as_default():
         path = save(tmp_path / "model.ckpt", values, "V2")
-    result = run_script(f"--checkpoint_path={path}")
-    assert result.returncode == 0, result.stderr
-    lines = result.stdout.splitlines()
-    assert "2,500 variables" in lines[-3]
-    assert lines[-1] == "False", "the listing imported TensorFlow"
+    lines = inspect(f"--checkpoint_path={path}").splitlines()
+    assert len(lines) == 2500 + 5
+    assert "2,500 variables, 22,500 values, 90.0 kB" in lines[-2]
 
 
-def test_a_mistake_is_one_sentence_and_a_status(tmp_path):
+def test_a_mistake_is_one_line_and_a_nonzero_status(tmp_path):
     (tmp_path / "model.ckpt").write_text("a text")
-    result = run_script(f"--checkpoint_path={tmp_path / 'model.ckpt'}")
-    assert result.returncode == 1
-    assert result.stderr.startswith("inspect_model.py: error: '")
-    assert "cannot be read as a checkpoint" in result.stderr
-    assert result.stderr.count("\n") == 1
+    path = f"--checkpoint_path={tmp_path / 'model.ckpt'}"
+    status, out, err = run_script("inspect_model.py", path)
+    assert (status, out) == (1, "")
+    assert err.startswith("inspect_model.py: error: '")
+    assert "is not a checkpoint" in err
+    assert err.count("\n") == 1

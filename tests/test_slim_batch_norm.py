@@ -1,4 +1,4 @@
-"""Batch normalization: what it computes, and what it adds to the graph."""
+"""Batch normalization: results, variables and graph."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ VARIABLES = {
 SHAPES = [(8, 3), (4, 7, 3), (4, 5, 6, 3), (2, 4, 5, 6, 3), (2, 2, 3, 4, 2, 3)]
 
 
-def draw(shape, dtype=np.float32):
+def sample(shape, dtype=np.float32):
     return np.random.default_rng(0).normal(1.0, 2.0, shape).astype(dtype)
 
 
@@ -34,7 +34,7 @@ def normalize(x, mean, variance, epsilon):
 
 
 def batch_statistics(x):
-    """Returns mean, variance and variance with Bessel's correction, by channel."""
+    """Returns mean, variance and Bessel-corrected variance of each channel."""
     rows = x.reshape(-1, x.shape[-1]).astype(np.float64)
     return rows.mean(0), rows.var(0), rows.var(0, ddof=1)
 
@@ -52,7 +52,7 @@ def variable(name):
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"rank{len(shape)}")
 def test_equals_numpy(run, shape, data_format, training, mode):
-    x = draw(shape)
+    x = sample(shape)
     outputs = slim.batch_norm(
         tf.constant(to_data_format(x, data_format)),
         decay=0.9,
@@ -84,7 +84,7 @@ def test_equals_numpy(run, shape, data_format, training, mode):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 @pytest.mark.parametrize("training", [True, False])
 def test_half_precision_has_float32_variables(run, dtype, training):
-    x = draw((4, 5, 6, 3))
+    x = sample((4, 5, 6, 3))
     outputs = slim.batch_norm(
         tf.cast(x, dtype),
         scale=True,
@@ -100,18 +100,18 @@ def test_half_precision_has_float32_variables(run, dtype, training):
     np.testing.assert_allclose(run(tf.cast(outputs, tf.float32)), expected, atol=0.1)
 
 
-def test_float64_is_computed_in_float64(run):
-    x = draw((8, 3), np.float64)
+def test_float64_keeps_its_precision(run):
+    x = sample((8, 3), np.float64)
     outputs = slim.batch_norm(tf.constant(x), epsilon=1e-12)
     mean, variance, _ = batch_statistics(x)
     np.testing.assert_allclose(run(outputs), (x - mean) / variance**0.5, rtol=1e-9)
 
 
-def test_unknown_sizes_keep_their_shape(run):
+def test_unknown_sizes_stay_unknown(run):
     x = tf.placeholder(tf.float32, [None, None, 3])
     outputs = slim.batch_norm(x)
     assert outputs.shape.as_list() == [None, None, 3]
-    assert run(outputs, {x: draw((4, 7, 3))}).shape == (4, 7, 3)
+    assert run(outputs, {x: sample((4, 7, 3))}).shape == (4, 7, 3)
 
 
 @pytest.mark.parametrize("rank", [2, 4, 5])
@@ -123,9 +123,9 @@ def test_graph_is_small(graph, rank, training):
     assert count_ops(graph, "FusedBatchNormV3") == 1
     assert count_ops(graph, "Switch") == count_ops(graph, "Cast") == 0
     assert count_ops(graph, "AssignSubVariableOp") == (2 if training else 0)
-    # Five for each of three variables; the kernel with its inputs; five for each
-    # update, and the rate and the test of the variance for both; two reshapes and a
-    # shape for rank 2.
+    # Five operations for each of three variables; the kernel and its inputs; five for
+    # each update, and the rate and the check of the variance for both; two reshapes and
+    # a shape for rank 2.
     added = len(graph.get_operations()) - before
     assert added == 15 + (5 + 12 if training else 5) + (4 if rank == 2 else 0)
 
@@ -187,7 +187,7 @@ def test_regularizers_outputs_collection_and_activation():
     assert len(tf.losses.get_regularization_losses()) == 1
 
 
-def test_arg_scope_reaches_it_under_every_name():
+def test_arg_scope_applies_under_every_name():
     x = tf.placeholder(tf.float32, [2, 5, 5, 3])
     with slim.arg_scope([slim.layers.batch_norm], center=False, scope="bn"):
         slim.batch_norm(x)
@@ -195,8 +195,8 @@ def test_arg_scope_reaches_it_under_every_name():
     assert names == {"bn/moving_mean", "bn/moving_variance"}
 
 
-def test_outputs_wait_for_updates_without_collections(run):
-    x = draw((8, 3))
+def test_outputs_depend_on_updates_without_collections(run):
+    x = sample((8, 3))
     outputs = slim.batch_norm(tf.constant(x), decay=0.0, updates_collections=None)
     assert not tf.get_collection(tf.GraphKeys.UPDATE_OPS)
     run(outputs)
@@ -212,7 +212,7 @@ def test_several_update_collections():
 
 @pytest.mark.parametrize("fused", [None, False])
 def test_batch_weights(run, fused):
-    x = draw((4, 5, 6, 3))
+    x = sample((4, 5, 6, 3))
     weights = np.array([1.0, 0.0, 2.0, 1.0], np.float32)
     outputs = slim.batch_norm(tf.constant(x), batch_weights=weights, fused=fused)
     mean, variance, _ = batch_statistics(x[[0, 2, 2, 3]])
@@ -222,7 +222,7 @@ def test_batch_weights(run, fused):
 
 @pytest.mark.parametrize("data_format", ["NHWC", "NCHW"])
 def test_adjustment_only_in_training(run, data_format):
-    x = draw((4, 5, 6, 3))
+    x = sample((4, 5, 6, 3))
     training = tf.placeholder(tf.bool, [])
 
     def adjust(shape):
@@ -255,8 +255,8 @@ def test_adjustment_only_in_training(run, data_format):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_zero_debias_gives_the_mean_from_the_first_step(run, fused):
-    x = draw((8, 3))
+def test_zero_debias_is_the_mean_from_the_first_step(run, fused):
+    x = sample((8, 3))
     training = tf.placeholder_with_default(True, [])
     with batch_norm_decay_warmup(0):
         slim.batch_norm(
@@ -282,9 +282,9 @@ def test_zero_debias_gives_the_mean_from_the_first_step(run, fused):
         ([2, 5, 5, None], {}, "number of channels"),
         ([2, None, 5, 5], {"data_format": "NCHW"}, "number of channels"),
         ([2, 3], {"renorm": True}, "renorm=True"),
-        ([2, 3], {"batch_weights": [1.0, 1.0, 1.0]}, "one batch weight for each"),
+        ([2, 3], {"batch_weights": [1.0, 1.0, 1.0]}, "one batch weight per example"),
     ],
 )
-def test_mistakes_are_named(inputs, arguments, message):
+def test_bad_arguments_are_errors(inputs, arguments, message):
     with pytest.raises(ValueError, match=message):
         slim.batch_norm(tf.placeholder(tf.float32, inputs), **arguments)

@@ -1,4 +1,4 @@
-"""The moving averages of batch normalization: how they move, and when not at all."""
+"""Moving averages of batch normalization: updates, warm-up and freezing."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ UPDATES = tf.GraphKeys.UPDATE_OPS
 START = {"moving_mean": 1.0, "moving_variance": 2.0}
 
 
-def draw(shape, dtype=np.float32):
+def sample(shape, dtype=np.float32):
     return np.random.default_rng(0).normal(1.0, 2.0, shape).astype(dtype)
 
 
@@ -48,8 +48,8 @@ def test_warmup_decay(run, decay):
         np.testing.assert_allclose(run(variable("moving_mean")), expected, rtol=1e-5)
 
 
-def test_warmup_keeps_the_decay_of_long_runs(run):
-    x = draw((8, 3))
+def test_warmup_does_not_change_the_decay_of_long_runs(run):
+    x = sample((8, 3))
     with batch_norm_decay_warmup(10_000_000):
         slim.batch_norm(tf.constant(x), decay=0.9997)
     run(tf.get_collection(tf.GraphKeys.UPDATE_OPS))
@@ -58,7 +58,7 @@ def test_warmup_keeps_the_decay_of_long_runs(run):
     )
 
 
-def test_warmup_is_one_tensor_for_each_decay(graph):
+def test_warmup_adds_one_tensor_per_decay(graph):
     x = tf.placeholder(tf.float32, [2, 5, 5, 3])
     step = tf.train.get_or_create_global_step()
     with batch_norm_decay_warmup(step):
@@ -72,7 +72,7 @@ def test_warmup_is_one_tensor_for_each_decay(graph):
 
 
 def test_warmups_nest_and_end(run):
-    x = draw((8, 3))
+    x = sample((8, 3))
     with batch_norm_decay_warmup(0):
         with batch_norm_decay_warmup(80):
             slim.batch_norm(tf.constant(x), decay=0.999, scope="inner")
@@ -84,8 +84,8 @@ def test_warmups_nest_and_end(run):
         np.testing.assert_allclose(moved, rate * x.mean(0), rtol=1e-4)
 
 
-def test_warmup_serves_branches_and_other_devices(graph, run):
-    x = tf.constant(draw((8, 3)))
+def test_warmup_works_in_branches_and_on_other_devices(graph, run):
+    x = tf.constant(sample((8, 3)))
     step = tf.train.get_or_create_global_step()
 
     def branch(scope):
@@ -105,7 +105,7 @@ def test_warmup_serves_branches_and_other_devices(graph, run):
     assert not cap.device and not cap.control_inputs
 
 
-def test_updates_stand_with_their_variables(graph):
+def test_updates_are_placed_with_their_variables(graph):
     x = tf.zeros([8, 3])
     on_cpu = slim.arg_scope([slim.model_variable], device="/device:CPU:0")
     with on_cpu, tf.device("/device:GPU:0"):
@@ -119,8 +119,8 @@ def test_updates_stand_with_their_variables(graph):
 
 @pytest.mark.parametrize("is_training", [True, False, None])
 @pytest.mark.parametrize("updates_collections", [UPDATES, "other", None])
-def test_frozen_layers_keep_still(run, is_training, updates_collections):
-    x = tf.constant(draw((8, 3)))
+def test_frozen_layers_are_not_updated(run, is_training, updates_collections):
+    x = tf.constant(sample((8, 3)))
     training = tf.placeholder_with_default(True, [])
     names = []
 
@@ -147,7 +147,7 @@ def test_frozen_layers_keep_still(run, is_training, updates_collections):
     )
     moved = np.any(run(slim.get_variables("free/moving_mean")[0]) != 1)
     assert moved == (is_training is not False)
-    expected = (draw((8, 3)) - 1) / np.sqrt(2.001)
+    expected = (sample((8, 3)) - 1) / np.sqrt(2.001)
     np.testing.assert_allclose(normalized["frozen"], expected, rtol=1e-5, atol=1e-5)
     trainable = ["frozen/beta", "free/beta"]
     assert [v.op.name for v in tf.trainable_variables()] == trainable
@@ -166,7 +166,7 @@ def test_frozen_contexts_nest_and_end():
 
 
 def test_a_frozen_layer_still_learns_its_offset(run):
-    x = tf.constant(draw((8, 3)))
+    x = tf.constant(sample((8, 3)))
     with frozen_batch_norm(lambda name: True):
         outputs = slim.batch_norm(x)
     step = tf.train.GradientDescentOptimizer(0.1).minimize(tf.reduce_sum(outputs))
@@ -174,7 +174,7 @@ def test_a_frozen_layer_still_learns_its_offset(run):
     np.testing.assert_allclose(run(variable("beta")), np.full(3, -0.8), rtol=1e-5)
 
 
-# Batches that are not finite
+# Batches with values that are not finite
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e30])
@@ -190,26 +190,26 @@ def test_bad_batches_are_not_averaged(run, bad, updates_collections, fused):
         fused=fused,
     )
     fetches = [outputs, tf.get_collection(UPDATES)]
-    batch = draw((8, 3))
-    spoilt = batch.copy()
-    spoilt[5, 1] = bad
-    run(fetches, {x: spoilt})
+    batch = sample((8, 3))
+    spoiled = batch.copy()
+    spoiled[5, 1] = bad
+    run(fetches, {x: spoiled})
     mean, variance = run([variable(name) for name in START])
-    sound = [True, False, True]
-    expected = np.where(sound, (1 + batch.mean(0)) / 2, 1)
+    finite = [True, False, True]
+    expected = np.where(finite, (1 + batch.mean(0)) / 2, 1)
     np.testing.assert_allclose(mean, expected, rtol=1e-5)
     assert variance[1] == 2 and np.all(np.isfinite(variance))
-    assert np.all(variance[sound] != 2)
+    assert np.all(variance[finite] != 2)
     run(fetches, {x: batch})
     assert np.all(run(variable("moving_variance")) != 2)
 
 
 @pytest.mark.parametrize("fused", [None, False])
-def test_bad_batches_leave_the_unbiased_mean(run, fused):
+def test_bad_batches_do_not_change_the_debiased_mean(run, fused):
     x = tf.placeholder(tf.float32, [8, 3])
     slim.batch_norm(x, zero_debias_moving_mean=True, fused=fused)
     updates = tf.get_collection(UPDATES)
-    batch = draw((8, 3))
+    batch = sample((8, 3))
     run(updates, {x: batch})
     run(updates, {x: np.full([8, 3], np.nan)})
     np.testing.assert_allclose(run(variable("moving_mean")), batch.mean(0), rtol=1e-4)

@@ -1,4 +1,4 @@
-"""tf_slim on current TensorFlow: what was put back, and random draws."""
+"""tf_slim on current TensorFlow: repairs, and stateless random numbers."""
 
 import json
 import os
@@ -18,12 +18,13 @@ from tf_slim_compat import (
     random_uniform,
     slim,
     stateless_dropout,
+    stderr_held_back,
     tf,
 )
 
 pytestmark = pytest.mark.usefixtures("graph")
 
-# What the bar of the project names, with the quickest of the rest.
+# The modules that training and evaluation depend on, and the quickest of the others.
 SLIM_TESTS = [
     "data.dataset_data_provider_test",
     "data.tfexample_decoder_test",
@@ -42,10 +43,28 @@ def count_ops(graph, op_type):
     return sum(op.type == op_type for op in graph.get_operations())
 
 
-def run_python(script, folder):
+@pytest.fixture(scope="module")
+def fresh_process(tmp_path_factory):
+    """A process that trains for a step, and then uses Keras; with its output."""
+    script = """if True:
+        import sys
+        from tf_slim_compat import slim, tf
+        net = slim.conv2d(tf.ones([2, 4, 4, 1]), 2, 3, normalizer_fn=slim.batch_norm)
+        loss = tf.losses.mean_squared_error(tf.zeros([2, 32]), slim.flatten(net))
+        optimizer = tf.train.GradientDescentOptimizer(0.1)
+        train_op = slim.learning.create_train_op(loss, optimizer)
+        slim.learning.train(train_op, "logs", number_of_steps=1)
+        print("keras" in sys.modules)
+
+        from tensorflow.keras import layers
+        import keras
+        assert tf.keras.layers.Dense is layers.Dense
+        with tf.Graph().as_default():
+            print(layers.Dense(3)(keras.ops.ones([2, 4])).shape)
+        """
     ended = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=folder,
+        cwd=tmp_path_factory.mktemp("fresh"),
         env=os.environ | {"PYTHONPATH": str(run_tf_slim_tests.ROOT)},
         capture_output=True,
         text=True,
@@ -60,36 +79,30 @@ def test_tensorflow_is_in_graph_mode_with_resource_variables():
     assert slim.variable("v", []).dtype == tf.float32
 
 
-def test_training_says_nothing_of_deprecation(tmp_path):
-    script = """if True:
-        from tf_slim_compat import slim, tf
-        net = slim.conv2d(tf.ones([2, 4, 4, 1]), 2, 3, normalizer_fn=slim.batch_norm)
-        loss = tf.losses.mean_squared_error(tf.zeros([2, 32]), slim.flatten(net))
-        optimizer = tf.train.GradientDescentOptimizer(0.1)
-        train_op = slim.learning.create_train_op(loss, optimizer)
-        slim.learning.train(train_op, "logs", number_of_steps=1)
-        """
-    ended = run_python(script, tmp_path)
-    assert "deprecated" not in ended.stderr
-    assert "Warning" not in ended.stderr
-    assert "WARNING:tensorflow" not in ended.stderr
-    assert ended.stdout == ""
+def test_training_prints_no_deprecation_warnings(fresh_process):
+    assert "deprecated" not in fresh_process.stderr
+    assert "Warning" not in fresh_process.stderr
+    assert "WARNING:tensorflow" not in fresh_process.stderr
 
 
-def test_keras_is_loaded_where_it_is_used(tmp_path):
-    script = """if True:
-        import sys
-        from tf_slim_compat import tf
-        assert "keras" not in sys.modules
-        from tensorflow.keras import layers
-        import keras
-        assert tf.keras.layers.Dense is layers.Dense
-        print(layers.Dense(3)(keras.ops.ones([2, 4])).shape)
-        """
-    assert run_python(script, tmp_path).stdout == "(2, 3)\n"
+def test_keras_is_loaded_only_when_used(fresh_process):
+    assert fresh_process.stdout == "False\n(2, 3)\n"
 
 
-def test_layers_stand_wherever_tf_slim_exposes_them():
+@pytest.mark.parametrize("show_on_error", [False, True])
+def test_stderr_is_held_back(capfd, show_on_error):
+    with stderr_held_back(show_on_error):
+        os.write(2, b"without error")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(KeyError), stderr_held_back(show_on_error):
+        os.write(2, b"with error;")
+        raise KeyError
+    os.write(2, b"later")
+    shown = "with error;" if show_on_error else ""
+    assert capfd.readouterr().err == f"{shown}later"
+
+
+def test_tf_slim_exposes_the_replaced_layers_everywhere():
     import tf_slim
     from tf_slim.layers import layers
 
@@ -99,7 +112,7 @@ def test_layers_stand_wherever_tf_slim_exposes_them():
     assert slim.arg_scope_lib.has_arg_scope(batch_norm)
 
 
-def test_moved_names_are_back():
+def test_moved_names_are_restored():
     from tensorflow.python.framework import ops
     from tensorflow.python.ops import array_ops, control_flow_ops, variable_scope
 
@@ -109,16 +122,16 @@ def test_moved_names_are_back():
     assert variable_scope.variable(1.0).op.type == "VarHandleOp"
 
 
-# Random draws
+# Stateless random numbers
 
 
 def dropped(shape, **arguments):
-    """Returns ones, of which some are dropped."""
+    """Returns ones, some of them dropped."""
     return slim.dropout(tf.ones(shape), **arguments)
 
 
-def draw_all(build, seed, steps):
-    """Returns what a run of that seed computes at each step, in a graph of its own."""
+def run_steps(build, seed, steps):
+    """Returns what a run with this seed computes at each step, in its own graph."""
     with tf.Graph().as_default(), tf.Session() as session:
         step = tf.placeholder(tf.int64, [])
         with stateless_dropout(seed, step):
@@ -126,8 +139,8 @@ def draw_all(build, seed, steps):
         return [session.run(fetches, {step: number}) for number in steps]
 
 
-def build_draws():
-    """Two alike layers and a draw of one's own."""
+def build_random_tensors():
+    """Returns two equal dropout layers and uniform random numbers."""
     return [
         dropped([64, 8]),
         dropped([64, 8], scope="again"),
@@ -135,17 +148,17 @@ def build_draws():
     ]
 
 
-def test_draws_are_a_function_of_seed_step_and_number():
-    first = draw_all(build_draws, 7, [3, 4, 1_000_000_000_000])
-    resumed = draw_all(build_draws, 7, [4])
-    other_seed = draw_all(build_draws, 8, [4])
+def test_random_numbers_are_a_function_of_seed_step_and_position():
+    first = run_steps(build_random_tensors, 7, [3, 4, 1_000_000_000_000])
+    resumed = run_steps(build_random_tensors, 7, [4])
+    other_seed = run_steps(build_random_tensors, 8, [4])
     np.testing.assert_array_equal(first[1], resumed[0])
     different = [*first[0], *first[1], *first[2], *other_seed[0]]
     for i, one in enumerate(different):
         assert not any(np.array_equal(one, other) for other in different[:i])
 
 
-def test_draws_of_further_contexts_in_a_graph_go_on(graph):
+def test_later_contexts_in_a_graph_do_not_repeat_random_numbers(graph):
     step = tf.train.get_or_create_global_step()
     layers = []
     for _ in range(2):
@@ -159,7 +172,7 @@ def test_draws_of_further_contexts_in_a_graph_go_on(graph):
     np.testing.assert_array_equal(one, again)
 
 
-def test_draws_without_the_context_are_as_before(graph):
+def test_random_numbers_are_stateful_without_the_context(graph):
     with stateless_dropout(1, 0):
         pass
     dropped([4, 4])
@@ -170,13 +183,13 @@ def test_draws_without_the_context_are_as_before(graph):
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 @pytest.mark.parametrize("keep_prob", [0.3, 0.8])
-def test_dropout_keeps_its_share_and_its_mean(dtype, keep_prob):
+def test_dropout_keeps_the_fraction_and_the_mean(dtype, keep_prob):
     def build():
         outputs = slim.dropout(tf.ones([200, 500], dtype), keep_prob)
         assert outputs.dtype == dtype and outputs.shape == [200, 500]
         return tf.cast(outputs, tf.float64)
 
-    (values,) = draw_all(build, 0, [5])
+    (values,) = run_steps(build, 0, [5])
     assert np.mean(values != 0) == pytest.approx(keep_prob, abs=0.01)
     assert values.max() == pytest.approx(1 / keep_prob, rel=0.01)
 
@@ -198,35 +211,35 @@ def test_dropout_drops_only_in_training(graph):
 
 
 @pytest.mark.parametrize("keep_prob", ["number", "tensor"])
-def test_dropout_shares_noise(keep_prob):
+def test_dropout_broadcasts_the_mask(keep_prob):
     def build():
         x = tf.placeholder_with_default(np.ones([9, 4, 5], np.float32), [None, 4, 5])
         probability = 0.5 if keep_prob == "number" else tf.constant(0.5)
         return slim.dropout(x, probability, noise_shape=[None, 1, 5], scope="drop")
 
-    (values,) = draw_all(build, 0, [0])
+    (values,) = run_steps(build, 0, [0])
     np.testing.assert_array_equal(values, values[:, :1] * np.ones([1, 4, 1]))
     assert 0 < np.mean(values == 0) < 1
 
 
-def test_arg_scope_reaches_dropout_under_every_name():
+def test_arg_scope_applies_to_dropout_under_every_name():
     x = tf.ones([4, 4])
     with stateless_dropout(1, 0), slim.arg_scope([slim.layers.dropout], keep_prob=1.0):
         assert slim.dropout(x) is x
 
 
-def test_seeds_of_draws_are_integers():
+def test_seeds_must_be_integers():
     with pytest.raises(TypeError), stateless_dropout("one", 0):
         pass
     with stateless_dropout(np.int64(-(2**63)), np.int64(5)):
         random_uniform([2])
 
 
-# Users' networks, and tf_slim's own tests
+# Networks of tf_slim, and its own tests
 
 
 def build_loss(final_endpoint):
-    """Returns the loss of Inception v3, up to an end point, for two images."""
+    """Returns the loss of a small Inception v3 up to an end point, for two images."""
     labels = [0, 2]
     images = np.random.default_rng(1).uniform(-1, 1, (2, 75, 75, 3))
     with slim.arg_scope(inception_v3.inception_v3_arg_scope()):
@@ -247,7 +260,7 @@ def build_loss(final_endpoint):
 @pytest.mark.parametrize(
     "final_endpoint", ["Mixed_5b", pytest.param("Mixed_7c", marks=pytest.mark.slow)]
 )
-def test_users_network_trains(tmp_path, final_endpoint):
+def test_a_network_of_tf_slim_trains(tmp_path, final_endpoint):
     with batch_norm_decay_warmup(tf.train.get_or_create_global_step()):
         loss = build_loss(final_endpoint)
     moving_means = slim.get_variables_by_name("moving_mean")
@@ -275,7 +288,7 @@ def test_users_network_trains(tmp_path, final_endpoint):
 
 
 @needs_reference
-def test_users_network_has_the_names_of_public_checkpoints():
+def test_a_network_of_tf_slim_has_the_names_of_public_checkpoints():
     with slim.arg_scope(inception_v3.inception_v3_arg_scope()):
         images = tf.placeholder(tf.float32, [2, 299, 299, 3])
         inception_v3.inception_v3(images, depth_multiplier=0.1)
@@ -286,9 +299,14 @@ def test_users_network_has_the_names_of_public_checkpoints():
     assert len(updates) == reference["train"]["update_ops"]
 
 
+@pytest.fixture(scope="module")
+def slim_outcomes():
+    return run_tf_slim_tests.run_modules(SLIM_TESTS)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", SLIM_TESTS)
-def test_slims_own_tests(module):
-    outcome = run_tf_slim_tests.run_module(module)
+def test_tf_slims_own_tests(slim_outcomes, module):
+    outcome = slim_outcomes[module]
     assert outcome.passed
     assert not outcome.unexpected(module)

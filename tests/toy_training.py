@@ -1,9 +1,10 @@
-"""A network and images so small that a training run takes a second."""
+"""A network and images small enough to train in a second."""
 
 import numpy as np
 
 from deployment import model_deploy
 from deployment.evaluate import evaluation
+from deployment.models.spec import ModelSpec
 from deployment.optimize.learning_rates import Schedule
 from deployment.optimize.optimizers import OptimizerConfig
 from deployment.train import training
@@ -12,12 +13,12 @@ from tf_slim_compat import slim, tf
 NUM_CLASSES = 3
 BATCH_SIZE = 8
 RNG = np.random.RandomState(0)
-# Bright on the left, on the right, or above: nothing that a mean colour tells.
+# Bright on the left, on the right or above: the mean color does not tell which.
 TEMPLATES = np.zeros([NUM_CLASSES, 8, 8, 1], np.float32)
 TEMPLATES[0, :, :4] = TEMPLATES[1, :, 4:] = TEMPLATES[2, :4] = 1.0
 LABELS = np.arange(48) % NUM_CLASSES
 IMAGES = TEMPLATES[LABELS] + RNG.normal(0, 0.3, [48, 8, 8, 1]).astype(np.float32)
-# Far from zero mean and unit variance, as no fresh moving average expects.
+# Far from mean 0 and variance 1, where moving averages start.
 IMAGES = 5 + 3 * IMAGES
 
 
@@ -47,8 +48,13 @@ def build_one_pass():
     return examples.batch(7)
 
 
+def make_spec(**options):
+    return ModelSpec(**{"model_name": "toy", "num_outputs": NUM_CLASSES, **options})
+
+
 def make_config(train_dir, steps=40, **options):
-    options.setdefault("num_classes", NUM_CLASSES)
+    decay = options.pop("moving_average_decay", None)
+    options.setdefault("spec", make_spec(moving_average_decay=decay))
     options.setdefault("schedule", Schedule("fixed", 0.01))
     options.setdefault("optimizer", OptimizerConfig("adam"))
     options.setdefault("batch_size", BATCH_SIZE)
@@ -62,7 +68,7 @@ def make_config(train_dir, steps=40, **options):
 
 
 def train(train_dir, steps=40, network_fn=network, **options):
-    """Trains; arguments that no `TrainingConfig` has are `training.train`'s."""
+    """Trains; `options` are those of `TrainingConfig` and of `training.train`."""
     others = ("card", "build_evaluator", "on_new_best")
     others = {name: options.pop(name) for name in others if name in options}
     config = make_config(train_dir, steps, **options)
@@ -74,22 +80,23 @@ def train(train_dir, steps=40, network_fn=network, **options):
 
 
 def build_evaluator():
-    config = evaluation.EvaluationConfig(None, None, NUM_CLASSES, show_progress=False)
+    config = evaluation.EvaluationConfig(None, None, make_spec(), show_progress=False)
     return evaluation.Evaluator(config, network_in_evaluation, build_one_pass)
 
 
-def evaluate(train_dir, **options):
-    config = evaluation.EvaluationConfig(str(train_dir), None, NUM_CLASSES, **options)
+def evaluate(train_dir, moving_average_decay=None):
+    spec = make_spec(moving_average_decay=moving_average_decay)
+    config = evaluation.EvaluationConfig(str(train_dir), None, spec)
     return evaluation.evaluate(config, network_in_evaluation, build_one_pass)
 
 
 def read(train_dir, name):
-    """A variable of the newest checkpoint."""
+    """Returns a variable of the newest checkpoint."""
     path = tf.train.latest_checkpoint(str(train_dir))
     return tf.train.load_variable(path, name)
 
 
 def read_all(train_dir):
-    """All variables of the newest checkpoint, by name."""
+    """Returns all variables of the newest checkpoint by name."""
     reader = tf.train.NewCheckpointReader(tf.train.latest_checkpoint(str(train_dir)))
     return {n: reader.get_tensor(n) for n in reader.get_variable_to_shape_map()}

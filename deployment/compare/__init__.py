@@ -1,1 +1,1 @@
-"""Runs side by side: curves and tables."""
+"""Compares training runs, as curves and as a table."""

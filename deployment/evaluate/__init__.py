@@ -1,1 +1,1 @@
-"""What eval_image_classifier.py measures, and how it tells it."""
+"""Evaluates checkpoints and reports the results."""

@@ -1,46 +1,48 @@
-"""Evaluation: every image of a split once through a trained network.
+"""Evaluation: runs every image of a split through a trained network once.
 
-    config = EvaluationConfig("run", eval_dir=None, num_classes=6)
+    config = EvaluationConfig("run", eval_dir=None, spec=spec)
     with Evaluator(config, network_fn, build_batches) as evaluator:
         for path in ("run/model.ckpt-500", "run/model.ckpt-1000"):
-            print(metrics.compute(evaluator.predict(path)))
+            print(evaluator.evaluate(path))
 
-An `Evaluator` has a graph and a session of its own, so it can stay open beside
-training in the same process. `evaluate` and `predict` are for one checkpoint.
+An `Evaluator` has its own graph and session, so it can stay open beside training in
+the same process. `evaluate` and `predict` are shortcuts for a single checkpoint.
 """
 
 import dataclasses
 import itertools
 import time
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import tqdm
 from absl import logging
 
-from deployment import model_deploy
+from deployment import model_deploy, tasks
+from deployment.config_flags import SettingError, setting
 from deployment.evaluate import evaluation_summaries
 from deployment.model_deploy import DeploymentConfig
-from deployment.models import checkpoints
-from deployment.tasks import metrics
+from deployment.models import restoring
+from deployment.models.checkpoint import Checkpoint
+from deployment.models.spec import ModelSpec
+from deployment.tasks.base import Predictions
 from tf_slim_compat import slim, tf
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """All that an evaluation is told.
+    """Configuration of an evaluation.
 
     Attributes:
-      checkpoint_path: a checkpoint, or a folder, of which the newest is taken; None
-        where `Evaluator.predict` is told it each time.
-      eval_dir: the folder for summaries; None writes none.
-      num_classes: outputs of the network.
+      checkpoint_path: a checkpoint, or a folder, whose latest one is evaluated; None
+        if `Evaluator.predict` is given one each time.
+      eval_dir: folder for summaries; None or '' writes none.
+      spec: the model's specification.
       num_images: images in the split, for the progress bar; None if unknown.
-      batch_size: images in a batch.
-      max_num_batches: how many batches to stop after; None evaluates all.
-      moving_average_decay: given where training kept moving averages of the
-        weights: they are evaluated.
-      master: the address of the TensorFlow server; '' for this process.
-      show_progress: whether to draw a progress bar; None does so on a terminal.
+      batch_size: images per batch.
+      max_num_batches: number of batches to stop after; None evaluates all.
+      master: address of the TensorFlow server; '' for this process.
+      show_progress: whether to show a progress bar; None does so on a terminal.
 
     Raises:
       ValueError: if a number is less than 1.
@@ -48,68 +50,44 @@ class EvaluationConfig:
 
     checkpoint_path: str | None
     eval_dir: str | None
-    num_classes: int
+    spec: ModelSpec
     num_images: int | None = None
-    batch_size: int = 100
-    max_num_batches: int | None = None
-    moving_average_decay: float | None = None
-    master: str = ""
+    batch_size: int = setting(100, "Images per batch.")
+    max_num_batches: int | None = setting(
+        None, "Number of batches to stop after. If unset, the whole split is evaluated."
+    )
+    master: str = setting("", "Address of the TensorFlow server; '': this process.")
     show_progress: bool | None = None
 
     def __post_init__(self):
         for name in ("batch_size", "max_num_batches"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"--{name} must be 1 or more, but is {value}.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Predictions:
-    """What a network made of a split.
-
-    Attributes:
-      step: the global step of the checkpoint, 0 if it has none.
-      labels: int64, shape [n].
-      logits: float32, shape [n, num_classes].
-      path: the checkpoint's prefix.
-      secs: how long it took, in seconds.
-    """
-
-    step: int
-    labels: np.ndarray
-    logits: np.ndarray
-    path: str = ""
-    secs: float = 0.0
-
-    def accuracy(self):
-        """The share of images whose best class is the label."""
-        return metrics.compute_accuracy(self.labels, self.logits)
-
-    def recall(self, k):
-        """The share of images whose label is among the k best classes."""
-        return metrics.compute_top_k(self.labels, self.logits, k)
-
-    def loss(self):
-        """The mean cross-entropy in nats."""
-        return metrics.compute_loss(self.labels, self.logits)
+                raise SettingError(f"{{{{{name}}}}} must be 1 or more, but is {value}.")
 
 
 class Evaluator:
-    """A network and its images, ready to evaluate one checkpoint after another.
+    """A network with its input, ready to evaluate one checkpoint after another.
 
-    Graph and session are built once, and are its own. Close it, or use it in a
-    `with` statement.
+    Graph and session are built once. Close it, or use it in a `with` statement.
 
     Args:
       config: an `EvaluationConfig`.
-      network_fn: see `training.train`; for evaluation.
-      build_batches: as for training, but of one pass over the images.
+      network_fn: maps images to (logits, end_points), as `nets_factory` returns it
+        for evaluation.
+      build_batches: adds the input to the graph and returns a `tf.data.Dataset` of
+        (images, labels), one pass over the split.
 
     Raises:
       ValueError: if the network or the input cannot be built.
     """
 
-    def __init__(self, config, network_fn, build_batches):
+    def __init__(
+        self,
+        config: EvaluationConfig,
+        network_fn: Callable,
+        build_batches: Callable[[], tf.data.Dataset],
+    ):
         self._config = config
         deployment = DeploymentConfig(
             clone_on_cpu=not tf.config.list_physical_devices("GPU")
@@ -120,7 +98,7 @@ class Evaluator:
                 images, labels = iterator.get_next()
             logits, _ = network_fn(images)
             self._fetches = (labels, logits)
-            self._variables = _get_variables(config.moving_average_decay)
+            self._variables = _get_variables(config.spec.moving_average_decay)
             self._saver = tf.train.Saver(self._variables, reshape=False)
             self._rewind = iterator.initializer
             initialize_tables = tf.tables_initializer()
@@ -130,49 +108,48 @@ class Evaluator:
         )
         self._session.run(initialize_tables)
 
-    def __enter__(self):
+    def __enter__(self) -> "Evaluator":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         self.close()
 
-    def close(self):
-        """Frees the session; the evaluator cannot be used any more."""
+    def close(self) -> None:
+        """Closes the session; the evaluator cannot be used after that."""
         self._session.close()
 
-    def predict(self, checkpoint_path=None):
-        """Runs a checkpoint over the images.
+    def predict(self, checkpoint_path: str | None = None) -> Predictions:
+        """Runs all images through a checkpoint.
 
         Args:
-          checkpoint_path: a checkpoint or a folder; None for the config's.
-
-        Returns:
-          `Predictions`.
+          checkpoint_path: a checkpoint or a folder; None for the configuration's.
 
         Raises:
-          ValueError: if the checkpoint does not fit, or there is no image.
+          ValueError: if the checkpoint does not fit, or the split is empty.
         """
         started = time.monotonic()
         path, step = self._restore(checkpoint_path or self._config.checkpoint_path)
         self._session.run(self._rewind)
         parts = list(self._run_batches())
         if not parts:
-            raise ValueError("The split holds no image: there is nothing to evaluate.")
+            raise ValueError("There is nothing to evaluate: the split has no images.")
         labels, logits = (np.concatenate(part) for part in zip(*parts, strict=True))
         return Predictions(step, labels, logits, path, time.monotonic() - started)
 
-    def evaluate(self, checkpoint_path=None):
-        """The metrics of a checkpoint: those of `metrics.compute`, and 'num_images'.
+    def evaluate(self, checkpoint_path: str | None = None) -> dict[str, float]:
+        """Returns the task's metrics of a checkpoint, and 'num_images'.
 
         Args and errors: see `predict`.
         """
         predictions = self.predict(checkpoint_path)
-        return {**metrics.compute(predictions), "num_images": len(predictions.labels)}
+        values = _compute(predictions, self._config.spec)
+        return {**values, "num_images": len(predictions.labels)}
 
-    def _restore(self, checkpoint_path):
+    def _restore(self, checkpoint_path: str) -> tuple[str, int]:
         """Restores the weights; returns the checkpoint's prefix and step."""
-        fitted = checkpoints.fit(checkpoint_path, self._variables)
-        checkpoints.check_fit(
+        checkpoint = Checkpoint(checkpoint_path)
+        fitted = restoring.fit(checkpoint, self._variables)
+        restoring.check_fit(
             fitted,
             "Give the --model_name, classes (--dataset_name, --labels_offset) and "
             "--moving_average_decay that the network was trained with.",
@@ -180,13 +157,13 @@ class Evaluator:
         logging.log(
             logging.DEBUG if self._config.show_progress is False else logging.INFO,
             "Restoring %s.",
-            fitted.path,
+            checkpoint.path,
         )
-        self._saver.restore(self._session, fitted.path)
-        return fitted.path, checkpoints.get_step(fitted.path)
+        self._saver.restore(self._session, checkpoint.path)
+        return checkpoint.path, checkpoint.step
 
-    def _run_batches(self):
-        """Yields (labels, logits) of one batch after another until the split ends."""
+    def _run_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yields (labels, logits) of each batch until the split ends."""
         show = self._config.show_progress
         with tqdm.tqdm(
             total=self._config.num_images,
@@ -203,37 +180,45 @@ class Evaluator:
                 yield values
 
 
-def evaluate(config, network_fn, build_batches):
+def evaluate(
+    config: EvaluationConfig,
+    network_fn: Callable,
+    build_batches: Callable[[], tf.data.Dataset],
+) -> dict[str, float]:
     """Evaluates a checkpoint, logs its metrics and writes them as summaries.
 
     Args:
       config: an `EvaluationConfig`.
-      network_fn: see `training.train`; for evaluation.
-      build_batches: as for training, but of one pass over the images.
+      network_fn: see `Evaluator`.
+      build_batches: see `Evaluator`.
 
     Returns:
-      A dict of metrics: 'Accuracy', 'Recall_5' (with more than five classes) and
-      'Loss', each a float, over all images.
+      The task's metrics over all images by their names in TensorBoard, such as
+      'Accuracy', 'Recall_5' (with more than five classes) and 'Loss'.
 
     Raises:
-      ValueError: if the checkpoint does not fit, or there is no image.
+      ValueError: if the checkpoint does not fit, or the split is empty.
     """
     predictions = predict(config, network_fn, build_batches)
-    values = evaluation_summaries.rename(metrics.compute(predictions))
+    values = evaluation_summaries.rename(_compute(predictions, config.spec))
     log(predictions, values)
     with evaluation_summaries.SummaryWriter(config.eval_dir) as writer:
         writer.write(predictions.step, values)
     return values
 
 
-def predict(config, network_fn, build_batches):
-    """Runs a checkpoint over the images; returns `Predictions`."""
+def predict(
+    config: EvaluationConfig,
+    network_fn: Callable,
+    build_batches: Callable[[], tf.data.Dataset],
+) -> Predictions:
+    """Runs all images through a checkpoint; see `evaluate`."""
     with Evaluator(config, network_fn, build_batches) as evaluator:
         return evaluator.predict()
 
 
-def log(predictions, values):
-    """Logs the metrics in the form that users' scripts look for."""
+def log(predictions: Predictions, values: Mapping[str, float]) -> None:
+    """Logs metrics in a format that users' scripts parse."""
     for name, value in values.items():
         logging.info("eval/%s[%.4f]", name, value)
     logging.info(
@@ -245,8 +230,12 @@ def log(predictions, values):
     )
 
 
-def _get_variables(moving_average_decay):
-    """What is restored: names in the checkpoint to variables of the default graph."""
+def _compute(predictions: Predictions, spec: ModelSpec) -> dict[str, float]:
+    return tasks.get_task(spec.task).compute(predictions, spec)
+
+
+def _get_variables(moving_average_decay: float | None) -> dict[str, tf.Variable]:
+    """Returns variables to restore, by their names in the checkpoint."""
     variables = slim.get_model_variables()
     if moving_average_decay:
         averages = tf.train.ExponentialMovingAverage(moving_average_decay)

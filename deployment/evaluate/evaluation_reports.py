@@ -1,175 +1,211 @@
-"""What an evaluation found, as text for people and as files for programs."""
+"""Reports of evaluations: what is printed and logged, JSON, CSV tables, images."""
 
 import csv
 import io
 import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from absl import logging
 
 from deployment import files
-from deployment.tasks import metrics
+from deployment.evaluate import evaluation, gallery
+from deployment.evaluate.evaluation_summaries import SummaryWriter, rename
+from deployment.evaluate.run_config import RunConfig
+from deployment.tasks import tables
+from deployment.tasks.base import Predictions, Report
+from tf_slim_compat import tf
 
 JSON_FILE = "eval.json"
-CONFUSION_FILE = "confusion_matrix.csv"
-# More would not fit on a screen.
-_MAX_MATRIX_CLASSES = 20
-_MAX_TABLE_CLASSES = 100
-_NUM_WORST = 20
-_MAX_NAME_LETTERS = 30
 
 
-def printable(name):
-    """A name without what cannot be written as UTF-8 or would break a line."""
-    name = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
+class Records(NamedTuple):
+    """Access to single images of the split.
 
-
-def format_report(report, class_names):
-    """The report as text: classes, averages, confusion matrix, then the totals.
-
-    More than 100 classes are cut down to the 20 of the lowest F1, and more than 20
-    have no matrix.
-
-    Args:
-      report: a `metrics.Report`.
-      class_names: the classes' names, in order.
+    Attributes:
+      read_file_names: takes n, returns the file names of the first n images.
+      read_images: takes indices, returns a dict from index to a uint8 image of reduced
+        size.
     """
-    parts = [_format_classes(report, class_names)]
-    if len(class_names) <= _MAX_MATRIX_CLASSES:
-        parts.append(_format_confusion(report.confusion, class_names))
-    width = max(map(len, report.values))
-    parts.append(
-        "\n".join(f"{name:<{width}}  {v:.4f}" for name, v in report.values.items())
-    )
-    return "\n\n".join(parts) + "\n"
+
+    read_file_names: Callable[[int], list[str]]
+    read_images: Callable[[Sequence[int]], Mapping[int, np.ndarray]]
 
 
-def format_table(rows, is_text=(0,)):
-    """Rows of strings in columns of even width.
+class Reporter:
+    """Prints, logs and writes the results of evaluations.
 
     Args:
-      rows: lists of strings, all of one length.
-      is_text: the columns that are aligned to the left.
+      config: a `RunConfig`.
+      writer: an `evaluation_summaries.SummaryWriter`.
+      records: a `Records`.
     """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if i in is_text else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+
+    def __init__(self, config: RunConfig, writer: SummaryWriter, records: Records):
+        self._config = config
+        self._writer = writer
+        self._records = records
+        self._noted = None  # The latest predictions, with their report.
+
+    def note(
+        self, predictions: Predictions, is_latest: bool = False
+    ) -> Mapping[str, float]:
+        """Logs a checkpoint's metrics, and writes them for TensorBoard.
+
+        Args:
+          predictions: its `Predictions`.
+          is_latest: whether to write `eval.json` now.
+
+        Returns:
+          The metrics by name.
+        """
+        report = self._report(predictions)
+        evaluation.log(predictions, rename(report.values))
+        self._writer.write(
+            predictions.step,
+            rename(report.values, report.macro),
+            text=report.text,
+            images=report.images,
+        )
+        if is_latest:
+            self._write_report(predictions, report)
+        return report.values
+
+    def finish(self, predictions: Predictions) -> None:
+        """Prints and writes all results of one checkpoint."""
+        config = self._config
+        report = self._report(predictions)
+        self._write_report(predictions, report)
+        print(report.text, end="", flush=True)
+        if config.predictions_csv or config.gallery:
+            names = self._records.read_file_names(len(predictions.labels))
+            names = [tables.printable(name) for name in names]
+        if config.predictions_csv:
+            write_predictions(
+                config.predictions_csv,
+                names,
+                *config.task.list_predictions(predictions, config.spec),
+            )
+            logging.info("Wrote %s.", config.predictions_csv)
+        if config.gallery:
+            self._write_gallery(predictions, names)
+
+    def _report(self, predictions: Predictions) -> Report:
+        """Returns the report, with images if they are written."""
+        if self._noted is None or self._noted[0] is not predictions:
+            report = self._config.task.report(
+                predictions, self._config.spec, with_images=self._writer.is_open
+            )
+            self._noted = predictions, report
+        return self._noted[1]
+
+    def _write_report(self, predictions: Predictions, report: Report) -> None:
+        eval_dir = self._config.evaluation.eval_dir
+        if not eval_dir:
+            return
+        facts = {
+            "checkpoint": predictions.path,
+            "step": predictions.step,
+            "split": self._config.split_name,
+            "secs": round(predictions.secs, 3),
+            "time": files.utc_now(),
+        }
+        write_report(eval_dir, report, facts)
+
+    def _write_gallery(
+        self, predictions: Predictions, file_names: Sequence[str]
+    ) -> None:
+        config = self._config
+        mistakes, sentence = config.task.find_mistakes(
+            predictions, config.spec, config.gallery_size
+        )
+        page = gallery.build_page(
+            f"Mistakes on {config.split_name} at step {predictions.step}",
+            f"{sentence} {predictions.path}",
+            mistakes,
+            file_names,
+            self._records.read_images([mistake.index for mistake in mistakes]),
+        )
+        files.write_text(config.gallery, page)
+        logging.info("Wrote %s.", config.gallery)
 
 
-def write_report(eval_dir, report, class_names, facts):
-    """Writes `eval.json` and `confusion_matrix.csv`.
-
-    Args:
-      eval_dir: the folder; made if there is none.
-      report: a `metrics.Report`.
-      class_names: the classes' names, in order.
-      facts: a dict of what else `eval.json` should say first, such as the step.
+def check_outputs(config: RunConfig) -> None:
+    """Checks that the results can be written, before the work is done.
 
     Raises:
-      OSError: if they cannot be written.
+      ValueError: if a file is a folder.
+      OSError: if a file cannot be written.
+    """
+    eval_dir = config.evaluation.eval_dir
+    report = eval_dir and os.path.join(eval_dir, JSON_FILE)
+    for path in filter(None, (report, config.predictions_csv, config.gallery)):
+        if tf.gfile.IsDirectory(path):
+            raise ValueError(f"{path!r} is a folder: give the name of a file.")
+        if os.path.dirname(path):
+            files.make_folder(os.path.dirname(path))
+        files.append_text(files.partial_path(path), "")
+        files.remove(files.partial_path(path))
+
+
+def write_report(eval_dir: str, report: Report, facts: Mapping[str, Any]) -> None:
+    """Writes `eval.json`, and the report's tables and images.
+
+    Args:
+      eval_dir: the folder; created if there is none.
+      report: a `Report`.
+      facts: the first entries of `eval.json`, such as the step.
+
+    Raises:
+      OSError: if a file cannot be written.
     """
     files.make_folder(eval_dir)
-    classes = [
-        {
-            "class": i,
-            "name": name,
-            "precision": report.precision[i],
-            "recall": report.recall[i],
-            "f1": report.f1[i],
-            "count": report.counts[i],
-        }
-        for i, name in enumerate(class_names)
-    ]
     record = {
         **facts,
         "num_images": report.num_images,
         **report.values,
-        "macro": report.macro,
-        "classes": classes,
+        **report.record,
     }
     path = os.path.join(eval_dir, JSON_FILE)
     files.write_text(path, files.to_json(record, indent=1) + "\n")
-    if report.confusion is not None:
-        rows = [["label \\ prediction", *class_names]]
-        rows += zip(class_names, *report.confusion.T.tolist(), strict=True)
-        files.write_text(os.path.join(eval_dir, CONFUSION_FILE), format_csv(rows))
+    for name, rows in report.tables.items():
+        files.write_text(os.path.join(eval_dir, name), format_csv(rows))
+    for name, (png, _, _) in report.images.items():
+        _write_bytes(os.path.join(eval_dir, f"{name}.png"), png)
 
 
-def write_predictions(path, predictions, file_names, class_names):
-    """Writes a CSV file with a line for each image, in the order of evaluation.
-
-    Its columns: `file_name`, `label`, `label_name`, `prediction`, `prediction_name`
-    and `score`, the probability of the prediction. Labels and predictions are the
-    network's outputs, counted from 0.
+def write_predictions(
+    path: str,
+    file_names: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+) -> None:
+    """Writes a CSV file with one line per image, in the order of evaluation.
 
     Args:
       path: the file.
-      predictions: `evaluation.Predictions` of n images.
-      file_names: n strings.
-      class_names: the classes' names, in order.
+      file_names: of n images.
+      columns: names of the columns after `file_name`; see `Task.list_predictions`.
+      rows: n rows of these columns.
 
     Raises:
       OSError: if it cannot be written.
     """
-    predicted = predictions.logits.argmax(axis=1)
-    scores = metrics.compute_scores(predictions.logits, predicted)
-    header = "file_name", "label", "label_name", "prediction", "prediction_name"
-    rows = [(*header, "score")]
-    rows += (
-        (name, label, class_names[label], best, class_names[best], f"{score:.6f}")
-        for name, label, best, score in zip(
-            file_names, predictions.labels, predicted, scores, strict=True
-        )
-    )
-    files.write_text(path, format_csv(rows))
+    lines = [("file_name", *columns)]
+    lines += ((name, *row) for name, row in zip(file_names, rows, strict=True))
+    files.write_text(path, format_csv(lines))
 
 
-def format_csv(rows):
-    """Rows as the text of a CSV file."""
+def format_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """Returns rows as the text of a CSV file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
-def _format_classes(report, class_names):
-    shown, more = range(len(class_names)), ""
-    if len(shown) > _MAX_TABLE_CLASSES:
-        (occurring,) = np.nonzero(report.counts)
-        order = np.argsort(report.f1[occurring], kind="stable")
-        shown = occurring[order[:_NUM_WORST]]
-        more = (
-            f"\n(The {len(shown)} classes of the lowest F1 out of {len(class_names)}; "
-            f"{JSON_FILE} in the evaluation's folder has them all.)"
-        )
-    rows = [["class", "images", "precision", "recall", "F1"]]
-    for i in shown:
-        values = report.precision[i], report.recall[i], report.f1[i]
-        rows.append([_shorten(class_names[i]), str(report.counts[i]), *_format(values)])
-    macro = [report.macro[name] for name in ("precision", "recall", "f1")]
-    rows.append(["macro average", str(report.num_images), *_format(macro)])
-    return format_table(rows) + more
-
-
-def _format_confusion(confusion, class_names):
-    names = [_shorten(name) for name in class_names]
-    keys = [str(i) for i in range(len(names))]
-    rows = [["label \\ prediction", "", *keys]]
-    rows += (
-        [name, key, *map(str, counts)]
-        for name, key, counts in zip(names, keys, confusion, strict=True)
-    )
-    return format_table(rows)
-
-
-def _format(values):
-    return [f"{value:.4f}" for value in values]
-
-
-def _shorten(name):
-    is_long = len(name) > _MAX_NAME_LETTERS
-    return name[: _MAX_NAME_LETTERS - 1] + "…" if is_long else name
+def _write_bytes(path: str, content: bytes) -> None:
+    partial = files.partial_path(path)
+    with tf.gfile.Open(partial, "wb") as file:
+        file.write(content)
+    files.rename(partial, path)

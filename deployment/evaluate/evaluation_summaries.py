@@ -1,39 +1,47 @@
-"""Metrics in TensorBoard: scalars, the report as text, the confusion matrix."""
+"""Evaluation results in TensorBoard: scalars, the report as text, images."""
+
+from collections.abc import Mapping
 
 from tf_slim_compat import tf
 
 
 class SummaryWriter:
-    """Writes the metrics of evaluations into one event file; in a `with` statement.
+    """Writes the metrics of evaluations into one event file; use in a `with`.
 
     Args:
-      eval_dir: the folder; with None or '' nothing is written.
+      eval_dir: the folder; None or '' writes nothing.
     """
 
-    def __init__(self, eval_dir):
+    def __init__(self, eval_dir: str | None):
         self._eval_dir = eval_dir
         self._writer = None
 
-    def __enter__(self):
+    def __enter__(self) -> "SummaryWriter":
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, *error: object) -> None:
         if self._writer is not None:
             self._writer.close()
 
     @property
-    def is_open(self):
-        """Whether anything is written at all."""
+    def is_open(self) -> bool:
+        """Whether anything is written."""
         return bool(self._eval_dir)
 
-    def write(self, step, values, text=None, picture=None):
-        """Writes what was found about one checkpoint.
+    def write(
+        self,
+        step: int,
+        values: Mapping[str, float],
+        text: str | None = None,
+        images: Mapping[str, tuple[bytes, int, int]] | None = None,
+    ) -> None:
+        """Writes the results of one checkpoint.
 
         Args:
           step: its global step.
-          values: a dict from name to float; see `rename`.
+          values: scalars by name; see `rename`.
           text: the report; None for none.
-          picture: `(png, height, width)` of the confusion matrix; None for none.
+          images: tag to `(png, height, width)`; None for none.
         """
         if not self.is_open:
             return
@@ -43,30 +51,31 @@ class SummaryWriter:
         ]
         if text is not None:
             summaries.append(_build_text(f"```\n{text}\n```"))
-        if picture is not None:
-            png, height, width = picture
+        for tag, (png, height, width) in (images or {}).items():
             image = tf.Summary.Image(
                 encoded_image_string=png, height=height, width=width, colorspace=4
             )
-            summaries.append(tf.Summary.Value(tag="eval/confusion_matrix", image=image))
+            summaries.append(tf.Summary.Value(tag=f"eval/{tag}", image=image))
         if self._writer is None:
-            # The writer of graph mode refuses a default graph of other things.
+            # In graph mode the writer needs a default graph that is not finalized.
             with tf.Graph().as_default():
                 self._writer = tf.summary.FileWriter(self._eval_dir)
         self._writer.add_summary(tf.Summary(value=summaries), step)
         self._writer.flush()
 
 
-def rename(values, macro=None):
-    """The metrics by the names that they have in TensorBoard and in the log.
+def rename(
+    values: Mapping[str, float], macro: Mapping[str, float] | None = None
+) -> dict[str, float]:
+    """Returns metrics by their names in TensorBoard and in the log.
 
     Args:
-      values: what `metrics.compute` returns.
-      macro: the `macro` of a `metrics.Report`; None for none.
+      values: what `Task.compute` returns.
+      macro: `Report.macro`; None for none.
 
     Returns:
-      A dict with 'Accuracy', 'Loss', 'Recall_5' where there is 'top_5', and
-      'Macro_F1' and so on.
+      A dict with names such as 'Accuracy', 'Loss', 'Recall_5' for 'top_5', and
+      'Macro_F1'.
     """
     renamed = {
         name.replace("top_", "recall_").capitalize(): value
@@ -77,7 +86,7 @@ def rename(values, macro=None):
     return renamed
 
 
-def _build_text(text):
+def _build_text(text: str) -> tf.Summary.Value:
     plugin = tf.SummaryMetadata.PluginData(plugin_name="text")
     return tf.Summary.Value(
         tag="eval/report",

@@ -1,13 +1,13 @@
-"""One HTML page of the most confident mistakes, with the pictures in it."""
+"""An HTML page of the largest mistakes, with the images embedded."""
 
 import base64
-import dataclasses
 import html
 import io
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from deployment.tasks import metrics
+from deployment.tasks.base import Fact, Mistake
 
 _STYLE = """
 :root { color-scheme: light dark; }
@@ -18,15 +18,15 @@ p { margin: 0 0 1.2rem; opacity: .8; }
 ul { display: grid; gap: 1rem; list-style: none; margin: 0; padding: 0;
   grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); }
 li { border: 1px solid #8885; border-radius: .5rem; overflow: hidden; }
-.picture { aspect-ratio: 1; background: #8882; }
-.picture img { display: block; height: 100%; object-fit: contain; width: 100%; }
+.image { aspect-ratio: 1; background: #8882; }
+.image img { display: block; height: 100%; object-fit: contain; width: 100%; }
 dl { display: grid; gap: .1rem .6rem; grid-template-columns: auto 1fr auto; margin: 0;
   padding: .6rem .7rem .3rem; }
 dt { opacity: .7; }
 dd { font-weight: 600; margin: 0; overflow-wrap: anywhere; }
 dd.score { font-variant-numeric: tabular-nums; font-weight: 400; text-align: right; }
-.taken { color: light-dark(#b00020, #ff8a80); }
-.is { color: light-dark(#00692b, #7ddc9b); }
+.wrong { color: light-dark(#b00020, #ff8a80); }
+.right { color: light-dark(#00692b, #7ddc9b); }
 .file { font-size: .8rem; opacity: .7; overflow-wrap: anywhere;
   padding: 0 .7rem .6rem; }
 """
@@ -50,86 +50,40 @@ _PAGE = """<!DOCTYPE html>
 """
 
 _ITEM = """<li>
-<div class="picture"><img alt="{file_name}" src="data:image/jpeg;base64,{jpeg}"></div>
+<div class="image"><img alt="{file_name}" src="data:image/jpeg;base64,{jpeg}"></div>
 <dl>
-<dt>taken for</dt><dd class="taken">{prediction}</dd><dd class="score">{score}</dd>
-<dt>label</dt><dd class="is">{label}</dd><dd class="score">{label_score}</dd>
+{facts}
 </dl>
 <div class="file">{file_name}</div>
 </li>"""
 
-
-@dataclasses.dataclass(frozen=True)
-class Mistake:
-    """An image that was taken for another class.
-
-    Attributes:
-      index: its place in the order of evaluation.
-      label: the name of its class.
-      prediction: the name of the class that it was taken for.
-      score: the probability of the prediction.
-      label_score: the probability of the label.
-    """
-
-    index: int
-    label: str
-    prediction: str
-    score: float
-    label_score: float
+_FACT = (
+    """<dt>{term}</dt><dd class="{kind}">{value}</dd><dd class="score">{score}</dd>"""
+)
 
 
-def find_mistakes(predictions, class_names, limit):
-    """The mistakes with the highest scores.
+def build_page(
+    title: str,
+    summary: str,
+    mistakes: Sequence[Mistake],
+    file_names: Sequence[str],
+    images: Mapping[int, np.ndarray],
+) -> str:
+    """Returns the page, which needs no other file.
 
     Args:
-      predictions: `evaluation.Predictions`.
-      class_names: the classes' names, in order.
-      limit: how many at most.
-
-    Returns:
-      A list of `Mistake`, the most confident first.
-    """
-    predicted = predictions.logits.argmax(axis=1)
-    (wrong,) = np.nonzero(predicted != predictions.labels)
-    scores = metrics.compute_scores(predictions.logits[wrong], predicted[wrong])
-    chosen = np.argsort(-scores, kind="stable")[:limit]
-    indices = wrong[chosen]
-    label_scores = metrics.compute_scores(
-        predictions.logits[indices], predictions.labels[indices]
-    )
-    return [
-        Mistake(
-            int(index),
-            class_names[predictions.labels[index]],
-            class_names[predicted[index]],
-            float(score),
-            float(label_score),
-        )
-        for index, score, label_score in zip(
-            indices, scores[chosen], label_scores, strict=True
-        )
-    ]
-
-
-def build_page(title, summary, mistakes, file_names, pictures):
-    """The page as text; it needs no other file.
-
-    Args:
-      title: of the page.
-      summary: a sentence below it.
-      mistakes: a list of `Mistake`.
-      file_names: where each image comes from, by `Mistake.index`.
-      pictures: a mapping from `Mistake.index` to a uint8 image of shape
-        [height, width, 1 or 3], already small.
+      title: its title.
+      summary: a sentence below the title.
+      mistakes: the images to show, in order.
+      file_names: the file name of every image, by `Mistake.index`.
+      images: `Mistake.index` to the image, uint8 [height, width, 1 or 3], already
+        reduced in size.
     """
     items = [
         _ITEM.format(
             file_name=html.escape(file_names[mistake.index]),
-            jpeg=_encode(pictures[mistake.index]),
-            prediction=html.escape(mistake.prediction),
-            label=html.escape(mistake.label),
-            score=_format_score(mistake.score),
-            label_score=_format_score(mistake.label_score),
+            jpeg=_encode(images[mistake.index]),
+            facts="\n".join(map(_format_fact, mistake.facts)),
         )
         for mistake in mistakes
     ]
@@ -141,17 +95,19 @@ def build_page(title, summary, mistakes, file_names, pictures):
     )
 
 
-def _format_score(score):
-    """In percent, without rounding a certainty up or a possibility away."""
-    if score > 0.999:
-        return "&gt; 99.9 %"
-    return f"{100 * score:.1f} %" if score >= 0.001 else "&lt; 0.1 %"
+def _format_fact(fact: Fact) -> str:
+    return _FACT.format(
+        term=html.escape(fact.term),
+        value=html.escape(fact.value),
+        score=html.escape(fact.score),
+        kind=html.escape(fact.kind),
+    )
 
 
-def _encode(picture):
+def _encode(image: np.ndarray) -> str:
     from PIL import Image
 
-    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    encoder = Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=85)
+    encoder.save(buffer, "JPEG", quality=85)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -1,13 +1,14 @@
-"""A frozen graph made smaller and faster for inference; its results stay the same.
+"""Makes frozen graphs smaller and faster for inference without changing results.
 
-Batch normalization after a convolution is a scale and an offset of each channel, both
-known once the graph is frozen: the scale goes into the convolution's weights, and a
-`BiasAdd` of the offset takes the normalization's place and its name. Where it comes
-first, as in ResNet v2 and DenseNet, it stays as it is.
+Batch normalization after a convolution is a scale and an offset per channel, both
+constant once the graph is frozen: the scale is multiplied into the convolution's
+weights, and a `BiasAdd` of the offset replaces the normalization under its name.
+Normalization before a convolution, as in ResNet v2 and DenseNet, stays as it is.
 """
 
 import collections
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,21 +16,20 @@ from tf_slim_compat import tf
 
 _NORMALIZATIONS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 _CONVOLUTIONS = {"Conv2D", "Conv3D", "DepthwiseConv2dNative"}
-# What is only there for gradients, or stands where something was in training.
+# Operations that only matter for gradients or training.
 _PASSING = {"CheckNumerics", "Identity", "PreventGradient", "Snapshot", "StopGradient"}
 
 
-def optimize(graph_def, outputs):
-    """Folds batch normalization and leaves out what inference does not need.
+def optimize(graph_def: tf.GraphDef, outputs: Sequence[str]) -> tf.GraphDef:
+    """Folds batch normalization and removes what inference does not need.
 
     Args:
-      graph_def: a frozen `tf.GraphDef`; it is not changed.
-      outputs: names of the nodes whose values are wanted.
+      graph_def: a frozen graph; it is not changed.
+      outputs: names of the output nodes.
 
     Returns:
-      A new `tf.GraphDef`, in which the outputs, the placeholders that they need and
-      what is left of the other nodes have their names. The values of normalized
-      convolutions before their normalization are not in it any more.
+      A new graph, whose nodes keep their names. The value of a folded convolution
+      before its normalization is no longer in it.
     """
     result = prune(graph_def, outputs)
     _bypass(result, outputs)
@@ -37,15 +37,15 @@ def optimize(graph_def, outputs):
     return prune(result, outputs)
 
 
-def prune(graph_def, outputs):
-    """The part of a graph that some nodes depend on, without places and neighbours.
+def prune(graph_def: tf.GraphDef, outputs: Sequence[str]) -> tf.GraphDef:
+    """Returns the part of a graph that some nodes depend on.
 
     Args:
-      graph_def: a `tf.GraphDef`; it is not changed.
+      graph_def: a graph; it is not changed.
       outputs: names of nodes.
 
     Returns:
-      A new `tf.GraphDef`, with the nodes in their order.
+      A new graph with the nodes in the same order, without devices and colocation.
     """
     nodes = {node.name: node for node in graph_def.node}
     needed, waiting = set(), list(outputs)
@@ -58,17 +58,17 @@ def prune(graph_def, outputs):
     result.node.extend(node for node in graph_def.node if node.name in needed)
     for node in result.node:
         node.device = ""
-        node.attr.pop("_class", None)  # May name a node that is gone.
+        node.attr.pop("_class", None)  # May refer to a removed node.
     return result
 
 
-def get_node_name(source):
-    """The node of an input, such as 'conv' of 'conv:0' and '^conv'."""
+def get_node_name(source: str) -> str:
+    """Returns the node of an input, such as 'conv' of 'conv:0' and '^conv'."""
     return source.lstrip("^").split(":")[0]
 
 
-def set_constant(node, value):
-    """Makes a node a constant, under the name that it has."""
+def set_constant(node: tf.NodeDef, value: np.ndarray) -> None:
+    """Turns a node into a constant of the same name, in place."""
     tensor = tf.make_tensor_proto(value)
     node.op = "Const"
     del node.input[:]
@@ -77,8 +77,8 @@ def set_constant(node, value):
     node.attr["value"].tensor.CopyFrom(tensor)
 
 
-def _bypass(graph_def, outputs):
-    """Has nodes read directly what they got through an Identity."""
+def _bypass(graph_def: tf.GraphDef, outputs: Sequence[str]) -> None:
+    """Connects nodes directly to what they read through an Identity, in place."""
     sources = {
         node.name: node.input[0]
         for node in graph_def.node
@@ -93,29 +93,29 @@ def _bypass(graph_def, outputs):
 
 @dataclasses.dataclass(frozen=True)
 class _Graph:
-    """Nodes by name, and by how many inputs each is read."""
+    """Nodes by name, and the number of inputs that read each."""
 
-    nodes: dict
+    nodes: Mapping[str, tf.NodeDef]
     uses: collections.Counter
-    outputs: frozenset
+    outputs: frozenset[str]
 
-    def get(self, source, ops):
-        """The node of an input if it is one of `ops` and gives its only value."""
+    def get(self, source: str, ops: set[str]) -> tf.NodeDef | None:
+        """Returns the node whose first value an input is, if it is one of `ops`."""
         node = self.nodes[get_node_name(source)]
         is_first = source.removesuffix(":0") == node.name
         return node if is_first and node.op in ops else None
 
-    def get_constant(self, source):
-        """The value of an input as an array, None if it is not constant."""
+    def get_constant(self, source: str) -> np.ndarray | None:
+        """Returns the value of an input; None if it is not constant."""
         node = self.get(source, {"Const"})
         return None if node is None else tf.make_ndarray(node.attr["value"].tensor)
 
-    def is_private(self, node):
-        """Whether one node alone sees the value."""
+    def is_private(self, node: tf.NodeDef) -> bool:
+        """Returns whether exactly one node reads the value."""
         return self.uses[node.name] == 1 and node.name not in self.outputs
 
 
-def _fold_all(graph_def, outputs):
+def _fold_all(graph_def: tf.GraphDef, outputs: Sequence[str]) -> None:
     sources = [source for node in graph_def.node for source in node.input]
     graph = _Graph(
         nodes={node.name: node for node in graph_def.node},
@@ -135,8 +135,8 @@ def _fold_all(graph_def, outputs):
     graph_def.node.extend(rest)
 
 
-def _fold(norm, graph, constants):
-    """Folds one normalization if it can be; adds its constants to `constants`."""
+def _fold(norm: tf.NodeDef, graph: _Graph, constants: dict[str, np.ndarray]) -> None:
+    """Folds one normalization if possible; adds its constants to `constants`."""
     parameters = [graph.get_constant(source) for source in norm.input[1:5]]
     if norm.attr["is_training"].b or any(value is None for value in parameters):
         return
@@ -163,7 +163,7 @@ def _fold(norm, graph, constants):
     _make_bias_add(norm, source, offset_name)
 
 
-def _make_bias_add(norm, source, offset_name):
+def _make_bias_add(norm: tf.NodeDef, source: str, offset_name: str) -> None:
     controls = [name for name in norm.input if name.startswith("^")]
     kind, data_format = norm.attr["T"].type, norm.attr["data_format"].s
     norm.op = "BiasAdd"
@@ -171,6 +171,6 @@ def _make_bias_add(norm, source, offset_name):
     norm.input.extend([source, offset_name, *controls])
     norm.attr.clear()
     norm.attr["T"].type = kind
-    # To BiasAdd, all that counts is whether channels are the last axis.
+    # BiasAdd only distinguishes whether channels are the last axis.
     is_first = data_format.startswith(b"NC")
     norm.attr["data_format"].s = b"NCHW" if is_first else b"NHWC"

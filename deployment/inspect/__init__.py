@@ -1,1 +1,1 @@
-"""What is inside checkpoints, graphs and networks, told and edited."""
+"""Reports on what checkpoints, graphs and networks contain."""

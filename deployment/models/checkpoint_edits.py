@@ -1,10 +1,10 @@
-"""New checkpoints from old ones: averaged, stripped, renamed, in the V2 format.
+"""Edits checkpoints: averages, strips, renames, converts to the V2 format.
 
     edit = Edit(sources=("run/best/model.ckpt-900", "run/best/model.ckpt-800"))
     write_edited(edit, "run/averaged/model.ckpt")
 
-Sources are only read, one variable at a time, and their checksums are checked. The
-result is there whole, or not at all.
+The sources do not change; they are read one variable at a time. The result appears
+complete or not at all.
 """
 
 import dataclasses
@@ -12,48 +12,50 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from deployment.models import checkpoint_reader, variable_kinds
-from deployment.text import format_shape
+from deployment.models import variable_kinds
+from deployment.models.checkpoint import Checkpoint, Variable
+from deployment.text import format_shape, nearest
 from tf_slim_compat import tf
 
-_SHARD_BYTES = 1 << 27  # So much is in memory at a time, or one variable.
+_SHARD_BYTES = 1 << 27  # Written at a time, to limit memory.
 _ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
 _AVERAGE = "/ExponentialMovingAverage"
 
 
 @dataclasses.dataclass(frozen=True)
 class Edit:
-    """What to make of checkpoints.
+    """What to change.
 
     Attributes:
-      sources: checkpoints' prefixes; several are averaged.
-      strip_optimizer: whether to keep the model's variables and the step alone.
-      use_moving_averages: whether weights get the values of their moving averages.
-      renames: pairs of scopes (old, new): names in the old scope move to the new.
-        An old scope of "" holds all variables of the model; a new one of ""
-        takes the old one away.
+      sources: the checkpoints' prefixes; more than one are averaged.
+      strip_optimizer: whether to keep only the model's variables and the global step.
+      use_moving_averages: whether to replace weights by their moving averages.
+      renames: pairs of scopes (old, new): variables in the old scope move to the new
+        one. An old scope of "" stands for all variables of the model; a new scope of
+        "" removes the old one.
     """
 
-    sources: tuple
+    sources: tuple[str, ...]
     strip_optimizer: bool = False
     use_moving_averages: bool = False
-    renames: tuple = ()
+    renames: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """What was written.
+    """A checkpoint that was written.
 
     Attributes:
-      path: the new checkpoint's prefix.
-      step: its global step, None if it has none.
-      num_variables: how many variables it holds.
-      num_bytes: what their values take.
-      num_averaged: how many are means over the sources.
-      num_left_out: how many of the newest source are not in it.
+      path: its prefix.
+      step: its global step; None if it has none.
+      num_variables: number of variables.
+      num_bytes: size of their values in bytes.
+      num_averaged: number of variables that are means over the sources.
+      num_left_out: number of variables of the newest source that it lacks.
     """
 
     path: str
@@ -64,16 +66,15 @@ class Result:
     num_left_out: int
 
 
-def choose_checkpoints(train_dir, best=None, last=None):
-    """The n best or last checkpoints of a run.
+def choose_checkpoints(
+    train_dir: str, best: int | None = None, last: int | None = None
+) -> tuple[str, ...]:
+    """Returns the prefixes of the best or the newest checkpoints of a run.
 
     Args:
-      train_dir: the folder of the run.
-      best: how many of those in `train_dir/best`, by `best.json`.
-      last: how many of the newest, instead.
-
-    Returns:
-      Tuple of prefixes.
+      train_dir: the run's folder.
+      best: how many of the best, which are listed in `train_dir/best/best.json`.
+      last: how many of the newest; takes precedence over `best`.
 
     Raises:
       ValueError: if there are not that many.
@@ -88,23 +89,25 @@ def choose_checkpoints(train_dir, best=None, last=None):
         place = train_dir
     count = best if last is None else last
     if not prefixes:
-        raise ValueError(f"{place!r} holds no checkpoints of a run.")
+        raise ValueError(f"{place!r} holds no checkpoints of a training run.")
     if not 1 <= count <= len(prefixes):
         raise ValueError(
-            f"{place!r} holds {len(prefixes)} checkpoints: --best and --last take "
-            f"1 to {len(prefixes)}, not {count}."
+            f"{place!r} holds {len(prefixes)} checkpoints: choose from 1 to "
+            f"{len(prefixes)} of them, not {count}."
         )
     return tuple(prefixes[:count])
 
 
-def _list_folder(folder):
+def _list_folder(folder: str) -> list[str]:
     if not os.path.isdir(folder):
-        raise ValueError(f"There is no folder {folder!r}: give that of a run.")
+        raise ValueError(
+            f"There is no folder {folder!r}: give the folder of a training run."
+        )
     return os.listdir(folder)
 
 
-def _list_best(train_dir):
-    """The prefixes in `best/`, the best first."""
+def _list_best(train_dir: str) -> list[str]:
+    """Returns the prefixes of the checkpoints in `best/`, best first."""
     folder = train_dir
     if os.path.basename(os.path.normpath(train_dir)) != "best":
         folder = os.path.join(train_dir, "best")
@@ -114,33 +117,31 @@ def _list_best(train_dir):
             steps = [int(row["step"]) for row in json.load(file)["checkpoints"]]
     except FileNotFoundError:
         raise ValueError(
-            f"There is no {path!r}: the run kept no best checkpoints; use --last."
+            f"There is no {path!r}: the run kept no best checkpoints. Average the "
+            "last ones instead."
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path!r} is damaged: {error}.") from error
     return [os.path.join(folder, f"model.ckpt-{step}") for step in steps]
 
 
-def write_edited(edit, output_path):
-    """Writes a new checkpoint, in the V2 format, of the types of the old one.
+def write_edited(edit: Edit, output_path: str) -> Result:
+    """Writes a new checkpoint in the V2 format; dtypes do not change.
 
-    Floating-point variables of the model, and moving averages, become the means of
-    all sources, computed in float64. Everything else (the step, other integers, what
-    the optimizer keeps) is that of the source with the highest step.
+    Floating-point variables of the model and their moving averages become the means of
+    all sources, computed in float64. Everything else (the global step, other integers,
+    optimizer state) comes from the source with the highest step.
 
     Args:
-      edit: an `Edit`.
-      output_path: the prefix to write; its folder is made if need be, and gets a
-        file `checkpoint` that names it, unless there is one.
-
-    Returns:
-      A `Result`.
+      edit: what to change.
+      output_path: the prefix to write. Its folder is created if necessary, and gets a
+        `checkpoint` file that points to it, unless it has one.
 
     Raises:
-      ValueError: if a source is missing or damaged, the sources hold other
-        variables, a scope matches nothing, or `output_path` is there already.
+      ValueError: if a source is missing or damaged, the sources have different
+        variables, a scope matches nothing, or `output_path` exists.
     """
-    readers = [checkpoint_reader.open_checkpoint(path) for path in edit.sources]
+    readers = [Checkpoint(path) for path in edit.sources]
     _check_output(output_path)
     newest = max(readers, key=_read_step)
     _check_same_variables(readers, newest)
@@ -165,24 +166,26 @@ def write_edited(edit, output_path):
     )
 
 
-def _read_step(reader):
-    """The global step in a checkpoint, -1 if it holds none."""
+def _read_step(reader: Checkpoint) -> int:
+    """Returns the global step in a checkpoint, -1 if it has none."""
     name = "global_step"
     return int(reader.read(name)) if name in reader.variables else -1
 
 
-def _check_output(path):
+def _check_output(path: str) -> None:
     if not os.path.basename(path):
-        raise ValueError(f"--output_path={path!r} names no file: add model.ckpt to it.")
+        raise ValueError(
+            f"The output path {path!r} is a folder: append a name, such as model.ckpt."
+        )
     if os.path.exists(path) or os.path.exists(path + ".index"):
         raise ValueError(
-            f"{path!r} is there already, and nothing is overwritten: remove it, or "
-            "give another --output_path."
+            f"{path!r} exists and is not overwritten: remove it, or choose another "
+            "output path."
         )
 
 
-def _check_same_variables(readers, newest):
-    """Raises ValueError unless all sources hold the same variables of a model."""
+def _check_same_variables(readers: Iterable[Checkpoint], newest: Checkpoint) -> None:
+    """Raises ValueError unless all sources have the same variables of the model."""
     ours = _describe_averaged(newest)
     for reader in readers:
         theirs = _describe_averaged(reader)
@@ -191,12 +194,12 @@ def _check_same_variables(readers, newest):
             if mine != other:
                 raise ValueError(
                     f"Only checkpoints of the same network can be averaged: {name} is "
-                    f"{mine} in {newest.path!r}, but {other} in {reader.path!r}."
+                    f"{mine} in {newest.path!r} but {other} in {reader.path!r}."
                 )
 
 
-def _describe_averaged(reader):
-    """dict from the name of each variable to average to its type and shape."""
+def _describe_averaged(reader: Checkpoint) -> dict[str, str]:
+    """Returns the dtype and shape of each variable to average, by name."""
     return {
         variable.name: f"{variable.dtype} {format_shape(variable.shape)}"
         for variable in reader.variables.values()
@@ -204,14 +207,14 @@ def _describe_averaged(reader):
     }
 
 
-def _is_averaged(variable, reader):
+def _is_averaged(variable: Variable, reader: Checkpoint) -> bool:
     kind = variable_kinds.get_kind(variable.name, reader.variables)
     is_real = "float" in variable.dtype or "complex" in variable.dtype
     return kind in ("model", "average") and is_real
 
 
-def _plan(edit, reader):
-    """dict from each name in the result to the name it is read from."""
+def _plan(edit: Edit, reader: Checkpoint) -> dict[str, str]:
+    """Returns the source's name of each variable in the result, by its new name."""
     names = reader.variables
     plan = {}
     for name in sorted(names):
@@ -227,14 +230,18 @@ def _plan(edit, reader):
         plan[name] = source
     if edit.use_moving_averages and not any(s != n for n, s in plan.items()):
         raise ValueError(
-            f"{reader.path!r} holds no moving averages: leave out "
-            "--use_moving_averages."
+            f"The checkpoint {reader.path!r} has no moving averages: it was trained "
+            "without --moving_average_decay."
         )
     return _rename(plan, edit.renames, names)
 
 
-def _rename(plan, renames, names):
-    """The plan with names in other scopes; the first rename that holds one moves it."""
+def _rename(
+    plan: Mapping[str, str],
+    renames: Sequence[tuple[str, str]],
+    names: Collection[str],
+) -> dict[str, str]:
+    """Returns the plan with new names; the first matching rename applies."""
     used, renamed = set(), {}
     for name, source in plan.items():
         new_name = name
@@ -246,36 +253,37 @@ def _rename(plan, renames, names):
                 break
         if not new_name:
             raise ValueError(
-                f"--rename leaves no name for {name}: give it a new scope."
+                f"Removing the scope {name!r} leaves the variable without a name: give "
+                "it a new scope."
             )
         if new_name in renamed:
             raise ValueError(
-                f"--rename would call both {renamed[new_name]} and {source} "
+                f"Renaming would give {renamed[new_name]} and {source} the same name "
                 f"{new_name!r}: choose another scope."
             )
         renamed[new_name] = source
     for old, _ in renames:
         if old not in used:
             scopes = {"/".join(n.split("/")[:i]) for n in plan for i in (1, 2, 3)}
-            near = checkpoint_reader.find_nearest(old, sorted(scopes)) or sorted(scopes)
+            near = nearest(old, sorted(scopes)) or sorted(scopes)[:3]
             raise ValueError(
-                f"--rename has the scope {old!r}, which holds nothing; the nearest: "
-                f"{', '.join(near[:3])}."
+                f"No variable is in the scope {old!r} to rename; the nearest: "
+                f"{', '.join(near)}."
             )
     return renamed
 
 
-def _is_in_scope(name, scope, names):
+def _is_in_scope(name: str, scope: str, names: Collection[str]) -> bool:
     if scope:
         return name == scope or name.startswith(scope + "/")
-    # The model's own and what is kept for them, but not the step and the like.
+    # The model's variables and their slots, but not the global step and the like.
     return variable_kinds.get_kind(name, names) == "model" or (
         name.rpartition("/")[0] in names
     )
 
 
-def _compute_mean(readers, name):
-    """The mean of a variable, of its own dtype, with one source at a time in memory."""
+def _compute_mean(readers: Sequence[Checkpoint], name: str) -> np.ndarray:
+    """Returns the mean of a variable in its own dtype, reading one source at a time."""
     if len(readers) == 1:
         return readers[0].read(name)
     total, dtype = None, None
@@ -287,12 +295,16 @@ def _compute_mean(readers, name):
     return np.asarray(total / len(readers)).astype(dtype)
 
 
-def _write(variables, read, output_path):
-    """Writes a checkpoint in parts, merges and then moves them.
+def _write(
+    variables: Mapping[str, Variable],
+    read: Callable[[str], np.ndarray],
+    output_path: str,
+) -> None:
+    """Writes a checkpoint in parts to a temporary folder, merges and moves them.
 
     Args:
-      variables: dict from each name to write to the `Variable` it is read from.
-      read: a variable's name to its values.
+      variables: the source variable for each name to write.
+      read: returns the values of a source variable, given its name.
       output_path: the prefix.
     """
     folder, name = os.path.split(os.path.abspath(output_path))
@@ -317,7 +329,10 @@ def _write(variables, read, output_path):
             )
             session.run(merge)
         files = [n for n in os.listdir(work) if n.startswith(f"{name}.data-")]
-        for file in [*files, f"{name}.index"]:  # With the index, it is there.
+        for file in [
+            *files,
+            f"{name}.index",
+        ]:  # Last, the index: it makes the checkpoint visible.
             os.replace(os.path.join(work, file), os.path.join(folder, file))
     finally:
         shutil.rmtree(work)
@@ -325,7 +340,12 @@ def _write(variables, read, output_path):
         tf.train.update_checkpoint_state(folder, name)
 
 
-def _save_part(variables, read, folder, number):
+def _save_part(
+    variables: Mapping[str, Variable],
+    read: Callable[[str], np.ndarray],
+    folder: str,
+    number: int,
+) -> str:
     prefix = os.path.join(folder, f"part-{number}")
     with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
         values = {

@@ -1,16 +1,25 @@
-"""A network's graph without training: written as a GraphDef, or frozen."""
+"""Inference graphs: written as a GraphDef, frozen with a checkpoint, and read."""
 
-import difflib
+import contextlib
 import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from deployment.models import checkpoints
+from deployment import text
+from deployment.models import checkpoint
+from deployment.models.checkpoint import Checkpoint
+from deployment.models.spec import ModelSpec
 from tf_slim_compat import tf
 
+# Names of nodes: the images; the scores, where the network has no predictions of its
+# own that are the task's; and a constant, the JSON of the model's specification.
 INPUT_NAME = "input"
-# What TensorFlow's freezing function wants to be told in any case.
+SCORES_NAME = "scores"
+SPEC_NAME = "model_spec"
+# Arguments that TensorFlow's freezing function requires.
 _FREEZE_DEFAULTS = {
     "input_saver": "",
     "restore_op_name": None,
@@ -21,27 +30,45 @@ _FREEZE_DEFAULTS = {
 _VARIABLE_OPS = {"VarHandleOp", "Variable", "VariableV2"}
 
 
-def build_inference_graph(network_fn, input_shape):
-    """The GraphDef of a network that reads a placeholder named 'input'.
+def build_inference_graph(
+    network_fn: Callable, input_shape: Sequence[int | None]
+) -> tf.GraphDef:
+    """Builds the graph of a network that reads a placeholder named 'input'.
 
     Args:
       network_fn: adds the network: float32 images to `(logits, end_points)`.
-      input_shape: the placeholder's shape, [batch, height, width, channels] or,
-        for video networks, [batch, frames, height, width, channels]; None where
-        unknown. Its values are preprocessed pixels, float32.
-
-    Returns:
-      A `tf.GraphDef`.
+      input_shape: the placeholder's shape, [batch, height, width, channels] or, for
+        video networks, [batch, frames, height, width, channels]; None where unknown.
+        The images are preprocessed, float32.
     """
-    # Reference variables: the nodes that freezing and other tools of TensorFlow 1
-    # expect. A checkpoint is the same with either kind.
+    # Reference variables, which TensorFlow 1's tools expect and freezing needs. The
+    # checkpoint is the same with either kind.
     with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
         network_fn(tf.placeholder(tf.float32, input_shape, name=INPUT_NAME))
         return graph.as_graph_def()
 
 
-def write_graph(graph_def, path, as_text=False):
-    """Writes a GraphDef whole or not at all; makes the folder if there is none.
+def add_spec(graph_def: tf.GraphDef, spec: ModelSpec) -> None:
+    """Adds a model's specification to its graph, in place, as a constant."""
+    node = graph_def.node.add(name=SPEC_NAME, op="Const")
+    tensor = tf.make_tensor_proto(spec.to_json())
+    node.attr["dtype"].type = tensor.dtype
+    node.attr["value"].tensor.CopyFrom(tensor)
+
+
+def find_spec(graph_def: tf.GraphDef) -> ModelSpec | None:
+    """Returns the specification that `add_spec` added; None if there is none."""
+    for node in graph_def.node:
+        if node.name == SPEC_NAME and node.op == "Const":
+            # A node of this name that someone else wrote is no error.
+            with contextlib.suppress(AttributeError, UnicodeDecodeError, ValueError):
+                value = tf.make_ndarray(node.attr["value"].tensor).item()
+                return ModelSpec.from_json(value.decode())
+    return None
+
+
+def write_graph(graph_def: tf.GraphDef, path: str, as_text: bool = False) -> None:
+    """Writes a GraphDef atomically, creating its folder if need be.
 
     Raises:
       ValueError: if the file cannot be written.
@@ -58,11 +85,11 @@ def write_graph(graph_def, path, as_text=False):
         ) from error
 
 
-def load_graph_def(path, is_binary=True):
-    """The GraphDef in a file, binary or text.
+def load_graph_def(path: str, is_binary: bool = True) -> tf.GraphDef:
+    """Reads a GraphDef from a binary or text file.
 
     Raises:
-      ValueError: if the file is missing, or something else.
+      ValueError: if the file is missing or not such a GraphDef.
     """
     if not tf.gfile.Exists(path) or tf.gfile.IsDirectory(path):
         raise ValueError(f"There is no graph file {path!r}.")
@@ -76,36 +103,38 @@ def load_graph_def(path, is_binary=True):
     except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         kind = "binary" if is_binary else "text"
         raise ValueError(
-            f"{path!r} holds no {kind} GraphDef, or was cut short"
-            + ("." if is_binary else "; for a binary one give --input_binary=true.")
+            f"{path!r} is not a {kind} GraphDef, or it is truncated"
+            + ("." if is_binary else "; for a binary one, give --input_binary=true.")
         ) from error
     if not graph_def.node:
         raise ValueError(f"The graph {path!r} is empty.")
     return graph_def
 
 
-def find_outputs(graph_def):
-    """The names of the nodes that hold a network's result.
+def find_outputs(graph_def: tf.GraphDef) -> list[str]:
+    """Returns the names of a network's output nodes.
 
-    These are the nodes that depend on the input and that no other reads: the
-    predictions, where a network has some, else all of them.
+    Outputs are nodes that depend on the input and that no other node reads: the
+    scores of the task if there are any, else the predictions, else all of them.
     """
     read, fed = set(), set()
-    for node in graph_def.node:  # In the order of computation.
+    for node in graph_def.node:  # Nodes are in topological order.
         sources = {name.split(":")[0].lstrip("^") for name in node.input}
         read |= sources
         if node.op == "Placeholder" or sources & fed:
             fed.add(node.name)
     ends = [node.name for node in graph_def.node if node.name in fed - read]
+    if SCORES_NAME in ends:
+        return [SCORES_NAME]
     return [name for name in ends if "predictions" in name.lower()] or ends
 
 
-def check_nodes(graph_def, names, path):
-    """Raises ValueError, naming the nearest, if a node is not in the graph."""
+def check_nodes(graph_def: tf.GraphDef, names: Iterable[str], path: str) -> None:
+    """Raises ValueError with the nearest names if a node is not in the graph."""
     known = [node.name for node in graph_def.node]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+            near = text.nearest(name, known, cutoff=0.4)
             raise ValueError(
                 f"The graph {path!r} has no node {name!r}; the nearest: "
                 f"{', '.join(near) or 'none'}."
@@ -113,38 +142,35 @@ def check_nodes(graph_def, names, path):
 
 
 def freeze(
-    output_graph,
-    output_node_names="",
+    output_graph: str,
+    output_node_names: str = "",
     *,
-    input_graph="",
-    input_binary=True,
-    input_checkpoint="",
-    input_meta_graph="",
-    input_saved_model_dir="",
-    **options,
-):
-    """Freezes a graph with TensorFlow's own function, and checks what it is given.
+    input_graph: str = "",
+    input_binary: bool = True,
+    input_checkpoint: str = "",
+    input_meta_graph: str = "",
+    input_saved_model_dir: str = "",
+    **options: Any,
+) -> tf.GraphDef:
+    """Freezes a graph with TensorFlow's own function, after checking its arguments.
 
     Args:
       output_graph: the file to write.
-      output_node_names: comma-separated nodes to keep; empty finds them in
-        `input_graph`.
-      input_graph: a GraphDef file.
+      output_node_names: comma-separated nodes to keep; if empty, those that
+        `find_outputs` finds in `input_graph`.
+      input_graph: a GraphDef file. Its model specification is kept.
       input_binary: whether the input files are binary.
       input_checkpoint: a checkpoint or a folder of them; not for a SavedModel.
       input_meta_graph: a MetaGraphDef file, in place of `input_graph`.
-      input_saved_model_dir: a SavedModel's folder, in place of `input_graph`.
+      input_saved_model_dir: a SavedModel folder, in place of `input_graph`.
       **options: further arguments of `tensorflow.python.tools.freeze_graph`.
 
-    Returns:
-      The frozen `tf.GraphDef`.
-
     Raises:
-      ValueError: if a file is missing or of another kind, a node unknown, or the
+      ValueError: if a file is missing or of another kind, a node is unknown, or the
         checkpoint does not fit the graph.
     """
     if not output_graph:
-        raise ValueError("Say where to write the result: --output_graph=frozen.pb.")
+        raise ValueError("Give the file to write: --output_graph=frozen.pb.")
     if sum(map(bool, (input_graph, input_meta_graph, input_saved_model_dir))) != 1:
         raise ValueError(
             "Give one graph to freeze: --input_graph, --input_meta_graph or "
@@ -152,15 +178,17 @@ def freeze(
         )
     if not input_saved_model_dir:
         if not input_checkpoint:
-            raise ValueError("Say where the weights are: --input_checkpoint=run.")
-        input_checkpoint = checkpoints.get_checkpoint_path(input_checkpoint)
+            raise ValueError("Give the weights to freeze: --input_checkpoint=run.")
+        input_checkpoint = checkpoint.find_prefix(input_checkpoint)
+    spec = None
     if input_graph:
         graph_def = load_graph_def(input_graph, input_binary)
         names = [n for n in output_node_names.replace(" ", "").split(",") if n]
         check_nodes(graph_def, names, input_graph)
         output_node_names = ",".join(names or find_outputs(graph_def))
         _check_weights(graph_def, input_checkpoint, input_graph)
-    # Not at the top: it is tf_slim_compat that loads TensorFlow, without its noise.
+        spec = find_spec(graph_def)
+    # Imported here, because tf_slim_compat loads TensorFlow without its log messages.
     from tensorflow.python.tools import freeze_graph as tf_freeze_graph
 
     with tf.Graph().as_default():
@@ -174,20 +202,23 @@ def freeze(
             input_saved_model_dir=input_saved_model_dir,
             **{**_FREEZE_DEFAULTS, **options},
         )
+    if spec is not None:
+        add_spec(frozen, spec)
     write_graph(frozen, output_graph)
     return frozen
 
 
-def has_variables(graph_def):
-    """Whether a graph lacks weights: its variables are still variables."""
+def has_variables(graph_def: tf.GraphDef) -> bool:
+    """Returns whether a graph lacks its weights, because it is not frozen."""
     return any(node.op in _VARIABLE_OPS for node in graph_def.node)
 
 
-def _check_weights(graph_def, checkpoint_path, path):
-    """Raises ValueError if the checkpoint lacks a variable, or has another shape."""
-    shapes = checkpoints.open_checkpoint(checkpoint_path).get_variable_to_shape_map()
+def _check_weights(graph_def: tf.GraphDef, checkpoint_path: str, path: str) -> None:
+    """Raises ValueError if a variable is missing or misshapen in the checkpoint."""
+    variables = Checkpoint(checkpoint_path).variables
+    shapes = {name: variable.shape for name, variable in variables.items()}
     if not has_variables(graph_def):
-        raise ValueError(f"The graph {path!r} is frozen already: it has no variables.")
+        raise ValueError(f"The graph {path!r} has no variables: it is already frozen.")
     for node in graph_def.node:
         if node.op not in _VARIABLE_OPS:
             continue
@@ -197,16 +228,16 @@ def _check_weights(graph_def, checkpoint_path, path):
                 "from a GraphDef: write it with export_inference_graph.py, or freeze "
                 "the run's .meta file with --input_meta_graph."
             )
-        ours = [dim.size for dim in node.attr["shape"].shape.dim]
-        theirs = shapes.get(node.name)
-        if theirs is None:
+        expected = [dim.size for dim in node.attr["shape"].shape.dim]
+        found = shapes.get(node.name)
+        if found is None:
             raise ValueError(
-                f"The checkpoint {checkpoint_path!r} does not hold {node.name}, which "
-                f"the graph {path!r} needs: it is of another network."
+                f"The checkpoint {checkpoint_path!r} does not contain {node.name}, "
+                f"which the graph {path!r} needs: it is of another network."
             )
-        if list(theirs) != ours:
+        if list(found) != expected:
             raise ValueError(
-                f"{node.name} has the shape {ours} in the graph {path!r}, but "
-                f"{list(theirs)} in the checkpoint {checkpoint_path!r}: export the "
-                "graph with the dataset and --labels_offset of the training."
+                f"{node.name} has the shape {expected} in the graph {path!r}, but "
+                f"{list(found)} in the checkpoint {checkpoint_path!r}: export the "
+                "graph with the dataset and --labels_offset of the training run."
             )

@@ -1,12 +1,13 @@
-"""What a run measured: `metrics.jsonl`, `metrics.csv` and `training.jsonl`.
+"""The measurements of a run: `metrics.jsonl`, `metrics.csv` and `training.jsonl`.
 
-Each line of the `.jsonl` files is a JSON object. `metrics` has one an evaluation:
+The `.jsonl` files have one JSON object per line. That of an evaluation in
+`metrics.jsonl`:
 
     {"step": 500, "epoch": 4.0, "split": "validation", "num_images": 800, "secs": 12.3,
      "accuracy": 0.61, "loss": 1.02, "top_5": 0.99, "train_loss": 1.3, ...}
 
-`metrics.csv` has the same rows as a table. `training` has one for every few steps,
-of the training batches. What is not finite is null.
+`metrics.csv` has the same rows as a table. `training.jsonl` has one row per log
+interval, about the training batches. Numbers that are not finite are null.
 """
 
 import contextlib
@@ -14,7 +15,8 @@ import csv
 import io
 import json
 import os
-import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from deployment import files
 
@@ -23,53 +25,39 @@ METRICS_TABLE = "metrics.csv"
 TRAINING_FILE = "training.jsonl"
 
 
-def is_lower_better(metric):
-    """Whether a metric is a loss: 'accuracy' and 'top_5' are not, 'loss' is.
-
-    Raises:
-      ValueError: if there is no such metric.
-    """
-    if not re.fullmatch(r"accuracy|loss|top_[1-9]\d*", metric):
-        raise ValueError(
-            f"There is no metric {metric!r}: choose accuracy, loss, or top_5 (with "
-            "more than five classes)."
-        )
-    return metric == "loss"
-
-
 class History:
-    """The measurements of a run, read from its folder and added to.
+    """The measurements in the folder of a run.
 
-    Reading alone changes no file, so it may be done while the run goes on.
+    Reading changes no file, so it is safe while the run is in progress.
 
     Args:
-      train_dir: the folder of the run; it need not have any measurements.
+      train_dir: folder of the run, with or without measurements.
 
     Raises:
-      ValueError: if a file is damaged; a last line that was cut short by a kill is
-        left out instead.
+      ValueError: if a file is damaged. An incomplete last line, as a killed process
+        leaves it, is ignored instead.
     """
 
-    def __init__(self, train_dir):
+    def __init__(self, train_dir: str) -> None:
         self._metrics = _JsonLines(os.path.join(train_dir, METRICS_FILE))
         self._training = _JsonLines(os.path.join(train_dir, TRAINING_FILE))
         self._table_path = os.path.join(train_dir, METRICS_TABLE)
         self._rows = self._metrics.read()
-        self._columns = None  # Of the table, once it is known to be up to date.
+        self._columns = None  # Of the table; None while it may be out of date.
 
-    def rows(self, split=None):
-        """The evaluations in their order, as dicts; of one split unless None."""
+    def rows(self, split: str | None = None) -> list[dict[str, Any]]:
+        """Returns the evaluations in order; of one split unless it is None."""
         return [dict(r) for r in self._rows if split in (None, r.get("split"))]
 
-    def training_rows(self):
-        """The rows of `training.jsonl`, as dicts; read anew each time."""
+    def training_rows(self) -> list[dict[str, Any]]:
+        """Reads the rows of `training.jsonl`."""
         return self._training.read()
 
-    def append(self, row):
-        """Adds an evaluation, in the place of one of the same step and split.
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Adds an evaluation, replacing one with the same step and split.
 
         Args:
-          row: a dict with `step` and `split`; `time` is added if it has none.
+          row: has `step` and `split`; `time` is added if it is missing.
 
         Raises:
           OSError: if the files cannot be written.
@@ -89,16 +77,16 @@ class History:
         else:
             self._write_table()
 
-    def append_training(self, row):
-        """Adds a row to `training.jsonl`; `time` is added if it has none.
+    def append_training(self, row: Mapping[str, Any]) -> None:
+        """Adds a row to `training.jsonl`, with `time` if it is missing.
 
         Raises:
           OSError: if the file cannot be written.
         """
         self._training.append({**row, "time": row.get("time") or files.utc_now()})
 
-    def truncate_after(self, step):
-        """Drops all rows beyond a step, from which training goes on.
+    def truncate_after(self, step: int) -> None:
+        """Removes all rows after the step at which training resumes.
 
         Raises:
           OSError: if the files cannot be written.
@@ -108,7 +96,7 @@ class History:
         if self._rows or files.read_text(self._table_path) is not None:
             self._write_table()
 
-    def _write_table(self):
+    def _write_table(self) -> None:
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
         header = _format_table([dict(zip(columns, columns, strict=True))], columns)
         table = header + _format_table(self._rows, columns)
@@ -117,61 +105,62 @@ class History:
 
 
 class _JsonLines:
-    """A file of JSON objects with a `step`, one a line."""
+    """A file with one JSON object per line, each with a `step`."""
 
-    def __init__(self, path):
+    def __init__(self, path: str) -> None:
         self._path = path
-        self._is_whole = False  # Whether a row can be added as it is.
+        # Whether the file is known to end with a complete line.
+        self._is_whole = False
 
-    def read(self):
+    def read(self) -> list[dict[str, Any]]:
         *lines, rest = (files.read_text(self._path) or "").split("\n")
         rows = [self._parse(line, i + 1) for i, line in enumerate(lines) if line]
         self._is_whole = not rest
         if rest:
-            with contextlib.suppress(ValueError):  # Cut short.
+            with contextlib.suppress(ValueError):  # Incomplete.
                 rows.append(self._parse(rest, len(lines) + 1))
         return rows
 
-    def write(self, rows):
+    def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         files.write_text(self._path, "".join(map(_format_line, rows)))
         self._is_whole = True
 
-    def append(self, row):
+    def append(self, row: Mapping[str, Any]) -> None:
         if not self._is_whole:
             rows = self.read()
             if not self._is_whole:
                 self.write(rows)
-        self._is_whole = False  # If this fails, a part may be there.
+        self._is_whole = False  # A failure may leave part of the line.
         files.append_text(self._path, _format_line(row))
         self._is_whole = True
 
-    def truncate_after(self, step):
-        """Drops rows beyond `step`, and half of one; returns the others."""
+    def truncate_after(self, step: int) -> list[dict[str, Any]]:
+        """Removes rows after `step` and an incomplete line; returns the other rows."""
         rows = self.read()
         kept = [row for row in rows if row["step"] <= step]
         if len(kept) < len(rows) or not self._is_whole:
             self.write(kept)
         return kept
 
-    def _parse(self, line, number):
+    def _parse(self, line: str, number: int) -> dict[str, Any]:
         try:
             row = json.loads(line)
         except ValueError:
             row = None
         if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
             raise ValueError(
-                f"Line {number} of {self._path!r} is no JSON object with a step: "
-                "delete that line, or the file."
+                f"Line {number} of {self._path!r} is not a JSON object with a step: "
+                "delete that line or the file."
             )
         return row
 
 
-def _format_line(row):
-    # ASCII: a line that is cut short must not end within a character.
+def _format_line(row: Mapping[str, Any]) -> str:
+    # As ASCII, so that an incomplete line never ends within a character.
     return json.dumps(files.to_plain(row)) + "\n"
 
 
-def _format_table(rows, columns):
+def _format_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     text = io.StringIO()
     csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import typing
-from collections.abc import Collection, Mapping
 from typing import Any
 
 from deployment import files
@@ -274,45 +273,6 @@ def continue_card(old_card: RunCard, new_card: RunCard) -> RunCard:
     )
 
 
-def reconcile(
-    card: RunCard,
-    given: Mapping[str, Any],
-    names: Collection[str] | Mapping[str, str],
-    force: bool = False,
-    free: Collection[str] = (),
-) -> dict[str, Any]:
-    """Returns settings for a run's checkpoint: the card's, which flags may repeat.
-
-    Args:
-      card: a `RunCard`.
-      given: the flags on the command line, by name.
-      names: the flags wanted; a dict from flags to attributes of the card where
-        these have other names, such as {"eval_image_size": "image_size"}.
-      force: whether flags override the card.
-      free: flags that may always override it.
-
-    Returns:
-      A dict from the flags of `names` to values.
-
-    Raises:
-      ValueError: if a flag contradicts the card.
-    """
-    attributes = names if isinstance(names, dict) else {name: name for name in names}
-    values = {}
-    for name, attribute in attributes.items():
-        values[name] = theirs = getattr(card, attribute)
-        if name not in given:
-            continue
-        if not (force or name in free or _is_same(name, given[name], theirs)):
-            raise ValueError(
-                f"--{name} is {given[name]!r}, but the run was trained with {theirs!r} "
-                f"({attribute} in {FILE_NAME}): leave the flag out, or add "
-                "--ignore_run_card to override it."
-            )
-        values[name] = given[name]
-    return values
-
-
 def check_resume(
     old_card: RunCard, new_card: RunCard, force: bool = False
 ) -> list[str]:
@@ -407,9 +367,3 @@ def _parse(record):
             raise ValueError("a session lacks from_step or images_per_step")
     extra = {name: value for name, value in record.items() if name not in types}
     return RunCard(**{**values, "extra": extra})
-
-
-def _is_same(name, ours, theirs):
-    if name.endswith("_dir") and ours and theirs:
-        return os.path.realpath(ours) == os.path.realpath(theirs)
-    return ours == theirs or (not ours and not theirs)

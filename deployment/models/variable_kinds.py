@@ -1,28 +1,29 @@
-"""Tells apart what the variables of a checkpoint are for."""
+"""Recognizes the purpose of a checkpoint's variables by their names."""
 
 import re
+from collections.abc import Container
 
-# What optimizers keep that belongs to no single variable.
-_SINGLE_STATE = re.compile(r"(.*/)?beta[12]_power(_\d+)?$")
+# State of an optimizer that belongs to no single variable.
+_SHARED_STATE = re.compile(r"(.*/)?beta[12]_power(_\d+)?$")
 _AVERAGE = "ExponentialMovingAverage"
 KINDS = {
-    "model": "the model",
+    "model": "model",
     "average": "moving averages of the model",
-    "optimizer": "the optimizer's state",
-    "step": "the step",
+    "optimizer": "optimizer state",
+    "step": "global step",
 }
 
 
-def get_kind(name, names):
-    """What a variable is for: a key of `KINDS`.
+def get_kind(name: str, names: Container[str]) -> str:
+    """Returns what a variable is for: a key of `KINDS`.
 
     Args:
       name: the variable's name.
       names: the names of all variables in the checkpoint.
     """
-    if name.rpartition("/")[2] == "global_step":
-        return "step"
     owner, _, last = name.rpartition("/")
+    if last == "global_step":
+        return "step"
     if owner in names:
         return "average" if last == _AVERAGE else "optimizer"
-    return "optimizer" if _SINGLE_STATE.match(name) else "model"
+    return "optimizer" if _SHARED_STATE.match(name) else "model"

@@ -1,1 +1,1 @@
-"""How weights change: optimizers, learning rates, gradients, averages."""
+"""Optimizers, learning rates and gradients."""

@@ -1,18 +1,26 @@
-"""Gradients between their computation and the update: clipped, watched, summed up."""
+"""Gradients between their computation and the update: clipping, norms, accumulation."""
 
+from collections.abc import Sequence
+
+from deployment.config_flags import SettingError
 from tf_slim_compat import tf
 
+_Gradient = tf.Tensor | tf.IndexedSlices | None
+_Pairs = Sequence[tuple[_Gradient, tf.Variable]]
 
-def clip(grads_and_vars, norm=None, value=None):
-    """Limits gradients, first value by value, then all of them together.
+
+def clip(
+    grads_and_vars: _Pairs, norm: float | None = None, value: float | None = None
+) -> list[tuple[_Gradient, tf.Variable]]:
+    """Clips gradients, first by value, then by their global norm.
 
     Args:
-      grads_and_vars: a list of (gradient, variable); gradients may be
+      grads_and_vars: list of (gradient, variable); a gradient may be a
         `tf.IndexedSlices` or None.
-      norm: the largest norm of all gradients together (Pascanu et al. 2012,
-        arXiv:1211.5063); None sets no limit. Where one of them is not finite, all
-        of them become NaN.
-      value: the largest absolute value of an element; None sets no limit.
+      norm: largest norm of all gradients together (Pascanu et al. 2012,
+        arXiv:1211.5063); None for no limit. If any gradient is not finite, all of them
+        become NaN.
+      value: largest absolute value of an element; None for no limit.
 
     Returns:
       A list of (gradient, variable).
@@ -22,9 +30,9 @@ def clip(grads_and_vars, norm=None, value=None):
     """
     for name, limit in (("norm", norm), ("value", value)):
         if limit is not None and not limit > 0:
-            raise ValueError(
-                f"clip_gradient_{name} must be positive, but is {limit}: leave it out "
-                "to set no limit."
+            raise SettingError(
+                f"{{{{clip_gradient_{name}}}}} must be positive, but is {limit}: leave "
+                "it unset for no limit."
             )
     gradients = [gradient for gradient, _ in grads_and_vars]
     variables = [variable for _, variable in grads_and_vars]
@@ -35,18 +43,18 @@ def clip(grads_and_vars, norm=None, value=None):
     return list(zip(gradients, variables, strict=True))
 
 
-def measure(grads_and_vars):
-    """The sum of squares of each gradient's values: one pass over each, no copy.
+def measure(grads_and_vars: _Pairs) -> tf.Tensor:
+    """Returns the sum of squares of each gradient, without copying the gradients.
 
-    It is finite just where every element is, save for elements beyond 1e19, whose
-    squares float32 does not hold either.
+    A sum is finite only if all elements are. Elements beyond 1e19 make it infinite too,
+    since float32 cannot hold their squares.
 
     Args:
-      grads_and_vars: a list of (gradient, variable); gradients may be
-        `tf.IndexedSlices`, or None, which counts as 0.
+      grads_and_vars: list of (gradient, variable); a gradient may be a
+        `tf.IndexedSlices`, or None, whose sum is 0.
 
     Returns:
-      A float32 tensor of shape [n], n the length of the list.
+      float32 [n], one sum per pair.
     """
     halves = []
     for gradient, _ in grads_and_vars:
@@ -60,36 +68,37 @@ def measure(grads_and_vars):
 
 
 class Accumulator:
-    """Sums up the gradients of several batches for one step.
+    """Accumulates the gradients of several batches for one step.
 
-    Of a step of n batches, the first n - 1 run `accumulate_op`. The last one runs
-    the update, which takes `mean_gradients`, and then what `build_reset_op` adds:
+    In a step of n batches, the first n - 1 run `accumulate_op`. The last one runs the
+    update, which uses `mean_gradients`, and then the operation of `build_reset_op`:
 
         accumulator = Accumulator(optimizer.compute_gradients(loss), steps=4)
         update = optimizer.apply_gradients(accumulator.mean_gradients)
         with tf.control_dependencies([update]):
             reset = accumulator.build_reset_op()
 
-    The sums are local variables, which no checkpoint holds.
+    The sums are local variables, which are not saved in checkpoints.
 
     Args:
-      grads_and_vars: a list of (gradient, variable); gradients may be
-        `tf.IndexedSlices`, which become dense, or None, which stay None.
-      steps: how many batches make a step.
+      grads_and_vars: list of (gradient, variable); a `tf.IndexedSlices` becomes dense,
+        None stays None.
+      steps: batches per step.
 
     Attributes:
-      accumulate_op: adds the gradients of this batch to the sums.
-      mean_gradients: a list of (gradient, variable): the mean of the gradients
-        summed up so far and this batch's, over `steps`.
+      accumulate_op: adds the gradients of the current batch to the sums.
+      mean_gradients: list of (gradient, variable): the sums plus the gradients of the
+        current batch, divided by `steps`.
 
     Raises:
       ValueError: if `steps` is less than 1.
     """
 
-    def __init__(self, grads_and_vars, steps):
+    def __init__(self, grads_and_vars: _Pairs, steps: int) -> None:
         if steps < 1:
-            raise ValueError(
-                f"gradient_accumulation_steps must be 1 or more, but is {steps}."
+            raise SettingError(
+                "{{gradient_accumulation_steps}} must be 1 or more, but is "
+                f"{steps}."
             )
         self._sums = []
         self.mean_gradients = []
@@ -107,13 +116,13 @@ class Accumulator:
             self.mean_gradients.append((mean, variable))
         self.accumulate_op = tf.group(*additions, name="accumulate_gradients")
 
-    def build_reset_op(self):
+    def build_reset_op(self) -> tf.Operation:
         """Adds an operation that sets the sums to zero."""
         zeros = [s.assign(tf.zeros_like(s), read_value=False) for s in self._sums]
         return tf.group(*zeros, name="reset_gradients")
 
 
-def _build_sum(gradient, variable):
+def _build_sum(gradient: tf.Tensor, variable: tf.Variable) -> tf.Variable:
     return tf.Variable(
         lambda: tf.zeros(variable.shape, gradient.dtype),
         trainable=False,
@@ -122,9 +131,9 @@ def _build_sum(gradient, variable):
     )
 
 
-def _clip_values(gradient, limit):
+def _clip_values(gradient: _Gradient, limit: float) -> _Gradient:
     return None if gradient is None else tf.clip_by_value(gradient, -limit, limit)
 
 
-def _values(gradient):
+def _values(gradient: tf.Tensor | tf.IndexedSlices) -> tf.Tensor:
     return gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient

@@ -1,22 +1,27 @@
-"""Layer-wise learning-rate factors: an optimizer for each group of variables."""
+"""Learning-rate factors by scope: one optimizer for each group of variables."""
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from deployment.models import checkpoints
+from deployment.config_flags import SettingError
+from deployment.models import restoring
 from tf_slim_compat import tf
 
-_FLAG = "--learning_rate_factors"
+_FIELD = "{{learning_rate_factors}}"
+_ALL_ZERO = f"{_FIELD} is 0 for every variable: leave some variables to train."
+_Factors = Sequence[tuple[str, float]]
 
 
-def parse_learning_rate_factors(text):
-    """The factors of a flag, a tuple of (scope, factor).
+def parse_learning_rate_factors(text: str | None) -> tuple[tuple[str, float], ...]:
+    """Parses learning-rate factors into (scope, factor) pairs.
 
     Args:
       text: comma-separated scopes with their factors, such as
         'InceptionV3/Logits:10,InceptionV3/Conv2d:0.1'; None or '' for none.
 
     Raises:
-      ValueError: if a part is not of that form, or a scope comes twice.
+      ValueError: if a part does not have this form, or a scope is repeated.
     """
     factors = {}
     for part in filter(None, (part.strip() for part in (text or "").split(","))):
@@ -27,32 +32,32 @@ def parse_learning_rate_factors(text):
         except ValueError:
             factor = -1.0
         if not (scope and colon and 0 <= factor < float("inf")):
-            raise ValueError(
-                f"{_FLAG} must be scopes with factors of 0 or more, such as "
-                f"InceptionV3/Logits:10,InceptionV3/Conv2d:0.1, but has {part!r}."
+            raise SettingError(
+                f"{_FIELD} must be scopes with factors of 0 or more, such as "
+                f"InceptionV3/Logits:10,InceptionV3/Conv2d:0.1, but contains {part!r}."
             )
         try:
             re.compile(scope)
         except re.error as error:
-            raise ValueError(
-                f"{_FLAG} has the scope {scope!r}, which is no valid pattern: {error}."
+            raise SettingError(
+                f"{_FIELD} contains the scope {scope!r}, which is not a valid regular "
+                f"expression: {error}."
             ) from error
         if scope in factors:
-            raise ValueError(f"{_FLAG} has the scope {scope!r} twice: keep one.")
+            raise SettingError(
+                f"{_FIELD} contains the scope {scope!r} twice: keep one."
+            )
         factors[scope] = factor
     return tuple(factors.items())
 
 
-def get_factor(name, factors):
-    """The learning-rate factor of the variable `name`.
+def get_factor(name: str, factors: _Factors) -> float:
+    """Returns the learning-rate factor of a variable; 1.0 if no scope matches.
 
     Args:
-      name: a variable's name, without ':0'.
+      name: the variable's name, without ':0'.
       factors: (scope, factor) pairs. A scope is a prefix of names, or a regular
-        expression matched from their beginning. The first that matches counts.
-
-    Returns:
-      A float; 1.0 if no scope matches.
+        expression that matches from the start of the name. The first match applies.
     """
     for scope, factor in factors:
         if re.match(scope, name):
@@ -60,78 +65,97 @@ def get_factor(name, factors):
     return 1.0
 
 
-def check_factors(factors, variables):
-    """The factor of each variable, once every scope is known to have an effect.
+def check_factors(
+    factors: _Factors, variables: Sequence[tf.Variable]
+) -> dict[str, float]:
+    """Checks that every scope has an effect, and returns the factor of each variable.
 
     Args:
       factors: (scope, factor) pairs.
-      variables: the variables that are trained.
+      variables: the trained variables.
 
     Returns:
-      A dict from variable names to factors, in the order of `variables`.
+      Variable names to factors, in the order of `variables`.
 
     Raises:
-      ValueError: if a scope matches no variable (the message names the nearest),
-        or only such that an earlier scope matches; or if all factors are 0.
+      ValueError: if a scope matches no variable (the message gives the nearest scopes)
+        or only variables that earlier scopes match; or if all factors are 0.
     """
     left = list(variables)
     for position, (scope, _) in enumerate(factors):
-        matched = checkpoints.get_variables_in_scopes(variables, [scope], _FLAG)
+        try:
+            matched = restoring.get_variables_in_scopes(variables, [scope], _FIELD)
+        except ValueError as error:
+            raise SettingError(str(error)) from None
         names = {variable.op.name for variable in matched}
         if not any(variable.op.name in names for variable in left):
             earlier = ", ".join(repr(s) for s, _ in factors[:position])
-            raise ValueError(
-                f"{_FLAG} has the scope {scope!r} after {earlier}, which match all of "
-                "its variables already, and the first match counts: put it before."
+            raise SettingError(
+                f"{_FIELD} contains the scope {scope!r} after {earlier}, which already "
+                "match all of its variables; the first match applies, so move it to "
+                "the front."
             )
         left = [variable for variable in left if variable.op.name not in names]
     found = {v.op.name: get_factor(v.op.name, factors) for v in variables}
     if found and not any(found.values()):
-        raise ValueError(f"{_FLAG} is 0 for every variable, so nothing is trained.")
+        raise SettingError(_ALL_ZERO)
     return found
 
 
 class GroupedOptimizer(tf.train.Optimizer):
-    """Gives the variables of each factor to an optimizer of their own.
+    """Applies a separate optimizer to the variables of each learning-rate factor.
 
-    Variables of the factor 1 get the plain optimizer, so nothing of it has another
-    name in a checkpoint. Slots of the others are named like the plain optimizer's
-    too; what they keep beside slots, such as Adam's `beta1_power`, is under
-    `learning_rate_factor_10/`. Variables of the factor 0 have no optimizer and no
-    gradient.
+    Variables with factor 1 use the plain optimizer, so its variables have their usual
+    names in checkpoints. The slots of the others have their usual names as well, but
+    further state, such as `beta1_power` of Adam, is in `learning_rate_factor_10/`.
+    Variables with factor 0 have neither an optimizer nor a gradient.
 
     Args:
-      build_optimizer: makes the `tf.train.Optimizer` of a factor, a float.
-      factors: (scope, factor) pairs, see `get_factor`.
+      build_optimizer: builds the `tf.train.Optimizer` for a factor.
+      factors: (scope, factor) pairs; see `get_factor`.
       name: the optimizer's name.
     """
 
-    def __init__(self, build_optimizer, factors, name="GroupedOptimizer"):
+    def __init__(
+        self,
+        build_optimizer: Callable[[float], tf.train.Optimizer],
+        factors: _Factors,
+        name: str = "GroupedOptimizer",
+    ) -> None:
         super().__init__(use_locking=False, name=name)
         self._build_optimizer = build_optimizer
         self._factors = tuple(factors)
         self._optimizers = {}
 
-    def compute_gradients(self, loss, var_list=None, **kwargs):
-        """See `tf.train.Optimizer`; variables of the factor 0 are left out."""
+    def compute_gradients(
+        self,
+        loss: tf.Tensor,
+        var_list: Sequence[tf.Variable] | None = None,
+        **kwargs: Any,
+    ) -> list[tuple[Any, tf.Variable]]:
+        """See `tf.train.Optimizer`. Variables with factor 0 are left out."""
         if var_list is None:
             var_list = tf.trainable_variables()
         trained = [v for v in var_list if self._factor(v)]
         if not trained:
-            raise ValueError(f"{_FLAG} is 0 for every variable, so nothing is trained.")
+            raise SettingError(_ALL_ZERO)
         return super().compute_gradients(loss, trained, **kwargs)
 
-    def apply_gradients(self, grads_and_vars, global_step=None, name=None):
-        """See `tf.train.Optimizer`; `global_step` counts once."""
+    def apply_gradients(
+        self,
+        grads_and_vars: Sequence[tuple[Any, tf.Variable]],
+        global_step: tf.Variable | None = None,
+        name: str | None = None,
+    ) -> tf.Operation:
+        """See `tf.train.Optimizer`. Increments `global_step` once."""
         groups = {}
         for gradient, variable in grads_and_vars:
             if gradient is not None and self._factor(variable):
                 pairs = groups.setdefault(self._factor(variable), [])
                 pairs.append((gradient, variable))
         if not groups:
-            raise ValueError(
-                "There is no gradient for any variable whose learning-rate factor is "
-                "not 0."
+            raise SettingError(
+                "No variable with a nonzero learning-rate factor has a gradient."
             )
         updates = []
         for factor, pairs in groups.items():
@@ -139,7 +163,7 @@ class GroupedOptimizer(tf.train.Optimizer):
             if factor == 1:
                 updates.append(optimizer.apply_gradients(pairs))
                 continue
-            # From the root, whatever scope the caller is in.
+            # With the slash the scope is absolute, whatever scope the caller is in.
             with tf.name_scope(f"learning_rate_factor_{factor:g}/".replace("+", "")):
                 updates.append(optimizer.apply_gradients(pairs))
         name = name or self.get_name()
@@ -148,25 +172,25 @@ class GroupedOptimizer(tf.train.Optimizer):
         with tf.control_dependencies(updates):
             return global_step.assign_add(1, read_value=False, name=name)
 
-    def get_slot(self, var, name):
-        """The slot `name` of a variable, or None."""
+    def get_slot(self, var: tf.Variable, name: str) -> tf.Variable | None:
+        """Returns the slot `name` of a variable, or None."""
         optimizer = self._optimizers.get(self._factor(var))
         return optimizer.get_slot(var, name) if optimizer else None
 
-    def get_slot_names(self):
-        """The names of the slots that any of the optimizers has, sorted."""
+    def get_slot_names(self) -> list[str]:
+        """Returns the slot names of all optimizers, sorted."""
         optimizers = self._optimizers.values()
         return sorted({name for o in optimizers for name in o.get_slot_names()})
 
-    def variables(self):
-        """The variables of all the optimizers, sorted by name."""
+    def variables(self) -> list[tf.Variable]:
+        """Returns the variables of all optimizers, sorted by name."""
         found = [v for o in self._optimizers.values() for v in o.variables()]
         return sorted(found, key=lambda variable: variable.name)
 
-    def _factor(self, variable):
+    def _factor(self, variable: tf.Variable) -> float:
         return get_factor(variable.op.name, self._factors)
 
-    def _optimizer(self, factor):
+    def _optimizer(self, factor: float) -> tf.train.Optimizer:
         if factor not in self._optimizers:
             self._optimizers[factor] = self._build_optimizer(factor)
         return self._optimizers[factor]

@@ -1,9 +1,11 @@
-"""The learning rate as a function of the global step."""
+"""Learning-rate schedules."""
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
-from deployment.durations import Duration
+from deployment.config_flags import SettingError, setting
+from deployment.durations import Duration, parse_durations
 from tf_slim_compat import tf
 
 DECAY_TYPES = ("fixed", "exponential", "polynomial", "cosine", "piecewise")
@@ -13,140 +15,184 @@ _DEFAULT_DECAY_FACTOR = {"piecewise": 0.1}
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """How the learning rate changes during training.
+    """The learning rate as a function of the step.
+
+    Decay types: 'fixed' stays at `initial`; 'exponential' multiplies by `decay_factor`
+    every `epochs_per_decay` (a staircase); 'polynomial' decreases linearly to `end`
+    within `epochs_per_decay`; 'cosine' follows half a cosine from the end of the
+    warm-up to `end` at the last step (Loshchilov & Hutter 2016, arXiv:1608.03983,
+    without restarts); 'piecewise' changes at `boundaries`.
 
     Attributes:
-      decay_type: one of `DECAY_TYPES`: 'fixed' stays at `initial`; 'exponential'
-        multiplies by `decay_factor` after every `epochs_per_decay`, in steps of
-        a staircase; 'polynomial' falls in a straight line to `end` within
-        `epochs_per_decay`; 'cosine' falls along half a cosine to `end` at the
-        last step of the run, from the end of the warm-up (Loshchilov & Hutter
-        2016, arXiv:1608.03983, without restarts); 'piecewise' changes at
-        `boundaries`.
-      initial: the learning rate at the start, after any warm-up.
-      end: where the polynomial and the cosine decay end. None is 0.0001 for
-        polynomial and 0 for cosine: a floor of 0.0001 is a tenth of the rates
-        that adamw is used with, and above some.
-      decay_factor: the factor of the exponential and the piecewise decay. None is
-        0.94 for exponential and 0.1 for piecewise.
-      epochs_per_decay: see `decay_type`.
-      warmup_epochs: over how many epochs the rate rises from 0 in a straight
-        line (Goyal et al. 2017, arXiv:1706.02677, section 2.2). The decay counts
-        from step 0 all the same, except for cosine; the lower of the two holds.
-      warmup_steps: the same in steps.
-      steps_per_decay: takes the place of `epochs_per_decay` where it is set.
-      boundaries: when the piecewise decay changes the rate: a tuple of
-        `durations.Duration` from step 0, in steps or epochs, rising.
-      values: the rates of the piecewise decay, one more than `boundaries`, in
-        place of `initial` and `decay_factor`; empty for none.
+      end: if None, 0.0001 for polynomial and 0 for cosine.
+      decay_factor: if None, 0.94 for exponential and 0.1 for piecewise.
+      warmup_epochs: the rate rises linearly from 0 (Goyal et al. 2017,
+        arXiv:1706.02677, section 2.2). Except for cosine, the decay still counts from
+        step 0, and the lower of the two rates is used.
+      values: one more than `boundaries`; if empty, `initial` times powers of
+        `decay_factor`.
+
+    Raises:
+      ValueError: if a value is out of range, or values contradict each other.
     """
 
-    decay_type: str = "exponential"
-    initial: float = 0.01
-    end: float | None = None
-    decay_factor: float | None = None
-    epochs_per_decay: float = 2.0
-    warmup_epochs: float = 0.0
-    warmup_steps: int = 0
-    steps_per_decay: int | None = None
-    boundaries: tuple[Duration, ...] = ()
-    values: tuple[float, ...] = ()
+    decay_type: str = setting(
+        "exponential",
+        f"How the learning rate decays: {', '.join(DECAY_TYPES)}.",
+        flag="learning_rate_decay_type",
+    )
+    initial: float = setting(
+        0.01, "Initial learning rate, after any warm-up.", flag="learning_rate"
+    )
+    end: float | None = setting(
+        None,
+        "Learning rate at the end of polynomial and cosine decay. If unset: 0.0001 for "
+        "polynomial, 0 for cosine.",
+        flag="end_learning_rate",
+    )
+    decay_factor: float | None = setting(
+        None,
+        "Factor of each exponential or piecewise decay. If unset: 0.94 for "
+        "exponential, 0.1 for piecewise.",
+        flag="learning_rate_decay_factor",
+    )
+    epochs_per_decay: float = setting(
+        2.0,
+        "Epochs between exponential decays, or until the end of polynomial decay. Each "
+        "clone counts its own epochs; synchronous replicas share theirs.",
+        flag="num_epochs_per_decay",
+    )
+    warmup_epochs: float = setting(
+        0.0, "Epochs during which the learning rate rises linearly from 0."
+    )
+    warmup_steps: int = setting(
+        0,
+        "Steps during which the learning rate rises linearly from 0 (instead of "
+        "--warmup_epochs).",
+    )
+    steps_per_decay: int | None = setting(
+        None,
+        "Steps between decays of the learning rate (instead of "
+        "--num_epochs_per_decay).",
+        flag="num_steps_per_decay",
+    )
+    boundaries: tuple[Duration, ...] = setting(
+        (),
+        "Comma-separated times at which piecewise decay changes the learning rate, "
+        "such as 30epochs,60epochs or 5000,8000 (steps).",
+        flag="learning_rate_boundaries",
+        kind=str,
+        parse=lambda text: parse_durations(text, "--learning_rate_boundaries"),
+    )
+    values: tuple[float, ...] = setting(
+        (),
+        "Comma-separated learning rates of piecewise decay, one more than boundaries. "
+        "If unset: --learning_rate, times --learning_rate_decay_factor at each "
+        "boundary.",
+        flag="learning_rate_values",
+        kind=list,
+        parse=lambda values: tuple(map(float, values)),
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.decay_type not in DECAY_TYPES:
-            raise ValueError(
-                f"learning_rate_decay_type must be one of {', '.join(DECAY_TYPES)}, "
+            raise SettingError(
+                f"{{{{decay_type}}}} must be one of {', '.join(DECAY_TYPES)}, "
                 f"but is {self.decay_type!r}."
             )
         if self.epochs_per_decay <= 0:
-            raise ValueError(
-                "num_epochs_per_decay must be positive, but is "
-                f"{self.epochs_per_decay}; to keep the rate constant use "
-                "learning_rate_decay_type=fixed."
+            raise SettingError(
+                "{{epochs_per_decay}} must be positive, but is "
+                f"{self.epochs_per_decay}; for a constant rate use "
+                "{{decay_type}}=fixed."
             )
         if self.steps_per_decay is not None and self.steps_per_decay < 1:
-            raise ValueError(
-                f"num_steps_per_decay must be 1 or more, but is {self.steps_per_decay}."
+            raise SettingError(
+                "{{steps_per_decay}} must be 1 or more, but is "
+                f"{self.steps_per_decay}."
             )
         self._check_rates()
         self._check_warmup()
         if self.decay_type == "piecewise":
             self._check_boundaries()
         elif self.boundaries or self.values:
-            raise ValueError(
-                "learning_rate_boundaries and learning_rate_values are for "
-                "learning_rate_decay_type=piecewise, but it is "
-                f"{self.decay_type!r}."
+            raise SettingError(
+                "{{boundaries}} and {{values}} need {{decay_type}}=piecewise, but it "
+                f"is {self.decay_type!r}."
             )
 
     @property
-    def end_rate(self):
-        """`end`, or the decay type's own if that is None."""
+    def end_rate(self) -> float:
+        """`end`, or the default of the decay type if it is None."""
         return _DEFAULT_END.get(self.decay_type, 1e-4) if self.end is None else self.end
 
     @property
-    def factor(self):
-        """`decay_factor`, or the decay type's own if that is None."""
+    def factor(self) -> float:
+        """`decay_factor`, or the default of the decay type if it is None."""
         if self.decay_factor is None:
             return _DEFAULT_DECAY_FACTOR.get(self.decay_type, 0.94)
         return self.decay_factor
 
-    def _check_rates(self):
+    def _check_rates(self) -> None:
         if self.initial < 0 or self.end_rate < 0:
-            raise ValueError(
-                "Learning rates must not be negative, but learning_rate is "
-                f"{self.initial} and end_learning_rate is {self.end_rate}."
+            raise SettingError(
+                "Learning rates must not be negative, but {{initial}} is "
+                f"{self.initial} and {{{{end}}}} is {self.end_rate}."
             )
         if any(value < 0 for value in self.values):
-            raise ValueError(
-                "Learning rates must not be negative, but learning_rate_values are "
+            raise SettingError(
+                "Learning rates must not be negative, but {{values}} are "
                 f"{', '.join(map(str, self.values))}."
             )
         if self.decay_type == "cosine" and self.end_rate > self.initial:
-            raise ValueError(
-                f"The cosine decay falls from learning_rate, {self.initial}, to "
-                f"end_learning_rate, which must not be higher but is {self.end_rate}."
+            raise SettingError(
+                "The cosine decay needs {{end}} to be at most {{initial}}, "
+                f"{self.initial}, but it is {self.end_rate}."
             )
 
-    def _check_warmup(self):
+    def _check_warmup(self) -> None:
         if self.warmup_steps and self.warmup_epochs:
-            raise ValueError(
-                "The warm-up is given in steps or in epochs, but warmup_steps is "
-                f"{self.warmup_steps} and warmup_epochs is {self.warmup_epochs}: set "
-                "one of the two."
+            raise SettingError(
+                "The warm-up is either in steps or in epochs, but {{warmup_steps}} is "
+                f"{self.warmup_steps} and {{{{warmup_epochs}}}} is "
+                f"{self.warmup_epochs}: set only one of them."
             )
         if self.warmup_steps < 0 or self.warmup_epochs < 0:
-            raise ValueError(
-                "The warm-up must not be negative, but warmup_steps is "
-                f"{self.warmup_steps} and warmup_epochs is {self.warmup_epochs}."
+            raise SettingError(
+                "The warm-up must not be negative, but {{warmup_steps}} is "
+                f"{self.warmup_steps} and {{{{warmup_epochs}}}} is "
+                f"{self.warmup_epochs}."
             )
 
-    def _check_boundaries(self):
+    def _check_boundaries(self) -> None:
         if not self.boundaries:
-            raise ValueError(
-                "The piecewise decay changes the rate at boundaries, but there are "
-                "none: set learning_rate_boundaries, for example to "
-                "30epochs,60epochs."
+            raise SettingError(
+                "The piecewise decay needs boundaries, but there are none: set "
+                "{{boundaries}}, for example to 30epochs,60epochs."
             )
         if any(boundary.is_time for boundary in self.boundaries):
-            raise ValueError(
-                "learning_rate_boundaries must be in steps or epochs, but are "
+            raise SettingError(
+                "{{boundaries}} must be in steps or epochs, but are "
                 f"{', '.join(map(str, self.boundaries))}."
             )
         if self.values and len(self.values) != len(self.boundaries) + 1:
-            raise ValueError(
-                "learning_rate_values must be one more than learning_rate_boundaries, "
-                f"but there are {len(self.values)} values and "
-                f"{len(self.boundaries)} boundaries."
+            raise SettingError(
+                "{{values}} must have one value more than {{boundaries}}, but there "
+                f"are {len(self.values)} values and {len(self.boundaries)} boundaries."
             )
 
 
-def epochs_to_steps(epochs, num_samples, batch_size, replicas_to_aggregate=1):
-    """How many global steps `epochs` passes over `num_samples` images take.
+def epochs_to_steps(
+    epochs: float, num_samples: int, batch_size: int, replicas_to_aggregate: int = 1
+) -> int:
+    """Converts epochs into global steps; at least 1 for any positive number.
 
-    One clone's batch counts; replicas that are aggregated into one step
-    (synchronous training) share an epoch. At least 1 for any positive number of
-    epochs.
+    Args:
+      epochs: passes over the images; 0 or less gives 0.
+      num_samples: images per epoch.
+      batch_size: images in one clone's batch.
+      replicas_to_aggregate: workers whose gradients make up one step (synchronous
+        training); they share an epoch.
     """
     if epochs <= 0:
         return 0
@@ -154,33 +200,33 @@ def epochs_to_steps(epochs, num_samples, batch_size, replicas_to_aggregate=1):
 
 
 def build_learning_rate(
-    schedule,
-    global_step,
-    num_samples,
-    batch_size,
-    replicas_to_aggregate=1,
-    number_of_steps=None,
-):
+    schedule: Schedule,
+    global_step: tf.Tensor | tf.Variable,
+    num_samples: int,
+    batch_size: int,
+    replicas_to_aggregate: int = 1,
+    number_of_steps: int | None = None,
+) -> tf.Tensor:
     """Adds the learning rate to the graph.
 
     Args:
       schedule: a `Schedule`.
-      global_step: the global step, an int64 scalar variable or tensor.
-      num_samples: images in one epoch.
+      global_step: int64 scalar.
+      num_samples: images per epoch.
       batch_size: images in one clone's batch.
-      replicas_to_aggregate: workers whose gradients make one step.
-      number_of_steps: the step at which the run ends, which the cosine decay
-        needs; None for no end.
+      replicas_to_aggregate: workers whose gradients make up one step.
+      number_of_steps: last step of the run, which the cosine decay needs; None for no
+        end.
 
     Returns:
-      A float32 scalar tensor.
+      float32 scalar.
 
     Raises:
-      ValueError: if the decay is cosine and there is no end, or the warm-up
-        reaches it; or if the boundaries of a piecewise decay do not rise.
+      ValueError: if a cosine decay has no last step or a warm-up that reaches it, or
+        if the boundaries of a piecewise decay do not increase.
     """
 
-    def to_steps(epochs):
+    def to_steps(epochs: float) -> int:
         return epochs_to_steps(epochs, num_samples, batch_size, replicas_to_aggregate)
 
     step = tf.cast(global_step, tf.float32)
@@ -203,7 +249,9 @@ def build_learning_rate(
     return rate
 
 
-def _build_decay(schedule, global_step, decay_steps):
+def _build_decay(
+    schedule: Schedule, global_step: tf.Tensor | tf.Variable, decay_steps: int
+) -> tf.Tensor:
     if schedule.decay_type == "exponential":
         return tf.train.exponential_decay(
             schedule.initial,
@@ -223,25 +271,30 @@ def _build_decay(schedule, global_step, decay_steps):
     )
 
 
-def _build_cosine(schedule, step, warmup_steps, number_of_steps):
+def _build_cosine(
+    schedule: Schedule,
+    step: tf.Tensor,
+    warmup_steps: int,
+    number_of_steps: int | None,
+) -> tf.Tensor:
     if number_of_steps is None:
-        raise ValueError(
+        raise SettingError(
             "The cosine decay ends with the run, but the run has no last step: set "
-            "max_number_of_steps, or another learning_rate_decay_type."
+            "{{number_of_steps}}, or choose another {{decay_type}}."
         )
     if warmup_steps >= number_of_steps:
-        raise ValueError(
+        raise SettingError(
             f"The warm-up takes {warmup_steps} steps, but the run ends at step "
-            f"{number_of_steps}, so nothing is left for the cosine decay: warm up "
-            "less, or train for longer."
+            f"{number_of_steps}, which leaves none for the cosine decay: shorten the "
+            "warm-up or train longer."
         )
     with tf.name_scope("cosine_decay_learning_rate"):
         progress = (step - warmup_steps) / (number_of_steps - warmup_steps)
-        share = 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(progress, 0.0, 1.0)))
-        return schedule.end_rate + (schedule.initial - schedule.end_rate) * share
+        fraction = 0.5 * (1 + tf.cos(math.pi * tf.clip_by_value(progress, 0.0, 1.0)))
+        return schedule.end_rate + (schedule.initial - schedule.end_rate) * fraction
 
 
-def _piecewise_values(schedule):
+def _piecewise_values(schedule: Schedule) -> Sequence[float]:
     if schedule.values:
         return schedule.values
     return [
@@ -250,12 +303,19 @@ def _piecewise_values(schedule):
     ]
 
 
-def _build_piecewise(schedule, values, global_step, steps_per_epoch):
+def _build_piecewise(
+    schedule: Schedule,
+    values: Sequence[float],
+    global_step: tf.Tensor | tf.Variable,
+    steps_per_epoch: float,
+) -> tf.Tensor:
     steps = [boundary.to_steps(steps_per_epoch) for boundary in schedule.boundaries]
-    if any(later <= sooner for sooner, later in zip([0, *steps], steps, strict=False)):
-        raise ValueError(
-            "learning_rate_boundaries must rise from above 0, but are "
-            f"{', '.join(map(str, schedule.boundaries))}, which is at steps "
+    if any(
+        later <= earlier for earlier, later in zip([0, *steps], steps, strict=False)
+    ):
+        raise SettingError(
+            "{{boundaries}} must be above 0 and increase, but are "
+            f"{', '.join(map(str, schedule.boundaries))}, which are steps "
             f"{', '.join(map(str, steps))}."
         )
     with tf.name_scope("piecewise_learning_rate"):

@@ -1,8 +1,11 @@
-"""Optimizers by name, with the settings that the flags offer."""
+"""Optimizers by name, and their settings."""
 
 import dataclasses
-import difflib
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from deployment import text
+from deployment.config_flags import SettingError, setting
 from deployment.optimize import decoupled_optimizers, grouped_optimizers
 from tf_slim_compat import tf
 
@@ -13,92 +16,132 @@ parse_learning_rate_factors = grouped_optimizers.parse_learning_rate_factors
 class OptimizerConfig:
     """Settings of all optimizers; each uses its own.
 
+    Most fields are described where they are defined; in addition:
+
     Attributes:
-      name: one of `OPTIMIZERS`.
-      opt_epsilon: the term that keeps a division finite. None takes the
-        optimizer's own: 1.0 for rmsprop and adadelta, 1e-8 for adam and adamw,
-        whose updates 1.0 would shrink a thousandfold, 1e-6 for lamb, 0 for lars.
-      momentum: of momentum and lars.
-      adam_beta1: the decay of the first moments of adam, adamw and lamb.
-      adam_beta2: the decay of the second moments of adam, adamw and lamb.
-      weight_decay: the decay that adamw, lamb and lars apply themselves (see
-        `is_decoupled`); the others leave it to the L2 loss of the network.
-      decay_all_variables: whether biases and the parameters of normalisation,
-        which are the variables of rank 1 or less, are decayed too.
-      lars_trust_coefficient: the relative change of a layer that a learning rate
-        of 1 allows in one step.
-      learning_rate_factors: (scope, factor) pairs. The learning rate of the
-        variables in a scope is multiplied by its factor; 0 leaves them as they
-        are. A scope is a prefix of names, or a regular expression matched from
-        their beginning, and the first that matches a variable counts.
+      opt_epsilon: if None, the optimizer's default: 1.0 for rmsprop and adadelta, as in
+        TF-Slim; 1e-8 for adam and adamw, whose updates 1.0 would shrink a
+        thousandfold; 1e-6 for lamb, 0 for lars.
+      weight_decay: applied by adamw, lamb and lars themselves (see `is_decoupled`); the
+        others leave it to the L2 loss of the network.
+      learning_rate_factors: (scope, factor) pairs. A scope is a prefix of variable
+        names, or a regular expression that matches from their start; the first match
+        applies.
+
+    Raises:
+      ValueError: if the weight decay or the trust coefficient is out of range.
     """
 
-    name: str = "rmsprop"
-    adadelta_rho: float = 0.95
-    adagrad_initial_accumulator_value: float = 0.1
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    opt_epsilon: float | None = None
-    ftrl_learning_rate_power: float = -0.5
-    ftrl_initial_accumulator_value: float = 0.1
-    ftrl_l1: float = 0.0
-    ftrl_l2: float = 0.0
-    momentum: float = 0.9
-    rmsprop_momentum: float = 0.9
-    rmsprop_decay: float = 0.9
-    weight_decay: float = 0.0
-    decay_all_variables: bool = False
-    lars_trust_coefficient: float = 0.001
-    learning_rate_factors: tuple[tuple[str, float], ...] = ()
+    name: str = setting(
+        "rmsprop",
+        "Optimizer: adadelta, adagrad, adam, adamw, ftrl, lamb, lars, momentum, "
+        "rmsprop or sgd.",
+        flag="optimizer",
+    )
+    adadelta_rho: float = setting(0.95, "Decay rate of adadelta.")
+    adagrad_initial_accumulator_value: float = setting(
+        0.1, "Initial value of adagrad's accumulators."
+    )
+    adam_beta1: float = setting(
+        0.9, "Decay of the first moments of adam, adamw and lamb."
+    )
+    adam_beta2: float = setting(
+        0.999, "Decay of the second moments of adam, adamw and lamb."
+    )
+    opt_epsilon: float | None = setting(
+        None,
+        "Term that keeps the optimizer's divisions finite. If unset: 1.0 for rmsprop "
+        "and adadelta, 1e-8 for adam and adamw, 1e-6 for lamb, 0 for lars.",
+    )
+    ftrl_learning_rate_power: float = setting(-0.5, "Learning rate power of ftrl.")
+    ftrl_initial_accumulator_value: float = setting(
+        0.1, "Initial value of ftrl's accumulators."
+    )
+    ftrl_l1: float = setting(0.0, "L1 regularization strength of ftrl.")
+    ftrl_l2: float = setting(0.0, "L2 regularization strength of ftrl.")
+    momentum: float = setting(0.9, "Momentum of the optimizers momentum and lars.")
+    rmsprop_momentum: float = setting(0.9, "Momentum of rmsprop.")
+    rmsprop_decay: float = setting(0.9, "Decay of rmsprop's mean squared gradients.")
+    weight_decay: float = setting(
+        0.0,
+        "Weight of the L2 loss on the weights. adamw, lamb and lars decay the weights "
+        "themselves instead; for adamw, 0.01 to 0.1 is usual.",
+    )
+    decay_all_variables: bool = setting(
+        False,
+        "Whether adamw, lamb and lars also decay biases and the parameters of batch "
+        "normalization (variables of rank 1 or less).",
+    )
+    lars_trust_coefficient: float = setting(
+        0.001,
+        "Relative change of a layer's weights in a step of lars at a learning rate of "
+        "1.",
+    )
+    learning_rate_factors: tuple[tuple[str, float], ...] = setting(
+        (),
+        "Comma-separated factors of the learning rate by variable scope, such as "
+        "InceptionV3/Logits:10,InceptionV3/Conv2d:0.1; 0 freezes a scope.",
+        kind=str,
+        parse=parse_learning_rate_factors,
+    )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.weight_decay < float("inf"):
-            raise ValueError(
-                f"weight_decay must be 0 or more, but is {self.weight_decay}."
+            raise SettingError(
+                f"{{{{weight_decay}}}} must be 0 or more, but is {self.weight_decay}."
             )
         if self.lars_trust_coefficient <= 0:
-            raise ValueError(
-                "lars_trust_coefficient must be positive, but is "
+            raise SettingError(
+                "{{lars_trust_coefficient}} must be positive, but is "
                 f"{self.lars_trust_coefficient}."
             )
 
-    def epsilon(self, default):
+    def epsilon(self, default: float) -> float:
+        """Returns `opt_epsilon`, or `default` if it is None."""
         return default if self.opt_epsilon is None else self.opt_epsilon
 
 
-def _adadelta(rate, config):
+_Rate = float | tf.Tensor
+
+
+def _adadelta(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return tf.train.AdadeltaOptimizer(
         rate, rho=config.adadelta_rho, epsilon=config.epsilon(1.0)
     )
 
 
-def _adagrad(rate, config):
+def _adagrad(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return tf.train.AdagradOptimizer(
         rate, initial_accumulator_value=config.adagrad_initial_accumulator_value
     )
 
 
-def _adam(rate, config):
-    return tf.train.AdamOptimizer(
-        rate,
-        beta1=config.adam_beta1,
-        beta2=config.adam_beta2,
-        epsilon=config.epsilon(1e-8),
-    )
+def _moments(config: OptimizerConfig, epsilon: float) -> dict[str, Any]:
+    return {
+        "beta1": config.adam_beta1,
+        "beta2": config.adam_beta2,
+        "epsilon": config.epsilon(epsilon),
+    }
 
 
-def _adamw(rate, config):
+def _decay(config: OptimizerConfig) -> dict[str, Any]:
+    return {
+        "weight_decay": config.weight_decay,
+        "decays_all": config.decay_all_variables,
+    }
+
+
+def _adam(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
+    return tf.train.AdamOptimizer(rate, **_moments(config, 1e-8))
+
+
+def _adamw(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return decoupled_optimizers.AdamWOptimizer(
-        rate,
-        weight_decay=config.weight_decay,
-        beta1=config.adam_beta1,
-        beta2=config.adam_beta2,
-        epsilon=config.epsilon(1e-8),
-        decays_all=config.decay_all_variables,
+        rate, **_moments(config, 1e-8), **_decay(config)
     )
 
 
-def _ftrl(rate, config):
+def _ftrl(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return tf.train.FtrlOptimizer(
         rate,
         learning_rate_power=config.ftrl_learning_rate_power,
@@ -108,33 +151,27 @@ def _ftrl(rate, config):
     )
 
 
-def _lamb(rate, config):
+def _lamb(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return decoupled_optimizers.LAMBOptimizer(
-        rate,
-        weight_decay=config.weight_decay,
-        beta1=config.adam_beta1,
-        beta2=config.adam_beta2,
-        epsilon=config.epsilon(1e-6),
-        decays_all=config.decay_all_variables,
+        rate, **_moments(config, 1e-6), **_decay(config)
     )
 
 
-def _lars(rate, config):
+def _lars(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return decoupled_optimizers.LARSOptimizer(
         rate,
-        weight_decay=config.weight_decay,
         momentum=config.momentum,
         trust_coefficient=config.lars_trust_coefficient,
         epsilon=config.epsilon(0.0),
-        decays_all=config.decay_all_variables,
+        **_decay(config),
     )
 
 
-def _momentum(rate, config):
+def _momentum(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return tf.train.MomentumOptimizer(rate, momentum=config.momentum, name="Momentum")
 
 
-def _rmsprop(rate, config):
+def _rmsprop(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return tf.train.RMSPropOptimizer(
         rate,
         decay=config.rmsprop_decay,
@@ -143,11 +180,11 @@ def _rmsprop(rate, config):
     )
 
 
-def _sgd(rate, config):
+def _sgd(rate: _Rate, config: OptimizerConfig) -> tf.train.Optimizer:
     return tf.train.GradientDescentOptimizer(rate)
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[[_Rate, OptimizerConfig], tf.train.Optimizer]] = {
     "adadelta": _adadelta,
     "adagrad": _adagrad,
     "adam": _adam,
@@ -162,42 +199,44 @@ OPTIMIZERS = {
 DECOUPLED = ("adamw", "lamb", "lars")
 
 
-def is_decoupled(name):
-    """Whether the optimizer decays weights itself, so that no L2 loss should."""
+def is_decoupled(name: str) -> bool:
+    """Returns whether an optimizer decays weights itself, instead of an L2 loss."""
     return name in DECOUPLED
 
 
-def check_factors(config, variables):
-    """The learning-rate factor of each variable that is trained, by its name.
+def check_factors(
+    config: OptimizerConfig, variables: Sequence[tf.Variable]
+) -> dict[str, float]:
+    """Checks the learning-rate factors, and returns the factor of each variable.
 
     Args:
       config: an `OptimizerConfig`.
-      variables: the variables that are trained.
+      variables: the trained variables.
+
+    Returns:
+      Variable names to factors, in the order of `variables`.
 
     Raises:
       ValueError: if a scope of `config.learning_rate_factors` has no effect; the
-        message names the nearest scopes.
+        message gives the nearest scopes.
     """
     return grouped_optimizers.check_factors(config.learning_rate_factors, variables)
 
 
-def build_optimizer(config, learning_rate):
-    """The `tf.train.Optimizer` of an `OptimizerConfig`.
+def build_optimizer(
+    config: OptimizerConfig, learning_rate: float | tf.Tensor
+) -> tf.train.Optimizer:
+    """Builds the optimizer of a configuration.
 
     Args:
       config: an `OptimizerConfig`.
-      learning_rate: a float or a float32 scalar tensor.
+      learning_rate: float, or a float32 scalar tensor.
 
     Raises:
       ValueError: if there is no optimizer of that name.
     """
     if config.name not in OPTIMIZERS:
-        nearest = difflib.get_close_matches(config.name, OPTIMIZERS, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(
-            f"There is no optimizer {config.name!r}.{hint} Known: "
-            f"{', '.join(sorted(OPTIMIZERS))}."
-        )
+        raise ValueError(text.unknown("optimizer", config.name, OPTIMIZERS))
     build = OPTIMIZERS[config.name]
     if not config.learning_rate_factors:
         return build(learning_rate, config)

@@ -6,9 +6,9 @@ A task is one file here and one row in `_MODULES`; a task of your own is registe
 with `tasks.register(MyTask())` in a user module.
 """
 
-import difflib
 import importlib
 
+from deployment import text
 from deployment.tasks.base import Task
 
 # Task name to its module, which has a `TASK`.
@@ -35,11 +35,7 @@ def get_task(name: str) -> Task:
         module = importlib.import_module(f"deployment.tasks.{_MODULES[name]}")
         _tasks[name] = module.TASK
     if name not in _tasks:
-        near = difflib.get_close_matches(str(name), list_tasks(), n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"There is no task {name!r}; choose one of {', '.join(list_tasks())}.{hint}"
-        )
+        raise ValueError(text.unknown("task", name, list_tasks()))
     return _tasks[name]
 
 

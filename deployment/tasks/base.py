@@ -7,12 +7,12 @@ reads. Everything else handles labels as arrays and asks the task.
 
 import abc
 import dataclasses
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from deployment import text
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import tf
 
@@ -315,7 +315,7 @@ class Task(abc.ABC):
         known = {metric.name: metric for metric in self.list_metrics(num_outputs)}
         if name in known:
             return known[name]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = text.nearest(name, known, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(
             f"{field} is {name!r}, but task {self.name} with {num_outputs} outputs has "

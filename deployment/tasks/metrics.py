@@ -1,126 +1,37 @@
-"""How good predictions are: numbers from labels and logits, in NumPy alone.
+"""Metrics of labels and predictions, in NumPy.
 
-`compute` gives the few numbers that are followed over a run, `report` all the others.
-Both equal what scikit-learn computes from the same predictions.
+All of them equal what scikit-learn (SciPy for correlations) computes from the same
+arrays. A metric that is undefined, such as the ROC AUC of a label that no image has,
+is NaN.
 """
 
-import dataclasses
-import difflib
+from collections.abc import Iterator
 
 import numpy as np
 
-# `top_5` is always 1 with five classes or fewer.
-TOP_K = 5
-# The square of it is the memory of the confusion matrix, in numbers of 8 bytes.
-_MAX_MATRIX_CLASSES = 5000
-_ROWS_AT_A_TIME = 4096
+# Rows whose float64 copies are held at a time.
+_CHUNK_ROWS = 4096
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """All numbers of an evaluation.
-
-    Attributes:
-      num_images: how many images were evaluated.
-      values: what `compute` returns.
-      precision: float64, shape [num_classes]: of the images that were taken for the
-        class, the share that are of it; 0 where there was none.
-      recall: float64, shape [num_classes]: of the images of the class, the share
-        that was found; 0 where there was none.
-      f1: float64, shape [num_classes]: the harmonic mean of the two.
-      counts: int64, shape [num_classes]: images of each class.
-      macro: 'precision', 'recall' and 'f1' to their mean over the classes that occur
-        as a label or as a prediction.
-      confusion: int64, shape [num_classes, num_classes], a row for each label, a
-        column for each prediction; None with more than 5,000 classes.
-    """
-
-    num_images: int
-    values: dict
-    precision: np.ndarray
-    recall: np.ndarray
-    f1: np.ndarray
-    counts: np.ndarray
-    macro: dict
-    confusion: np.ndarray | None
-
-
-def names(num_classes):
-    """The metrics that `compute` returns with so many classes."""
-    top = [f"top_{TOP_K}"] if num_classes > TOP_K else []
-    return ["accuracy", "loss", *top]
-
-
-def check_name(name, num_classes, flag_name="--metric"):
-    """Raises ValueError, with the nearest names, if `compute` has no such metric."""
-    known = names(num_classes)
-    if name in known:
-        return
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise ValueError(
-        f"{flag_name} is {name!r}, but with {num_classes} classes it must be one of "
-        f"{', '.join(known)}.{hint}"
-    )
-
-
-def compute(predictions):
-    """The numbers that are followed over a run.
+def compute_accuracy(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Returns the top-1 accuracy; among equal logits the first counts as top-1.
 
     Args:
-      predictions: has `labels`, int64 of shape [n], and `logits`, float32 of shape
-        [n, num_classes]; n is 1 or more.
-
-    Returns:
-      A dict of floats: 'accuracy', 'loss' and, with more than five classes, 'top_5'.
+      labels: int64 [n].
+      logits: float32 [n, num_classes].
     """
-    labels, logits = predictions.labels, predictions.logits
-    values = {
-        "accuracy": compute_accuracy(labels, logits),
-        "loss": compute_loss(labels, logits),
-    }
-    if logits.shape[1] > TOP_K:
-        values[f"top_{TOP_K}"] = compute_top_k(labels, logits, TOP_K)
-    return values
-
-
-def report(predictions):
-    """All numbers of an evaluation; arguments as of `compute`. Returns a `Report`."""
-    labels, num_classes = predictions.labels, predictions.logits.shape[1]
-    predicted = predictions.logits.argmax(axis=1)
-
-    def count(classes):
-        return np.bincount(classes, minlength=num_classes)
-
-    found = count(labels[predicted == labels])
-    counts, taken = count(labels), count(predicted)
-    per_class = {
-        "precision": _divide(found, taken),
-        "recall": _divide(found, counts),
-        "f1": _divide(2 * found, taken + counts),
-    }
-    occurs = taken + counts > 0
-    return Report(
-        num_images=len(labels),
-        values=compute(predictions),
-        counts=counts,
-        macro={name: float(v[occurs].mean()) for name, v in per_class.items()},
-        confusion=compute_confusion(labels, predicted, num_classes)
-        if num_classes <= _MAX_MATRIX_CLASSES
-        else None,
-        **per_class,
-    )
-
-
-def compute_accuracy(labels, logits):
-    """The share of images whose best class is the label; of equals, the first."""
     return float(np.mean(logits.argmax(axis=1) == labels))
 
 
-def compute_top_k(labels, logits, k):
-    """The share of images whose label is among the k best classes.
+def compute_top_k(labels: np.ndarray, logits: np.ndarray, k: int) -> float:
+    """Returns the fraction of images whose label is among the top-k classes.
 
-    Of classes with equal logits the last go first, as in scikit-learn.
+    Among equal logits the last ones rank first, as in scikit-learn.
+
+    Args:
+      labels: int64 [n].
+      logits: float32 [n, num_classes].
+      k: how many classes count.
     """
     classes = np.arange(logits.shape[1])
     hits = 0
@@ -129,58 +40,232 @@ def compute_top_k(labels, logits, k):
         is_before = (logits[rows] > own) | (
             (logits[rows] == own) & (classes > labels[rows, None])
         )
-        # A logit that is no number is beaten by none, but is no hit.
+        # No logit exceeds a NaN, which is no hit all the same.
         hits += ((is_before.sum(axis=1) < k) & ~np.isnan(own[:, 0])).sum()
     return float(hits / len(labels))
 
 
-def compute_loss(labels, logits):
-    """The mean cross-entropy in nats."""
+def compute_softmax_loss(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Returns the mean softmax cross-entropy in nats.
+
+    Args:
+      labels: int64 [n].
+      logits: float32 [n, num_classes].
+    """
     total = 0.0
     for rows in _split_rows(len(labels)):
-        log_probabilities = compute_log_softmax(logits[rows])
+        log_probabilities = _compute_log_softmax(logits[rows])
         total -= np.take_along_axis(log_probabilities, labels[rows, None], axis=1).sum()
     return float(total / len(labels))
 
 
-def compute_confusion(labels, predicted, num_classes):
-    """Counts pairs: int64, shape [num_classes, num_classes], a row for each label."""
-    pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return pairs.reshape(num_classes, num_classes)
+def compute_softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities of all classes, float64 of the shape of `logits`."""
+    return np.exp(_compute_log_softmax(logits))
 
 
-def compute_scores(logits, classes):
-    """The probabilities of one class for each image.
+def compute_class_scores(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """Returns the probability of one class per image, float64 [n].
 
     Args:
-      logits: float32, shape [n, num_classes].
-      classes: integers, shape [n].
-
-    Returns:
-      float64, shape [n].
+      logits: float32 [n, num_classes].
+      classes: integers [n], the class of each image.
     """
     scores = [
         np.take_along_axis(
-            compute_log_softmax(logits[rows]), classes[rows, None], axis=1
+            _compute_log_softmax(logits[rows]), classes[rows, None], axis=1
         )[:, 0]
         for rows in _split_rows(len(classes))
     ]
     return np.exp(np.concatenate(scores)) if scores else np.zeros([0])
 
 
-def compute_log_softmax(logits):
-    """The logarithms of the probabilities: float64, of the logits' shape."""
+def compute_confusion(
+    labels: np.ndarray, predicted: np.ndarray, num_classes: int
+) -> np.ndarray:
+    """Returns the confusion matrix, int64 [label, prediction].
+
+    Args:
+      labels: int64 [n].
+      predicted: int64 [n].
+      num_classes: size of the matrix.
+    """
+    pairs = np.bincount(labels * num_classes + predicted, minlength=num_classes**2)
+    return pairs.reshape(num_classes, num_classes)
+
+
+def compute_precision_recall_f1(
+    hits: np.ndarray, predicted: np.ndarray, actual: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Returns 'precision', 'recall' and 'f1', each float64 of the arguments' shape.
+
+    They are 0 where undefined.
+
+    Args:
+      hits: number of images for which the class was predicted correctly.
+      predicted: number of images for which it was predicted.
+      actual: number of images that have it.
+    """
+    return {
+        "precision": _divide(hits, predicted),
+        "recall": _divide(hits, actual),
+        "f1": _divide(2 * hits, predicted + actual),
+    }
+
+
+def compute_sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Returns the logistic function, float64."""
+    return np.exp(-np.logaddexp(0, -logits.astype(np.float64)))
+
+
+def compute_sigmoid_losses(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Returns the sigmoid cross-entropy of each label in nats, float64 [n, k].
+
+    Args:
+      labels: 0 or 1, [n, k].
+      logits: float32 [n, k].
+    """
+    logits = logits.astype(np.float64)
+    return np.maximum(logits, 0) - logits * labels + np.log1p(np.exp(-np.abs(logits)))
+
+
+def compute_average_precision(is_positive: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the area under the precision-recall curve, as a step function.
+
+    It is 0 without positives, and NaN if a score is NaN.
+
+    Args:
+      is_positive: bool [n].
+      scores: float [n].
+    """
+    if np.isnan(scores).any():
+        return float("nan")
+    positives = np.count_nonzero(is_positive)
+    if not positives:
+        return 0.0
+    _, hits, predicted = _count_at_thresholds(is_positive, scores)
+    new_hits = np.diff(hits, prepend=0)
+    return float(np.sum(new_hits * hits / predicted) / positives)
+
+
+def compute_roc_auc(is_positive: np.ndarray, scores: np.ndarray) -> float:
+    """Returns the area under the ROC curve.
+
+    It is the probability that a positive ranks above a negative (ties count half); NaN
+    unless there are both, or if a score is NaN.
+
+    Args:
+      is_positive: bool [n].
+      scores: float [n].
+    """
+    positives = np.count_nonzero(is_positive)
+    negatives = len(is_positive) - positives
+    if not positives or not negatives or np.isnan(scores).any():
+        return float("nan")
+    above = _rank(scores)[is_positive].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
+
+
+def choose_threshold(is_positive: np.ndarray, scores: np.ndarray) -> float | None:
+    """Returns the threshold of the best F1, halfway between two neighboring scores.
+
+    Of several the highest; None without positives, or if a score is NaN.
+
+    Args:
+      is_positive: bool [n].
+      scores: float [n], from 0 to 1.
+    """
+    if not is_positive.any() or np.isnan(scores).any():
+        return None
+    distinct, hits, predicted = _count_at_thresholds(is_positive, scores)
+    best = int(np.argmax(hits / (predicted + np.count_nonzero(is_positive))))
+    below = distinct[best + 1] if best + 1 < len(distinct) else 0.0
+    return float((distinct[best] + below) / 2)
+
+
+def compute_r2(labels: np.ndarray, values: np.ndarray) -> float:
+    """Returns the coefficient of determination.
+
+    As in scikit-learn it is 0 for equal labels (1 if all values are correct), and NaN
+    for fewer than two images.
+
+    Args:
+      labels: float64 [n].
+      values: float64 [n], predictions.
+    """
+    if len(labels) < 2:
+        return float("nan")
+    residual = np.sum((labels - values) ** 2)
+    total = np.sum((labels - labels.mean()) ** 2)
+    if total == 0:
+        return 1.0 if residual == 0 else 0.0
+    return float(1 - residual / total)
+
+
+def compute_pearson(labels: np.ndarray, values: np.ndarray) -> float:
+    """Returns Pearson's correlation; NaN if either side is constant.
+
+    Args:
+      labels: float64 [n].
+      values: float64 [n], predictions.
+    """
+    if len(labels) < 2 or np.ptp(labels) == 0 or np.ptp(values) == 0:
+        return float("nan")
+    labels, values = labels - labels.mean(), values - values.mean()
+    norms = np.sqrt(np.sum(labels**2)) * np.sqrt(np.sum(values**2))
+    return float(np.clip(np.sum(labels * values) / norms, -1, 1))
+
+
+def compute_spearman(labels: np.ndarray, values: np.ndarray) -> float:
+    """Returns Spearman's rank correlation, with the mean rank for ties.
+
+    NaN if either side is constant, or if a value is NaN.
+
+    Args:
+      labels: float64 [n].
+      values: float64 [n], predictions.
+    """
+    if np.isnan(labels).any() or np.isnan(values).any():
+        return float("nan")
+    return compute_pearson(_rank(labels), _rank(values))
+
+
+def average_defined(values: np.ndarray) -> float:
+    """Returns the mean of the values that are not NaN; NaN if there is none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _count_at_thresholds(
+    is_positive: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the distinct scores, highest first, with counts at or above each.
+
+    The counts are of positives and of all images.
+    """
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    (ends,) = np.nonzero(np.append(scores[1:] != scores[:-1], True))
+    return scores[ends], np.cumsum(is_positive[order])[ends], ends + 1
+
+
+def _rank(values: np.ndarray) -> np.ndarray:
+    """Returns ranks from 1; equal values share their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _compute_log_softmax(logits: np.ndarray) -> np.ndarray:
     logits = logits.astype(np.float64)
     shifted = logits - logits.max(axis=-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
-def _split_rows(count):
-    """Slices of rows, so that copies of the logits stay small."""
-    for start in range(0, count, _ROWS_AT_A_TIME):
-        yield slice(start, start + _ROWS_AT_A_TIME)
+def _split_rows(count: int) -> Iterator[slice]:
+    for start in range(0, count, _CHUNK_ROWS):
+        yield slice(start, start + _CHUNK_ROWS)
 
 
-def _divide(numerator, denominator):
-    """Divides, with 0 where there is nothing to divide by."""
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """Divides; the result is 0 where the denominator is."""
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 0.0)

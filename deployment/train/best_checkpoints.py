@@ -4,9 +4,9 @@
     run/best/best.json          their ranking, best first
     run/best/checkpoint         makes `tf.train.latest_checkpoint` find the best
 
-`best.json` decides: it is replaced in one piece after the files that it names are
-there and before others go. Files that it does not name are left over from a
-process that was killed, and removed when the next one starts.
+`best.json` is authoritative: it is replaced atomically after the files that it names
+are complete and before others are removed. Files that it does not name are leftovers of
+a killed process, and are removed when the next one starts.
 """
 
 import dataclasses
@@ -14,9 +14,11 @@ import json
 import math
 import os
 import re
+from typing import Any
 
 from deployment import files
 from deployment.models import history
+from deployment.tasks.base import Metric
 from tf_slim_compat import tf
 
 FOLDER = "best"
@@ -27,7 +29,7 @@ _SUFFIX = r"(?:\.index|\.meta|\.data-\d+-of-\d+|)"
 
 @dataclasses.dataclass(frozen=True)
 class Kept:
-    """A checkpoint that is kept: its global step and the metric's value."""
+    """A checkpoint that is kept, with its global step and its value of the metric."""
 
     step: int
     value: float
@@ -38,61 +40,61 @@ class BestCheckpoints:
 
     Args:
       train_dir: the folder of the run.
-      metric: 'accuracy' or 'top_K', of which more is better, or 'loss'.
-      keep: how many; 0 keeps none and leaves the folder as it is.
+      metric: the metric that ranks them.
+      keep: how many to keep; 0 keeps none and leaves the folder alone.
 
     Raises:
-      ValueError: if the folder is not this module's, or ranked by another metric
-        of which the values are not known.
+      ValueError: if the folder was not written by this module, or was ranked by another
+        metric and the values of this one are unknown.
       OSError: if it cannot be written.
     """
 
-    def __init__(self, train_dir, metric, keep):
+    def __init__(self, train_dir: str, metric: Metric, keep: int):
         if keep < 0:
             raise ValueError(
                 f"The number of best checkpoints to keep must be 0 or more, but is "
                 f"{keep}."
             )
-        self._sign = -1 if history.is_lower_better(metric) else 1
-        self._train_dir, self._metric, self._keep = train_dir, metric, keep
+        self._sign = 1 if metric.higher_is_better else -1
+        self._train_dir, self._metric, self._keep = train_dir, metric.name, keep
         self._folder = os.path.join(train_dir, FOLDER)
         self._ranking = []
         if keep and tf.gfile.IsDirectory(self._folder):
             self._recover()
 
     @property
-    def ranking(self):
-        """The checkpoints that are kept, a list of `Kept`, best first."""
+    def ranking(self) -> list[Kept]:
+        """The checkpoints that are kept, best first."""
         return list(self._ranking)
 
-    def get_best(self):
-        """The best as {"metric", "value", "step"}, None if there is none."""
+    def get_best(self) -> dict[str, Any] | None:
+        """Returns `metric`, `value` and `step` of the best, or None."""
         if not self._ranking:
             return None
         return {"metric": self._metric, **dataclasses.asdict(self._ranking[0])}
 
-    def get_path(self, kept):
-        """The path (prefix) of a checkpoint that is kept."""
+    def get_path(self, kept: Kept) -> str:
+        """Returns the prefix of a checkpoint that is kept."""
         return os.path.join(self._folder, f"{_BASE}{kept.step}")
 
-    def consider(self, checkpoint_prefix, step, value):
+    def consider(self, checkpoint_prefix: str, step: int, value: float | None) -> bool:
         """Keeps a checkpoint if it is among the best.
 
-        Its files are linked where the file system allows it, else copied. One of a
-        step that is kept already is only ranked anew.
+        Its files are hard-linked where the file system allows it, else copied. If its
+        step is kept already, it is only ranked again.
 
         Args:
-          checkpoint_prefix: the checkpoint's path, such as 'run/model.ckpt-900'.
+          checkpoint_prefix: the checkpoint, such as 'run/model.ckpt-900'.
           step: its global step.
-          value: of the metric; one that is None or not finite is never kept. Of
-            equals the earliest is best.
+          value: its value of the metric; None and NaN are never kept. The earliest of
+            equal values is best.
 
         Returns:
           Whether it is the new best.
 
         Raises:
           ValueError: if there is no such checkpoint.
-          OSError: if it cannot be kept; what was kept before still is.
+          OSError: if it cannot be kept; those kept before stay.
         """
         if not self._keep or value is None or not math.isfinite(value):
             return False
@@ -106,21 +108,21 @@ class BestCheckpoints:
         self._commit(ranking)
         return ranking[0] == new
 
-    def forget_after(self, step):
-        """Drops checkpoints beyond a step, from which training goes on."""
+    def forget_after(self, step: int) -> None:
+        """Drops checkpoints beyond a step, where training resumes."""
         if any(kept.step > step for kept in self._ranking):
             self._commit([kept for kept in self._ranking if kept.step <= step])
 
     def _rank(self, kept):
-        """The best of them, best first."""
+        """Returns the best, best first."""
         return sorted(kept, key=lambda k: (-self._sign * k.value, k.step))[: self._keep]
 
     def _take(self, prefix, kept):
-        """Brings a checkpoint's files into the folder; no part of it under its name."""
+        """Links or copies a checkpoint's files into the folder, atomically."""
         if not tf.gfile.IsDirectory(self._folder):
             files.make_folder(self._folder)
         if files.read_text(self._ranking_path) is None:
-            self._write_ranking([])  # From here on, the folder is ours.
+            self._write_ranking([])  # Marks the folder as written by this module.
         folder, base = os.path.split(prefix)
         names = _list_checkpoint_files(files.list_names(folder or "."), base)
         if not names:
@@ -138,7 +140,7 @@ class BestCheckpoints:
             files.rename(files.partial_path(path), path)
 
     def _commit(self, ranking):
-        """Makes a ranking valid, then removes what it does not name."""
+        """Writes a ranking, then removes the files that it does not name."""
         self._write_ranking(ranking)
         self._ranking = ranking
         state_path = os.path.join(self._folder, "checkpoint")
@@ -147,7 +149,7 @@ class BestCheckpoints:
         else:
             files.remove(state_path)
         named = {f"{_BASE}{kept.step}" for kept in ranking}
-        # The index goes first: without it, what is left is no checkpoint.
+        # The index goes first: without it, the rest is not a checkpoint.
         for name in sorted(
             files.list_names(self._folder), key=lambda n: not n.endswith(".index")
         ):
@@ -157,15 +159,15 @@ class BestCheckpoints:
                 files.remove(os.path.join(self._folder, name))
 
     def _recover(self):
-        """Takes over what another process has left."""
+        """Continues from what an earlier process left."""
         names = files.list_names(self._folder)
         text = files.read_text(self._ranking_path)
         if text is None:
             if any(re.fullmatch(rf".*{_BASE}\d+{_SUFFIX}", name) for name in names):
                 raise ValueError(
-                    f"The folder {self._folder!r} holds checkpoints without a "
-                    f"{RANKING_FILE} that ranks them: move it elsewhere, since the "
-                    "best checkpoints are to be kept there."
+                    f"The folder {self._folder!r} holds checkpoints but no "
+                    f"{RANKING_FILE} that ranks them: move it elsewhere, because the "
+                    "best checkpoints are kept there."
                 )
             return
         metric, kept = self._parse(text)
@@ -188,14 +190,14 @@ class BestCheckpoints:
             ) from error
 
     def _revalue(self, kept, metric):
-        """The checkpoints with their values of the metric that is asked for now."""
+        """Returns the checkpoints with their values of the current metric."""
         rows = history.History(self._train_dir).rows()
         values = {row["step"]: row.get(self._metric) for row in rows}
         for one in kept:
             if values.get(one.step) is None:
                 raise ValueError(
                     f"{self._ranking_path!r} ranks by {metric}, and the {self._metric} "
-                    f"at step {one.step} was not measured: go on with {metric}, or "
+                    f"at step {one.step} was not measured: keep {metric}, or "
                     f"delete the folder {self._folder!r}."
                 )
         return [Kept(one.step, values[one.step]) for one in kept]
@@ -210,21 +212,21 @@ class BestCheckpoints:
         files.write_text(self._ranking_path, files.to_json(record, indent=1) + "\n")
 
     def _format_state(self):
-        """TensorFlow's `checkpoint` file, which lists the one to take last as well."""
+        """Returns TensorFlow's `checkpoint` file, in which the best comes last too."""
         names = [f'"{_BASE}{kept.step}"' for kept in self._ranking]
         lines = [f"all_model_checkpoint_paths: {name}\n" for name in names[::-1]]
         return f"model_checkpoint_path: {names[0]}\n" + "".join(lines)
 
 
 def _list_checkpoint_files(names, base):
-    """Those of a folder's names that make up a checkpoint, its index last."""
+    """Returns the names of a checkpoint's files, its index last."""
     own = [name for name in names if re.fullmatch(re.escape(base) + _SUFFIX, name)]
     is_checkpoint = {base, f"{base}.index"} & set(own)
     return sorted(own, key=lambda n: n.endswith(".index")) if is_checkpoint else []
 
 
 def _is_complete(names, base):
-    """Whether all files of a checkpoint are there, of either format."""
+    """Whether all files of a checkpoint exist, in either format."""
     counts = [
         int(match[1])
         for name in names

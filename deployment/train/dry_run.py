@@ -1,32 +1,40 @@
-"""A rehearsal of a training run: does it work, and what does it take?"""
+"""A dry run: tries a training run briefly, and measures what it needs."""
 
 import dataclasses
 import datetime
 import resource
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from absl import logging
 
-from deployment.models import checkpoints
+from deployment.models.checkpoint import Checkpoint
 from deployment.train import training
+from deployment.train.config import TrainingConfig
+from deployment.train.loop import TrainingResult
 from tf_slim_compat import tf
 
 _STEPS_BEFORE_RESTORING = 3
 _STEPS_AFTER = 2
 
 
-def dry_run(config, network_fn, build_batches, **kwargs):
-    """Takes some steps, saves, restores and takes some more; logs what it took.
+def dry_run(
+    config: TrainingConfig,
+    network_fn: Callable[..., Any],
+    build_batches: Callable[..., Any],
+    **kwargs: Any,
+) -> None:
+    """Takes three steps, saves, restores and takes two more; logs what it needed.
 
-    Nothing is left in `config.train_dir`. A warm start is tried as well, a
-    validation is not.
+    A warm start is tried too; validation is not. Nothing is left in `config.train_dir`.
 
     Args:
-      config: a `training.TrainingConfig`.
+      config: the configuration of the run.
       network_fn: see `training.train`.
       build_batches: see `training.train`.
-      **kwargs: further arguments of `training.train`, left out here.
+      **kwargs: further arguments of `training.train`, not used here.
     """
     del kwargs
     with tempfile.TemporaryDirectory(prefix="dry_run_") as folder:
@@ -39,44 +47,49 @@ def dry_run(config, network_fn, build_batches, **kwargs):
             rehearsal, number_of_steps=_STEPS_BEFORE_RESTORING + _STEPS_AFTER
         )
         result = training.train(second, network_fn, build_batches)
-        newest = tf.train.latest_checkpoint(folder)
+        newest = Checkpoint(folder)
         checkpoint_bytes = sum(
-            tf.gfile.Stat(path).length for path in tf.gfile.Glob(f"{newest}.*")
+            tf.gfile.Stat(path).length for path in tf.gfile.Glob(f"{newest.path}.*")
         )
-        parameters = checkpoints.count_elements(newest)
-    for line in describe(config, result, checkpoint_bytes, parameters):
+        num_values = sum(variable.size for variable in newest.variables.values())
+    for line in describe(config, result, checkpoint_bytes, num_values):
         logging.info("%s", line)
 
 
-def describe(config, result, checkpoint_bytes, num_values):
-    """What a run takes, as lines of text.
+def describe(
+    config: TrainingConfig,
+    result: TrainingResult,
+    checkpoint_bytes: int,
+    num_values: int,
+) -> Iterator[str]:
+    """Yields lines of text on what a run needs.
 
     Args:
-      config: a `training.TrainingConfig`.
-      result: the `training_loop.TrainingResult` of a short run.
-      checkpoint_bytes: the size of one checkpoint.
-      num_values: how many numbers a checkpoint holds.
+      config: the configuration of the run.
+      result: the result of a short run.
+      checkpoint_bytes: size of one checkpoint.
+      num_values: number of values in a checkpoint.
     """
-    yield "Dry run: a save, a restore and all steps went well."
+    yield "Dry run: five steps, a save and a restore succeeded."
     yield f"  memory      {_peak_memory_bytes() / 1e9:.2f} GB at the peak so far"
     secs = result.step_secs
     rate = config.images_per_step / secs
-    yield f"  speed       {secs:.3f} s a step, {rate:.1f} images/s"
+    yield f"  speed       {secs:.3f} s per step, {rate:.1f} images/s"
     if config.number_of_steps is not None:
         duration = datetime.timedelta(seconds=round(secs * config.number_of_steps))
         epochs = config.steps_to_epochs(config.number_of_steps)
         yield (
-            f"  duration    {duration} for {config.number_of_steps} steps, "
-            f"{epochs:.1f} epochs, validation left out"
+            f"  duration    {duration} for {config.number_of_steps} steps "
+            f"({epochs:.1f} epochs), without validation"
         )
     kept = config.max_checkpoints_to_keep
     best = config.validation.num_best_checkpoints if config.validation else 0
     yield (
-        f"  disk        {checkpoint_bytes / 1e6:.1f} MB a checkpoint of "
+        f"  disk        {checkpoint_bytes / 1e6:.1f} MB per checkpoint of "
         f"{num_values:,} values; "
         + (
-            f"{checkpoint_bytes * (kept + best + 1) / 1e6:.0f} MB for the {kept} newest"
-            f", {best} of the best and one in the making"
+            f"{checkpoint_bytes * (kept + best + 1) / 1e6:.0f} MB for the {kept} "
+            f"newest, the {best} best and one being written"
             if kept
             else "all are kept"
         )

@@ -3,29 +3,35 @@
 from tf_slim_compat import tf
 
 
-def mix(images, targets, *, mixup_alpha=0.0, cutmix_alpha=0.0, seed):
-    """Mixes every image of a batch, and its target, with the image before it.
+def mix(
+    images: tf.Tensor,
+    targets: tf.Tensor,
+    *,
+    mixup_alpha: float = 0.0,
+    cutmix_alpha: float = 0.0,
+    seed: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Mixes every image of a batch, and its target, with the preceding image.
 
-    Mixup (Zhang et al. 2018, arXiv:1710.09412) takes a weighted mean of the two;
-    CutMix (Yun et al. 2019, arXiv:1905.04899) pastes a box of the other image, and
-    weighs the targets by the areas that are seen. The weight is drawn from
-    Beta(alpha, alpha), once for a batch. With both, one of the two is drawn for
-    each batch, with equal chances.
+    Mixup (Zhang et al. 2018, arXiv:1710.09412) takes a weighted mean of the two; CutMix
+    (Yun et al. 2019, arXiv:1905.04899) pastes a box of the other image and weighs the
+    targets by the visible areas. The weight is sampled from Beta(alpha, alpha), once
+    per batch. With both, one of the two is chosen per batch with equal probability.
 
     Args:
-      images: float32 of shape [batch, height, width, channels]; for mixup alone
-        any shape [batch, ...], such as videos.
-      targets: float32 of shape [batch, classes], one-hot or any distribution.
+      images: float32 [batch, height, width, channels]; for mixup alone any shape
+        [batch, ...], such as videos.
+      targets: float32 [batch, num_outputs].
       mixup_alpha: 0 for no mixup; usually 0.2.
       cutmix_alpha: 0 for no CutMix; usually 1.0.
-      seed: an int64 tensor of shape [2], of which every draw is a function.
+      seed: int64 [2], of which everything random is a function.
 
     Returns:
-      `(images, targets)` of the shapes and types given.
+      `(images, targets)` with the given shapes and dtypes.
 
     Raises:
-      ValueError: if an alpha is negative, CutMix is given anything but images, or
-        there is anything but floats to mix.
+      ValueError: if an alpha is negative, CutMix gets anything but images, or images or
+        targets are not floating point.
     """
     for name, alpha in (("mixup_alpha", mixup_alpha), ("cutmix_alpha", cutmix_alpha)):
         if not 0 <= alpha < float("inf"):
@@ -37,7 +43,7 @@ def mix(images, targets, *, mixup_alpha=0.0, cutmix_alpha=0.0, seed):
         )
     if not (images.dtype.is_floating and targets.dtype.is_floating):
         raise ValueError(
-            "Images and targets are mixed as floats, but have the types "
+            "Images and targets must be floating point to be mixed, but are "
             f"{images.dtype.name} and {targets.dtype.name}: mix after preprocessing, "
             "and make targets with tf.one_hot."
         )
@@ -66,9 +72,9 @@ def mix(images, targets, *, mixup_alpha=0.0, cutmix_alpha=0.0, seed):
 
 
 def _build_beta(alpha, seeds):
-    """A draw from Beta(alpha, alpha), a float64 scalar from 0 to 1."""
-    # x / (x + y) of two draws from Gamma(alpha). Those of a small alpha are too near
-    # to 0 for a float, so they are made from Gamma(alpha + 1), as logarithms.
+    """Samples from Beta(alpha, alpha): a float64 scalar from 0 to 1."""
+    # x / (x + y) of two samples from Gamma(alpha). For a small alpha these underflow:
+    # their logarithms are computed from Gamma(alpha + 1) instead.
     gammas = tf.random.stateless_gamma(
         [2], seeds[0], alpha=alpha + 1.0, dtype=tf.float64
     )
@@ -90,7 +96,7 @@ def _cutmix(images, targets, kept_share, seeds):
     top, box_height = _build_span(height, side, seeds[0])
     left, box_width = _build_span(width, side, seeds[1])
     box = tf.roll(images[:, top : top + box_height, left : left + box_width], 1, axis=0)
-    # One copy of the batch and one of the box; a mask would cost several.
+    # Copies the batch once and the box once; a mask would need several copies.
     mixed = tf.raw_ops.TensorStridedSliceUpdate(
         input=images,
         begin=tf.stack([0, top, left]),
@@ -106,11 +112,11 @@ def _cutmix(images, targets, kept_share, seeds):
 
 
 def _build_span(size_px, share, seed):
-    """Where a side of the box begins and how long it is, cut off at the borders."""
+    """Returns begin and length of a side of the box, clipped at the borders."""
     length = tf.cast(tf.cast(size_px, tf.float64) * share, tf.int32)
-    centre = tf.random.stateless_uniform([], seed, 0, size_px, tf.int32)
-    begin = tf.maximum(centre - length // 2, 0)
-    end = tf.minimum(centre - length // 2 + length, size_px)
+    center = tf.random.stateless_uniform([], seed, 0, size_px, tf.int32)
+    begin = tf.maximum(center - length // 2, 0)
+    end = tf.minimum(center - length // 2 + length, size_px)
     return begin, end - begin
 
 

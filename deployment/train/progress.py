@@ -1,34 +1,43 @@
-"""How far a long loop has come: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of a long loop: a live bar on a terminal, plain lines elsewhere."""
 
 import contextlib
 import datetime
 import os
 import sys
 import time
+from collections.abc import Iterator
 
 import tqdm
 from absl import logging
 
-# From this share on, waiting for data is worth a hint.
+# Waiting for data is worth a hint from this fraction of the time on.
 _MUCH_WAITING = 0.1
 
 
 class Progress:
-    """Reports steps with loss, accuracy, learning rate, images a second, time left.
+    """Reports steps with loss, metric, learning rate, images/s and time left.
 
     The rate leaves out the first step, which builds caches and traces.
 
     Args:
       first_step: the step before the first.
       last_step: the last step, or None if there is no limit.
-      images_per_step: images that one step works on.
-      log_every_n_steps: how often a plain line is written; 0 for never.
-      is_live: whether to draw a live bar; None does so on a terminal.
+      images_per_step: images per step.
+      log_every_n_steps: steps between plain lines; 0 for none.
+      metric_name: name of the metric of the training batch.
+      is_live: whether to draw a live bar; None draws one on a terminal.
     """
 
     def __init__(
-        self, first_step, last_step, images_per_step, log_every_n_steps, is_live=None
+        self,
+        first_step: int,
+        last_step: int | None,
+        images_per_step: int,
+        log_every_n_steps: int,
+        metric_name: str = "accuracy",
+        is_live: bool | None = None,
     ):
+        self._metric_name = metric_name.replace("_", " ")
         self._last_step = last_step
         self._images_per_step = images_per_step
         self._log_every_n_steps = log_every_n_steps
@@ -46,15 +55,24 @@ class Progress:
                 smoothing=0.05,
             )
 
-    def report(self, step, loss, accuracy, learning_rate, step_secs, waited_secs):
-        """Takes note of a finished step.
+    def report(
+        self,
+        step: int,
+        loss: float,
+        metric: float,
+        learning_rate: float,
+        *,
+        step_secs: float,
+        waited_secs: float,
+    ) -> None:
+        """Reports a finished step.
 
         Args:
           step: its number.
           loss: the total loss of its batch.
-          accuracy: the share of its batch whose best class is the label.
-          learning_rate: what the schedule gave it.
-          step_secs: how long it took.
+          metric: the metric of its batch.
+          learning_rate: the learning rate of the schedule.
+          step_secs: its duration in seconds.
           waited_secs: how much of that it waited for its batch.
         """
         if self._started is None:
@@ -63,7 +81,7 @@ class Progress:
             self._waited_secs += waited_secs
         self._step = step
         facts = (
-            f"loss {loss:.4f}, accuracy {accuracy:.3f}, learning rate "
+            f"loss {loss:.4f}, {self._metric_name} {metric:.3f}, learning rate "
             f"{learning_rate:.3g}"
         )
         if self._bar is not None:
@@ -75,38 +93,39 @@ class Progress:
         elif self.is_line_due(step):
             rate = self.images_per_second() or self._images_per_step / step_secs
             logging.info(
-                "global step %d: loss = %.4f (%.3f sec/step, %.1f images/s, accuracy "
+                "global step %d: loss = %.4f (%.3f sec/step, %.1f images/s, %s "
                 "%.3f, learning rate %.3g%s%s)",
-                *(step, loss, step_secs, rate, accuracy, learning_rate),
+                *(step, loss, step_secs, rate),
+                *(self._metric_name, metric, learning_rate),
                 *(self._waiting(), self._time_left(step)),
             )
 
-    def is_line_due(self, step):
-        """Whether `log_every_n_steps` asks for a line after this step."""
+    def is_line_due(self, step: int) -> bool:
+        """Whether a plain line is due after this step."""
         return bool(self._log_every_n_steps) and step % self._log_every_n_steps == 0
 
-    def images_per_second(self):
-        """Images a second since the first step; 0.0 before there is a rate."""
+    def images_per_second(self) -> float:
+        """Images/s since the first step; 0.0 before there is a rate."""
         steps = self._step - self._counted_from
         secs = self._training_secs()
         return steps * self._images_per_step / secs if steps > 0 and secs > 0 else 0.0
 
-    def data_wait_share(self):
-        """The share of the time since the first step that was spent on waiting."""
+    def data_wait_share(self) -> float:
+        """Fraction of the time since the first step spent waiting for data."""
         secs = self._training_secs()
         return min(1.0, self._waited_secs / secs) if secs > 0 else 0.0
 
     @contextlib.contextmanager
-    def paused(self):
-        """Within, time does not count: something else than training is done."""
+    def paused(self) -> Iterator[None]:
+        """Within, time does not count as training."""
         started = time.monotonic()
         try:
             yield
         finally:
             self._paused_secs += time.monotonic() - started
 
-    def close(self):
-        """Ends the live bar; says how fast it went, and what held it up."""
+    def close(self) -> None:
+        """Ends the live bar; logs the speed, and what limited it."""
         if self._bar is not None:
             self._bar.close()
         rate, share = self.images_per_second(), self.data_wait_share()
@@ -136,7 +155,7 @@ class Progress:
 
 def _advise():
     return (
-        " To lessen it, give --num_preprocessing_threads as many as the processor has "
-        f"cores ({os.cpu_count()}), raise --num_readers where the files lie on a slow "
-        "disk, or store the pictures no larger than they are used."
+        " To reduce it, set --num_preprocessing_threads to the number of cores "
+        f"({os.cpu_count()}), raise --num_readers if the files are on a slow disk, or "
+        "store the images no larger than they are used."
     )

@@ -1,35 +1,40 @@
-"""Saving checkpoints between steps: each step once, each whole or not at all."""
+"""Saves checkpoints between steps: each step once, and atomically."""
 
 import os
+from typing import Any
 
 from absl import logging
 
-from deployment.models import checkpoints
+from deployment.models import checkpoint
+from deployment.models.checkpoint import Checkpoint
 from tf_slim_compat import tf
 
 
 class CheckpointSaver(tf.train.Saver):
     """A `tf.train.Saver` for the checkpoints of a training run.
 
-    A step that is saved already is not saved again. Where saving fails, as on a
-    full disk, what was begun is removed and the earlier checkpoints stay.
+    A step that has been saved is not saved again. If saving fails, as on a full disk,
+    the partial checkpoint is removed and earlier ones stay.
 
     Args:
       train_dir: the folder of the checkpoints.
-      keep: how many of the newest to keep; 0 keeps all.
+      keep: number of newest checkpoints to keep; 0 keeps all.
     """
 
-    def __init__(self, train_dir, keep=5):
+    def __init__(self, train_dir: str, keep: int = 5):
         super().__init__(max_to_keep=keep)
         self._train_dir = train_dir
         self._saved_step = None
 
-    def restore(self, sess, save_path):
+    def restore(self, sess: tf.Session, save_path: str) -> None:
+        """Restores a checkpoint."""
         super().restore(sess, save_path)
-        self._saved_step = checkpoints.get_step(save_path)
+        self._saved_step = Checkpoint(save_path).step
 
-    def save(self, sess, save_path, global_step=None, **kwargs):
-        """Saves unless this step is saved; returns the checkpoint's prefix.
+    def save(
+        self, sess: tf.Session, save_path: str, global_step: Any = None, **kwargs: Any
+    ) -> str:
+        """Saves a checkpoint unless the step has one; returns its prefix.
 
         Raises:
           OSError: if it cannot be written.
@@ -50,28 +55,28 @@ class CheckpointSaver(tf.train.Saver):
     def _remove_leftovers(self, prefix):
         state = tf.train.get_checkpoint_state(self._train_dir)
         if state is not None and prefix in state.all_model_checkpoint_paths:
-            return  # It is whole; what failed came later.
+            return  # It is complete; something later failed.
         for path in tf.gfile.Glob(f"{prefix}.*"):
             tf.gfile.Remove(path)
 
     def _explain(self, step, error):
         reason = getattr(error, "message", None) or str(error)
-        newest = checkpoints.find_newest_complete(self._train_dir)
+        newest = checkpoint.find_newest(self._train_dir)
         if isinstance(error, tf.errors.ResourceExhaustedError):
             reason = "no space is left on the device"
         return (
             f"The checkpoint of step {step} could not be saved to "
             f"{self._train_dir!r} ({reason.splitlines()[0].strip().rstrip('.')}): "
-            "make room and give the same command again; the last good checkpoint is "
-            f"{newest or 'none yet'}."
+            "free some space and run the same command again; the last good checkpoint "
+            f"is {newest.path if newest else 'none yet'}."
         )
 
 
-def point_to(train_dir, prefix):
-    """Makes `prefix` what TensorFlow takes for the newest checkpoint."""
+def point_to(train_dir: str, prefix: str) -> None:
+    """Makes `prefix` the newest checkpoint of a folder for TensorFlow."""
     if tf.train.latest_checkpoint(train_dir) == prefix:
         return
-    logging.warning("The newest checkpoint that is whole is %s.", prefix)
+    logging.warning("The newest complete checkpoint is %s.", prefix)
     tf.train.update_checkpoint_state(
         train_dir, os.path.abspath(prefix), all_model_checkpoint_paths=None
     )

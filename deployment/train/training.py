@@ -1,67 +1,66 @@
 """Training: from a network and batches to checkpoints in a folder.
 
-    config = TrainingConfig(train_dir="run", num_classes=6, num_samples=4000)
+    config = TrainingConfig(train_dir="run", spec=spec, num_samples=4000)
     train(config, network_fn, build_batches)
 
-`slim.learning.train` drives the steps. What happens beside a step (saving,
-summaries, progress) happens between two steps, in `training_loop.TrainingLoop`.
+`slim.learning.train` drives the steps of `step.py`. Everything else, such as saving,
+summaries and progress, happens between two steps, in `loop.py`.
 """
 
-import contextlib
 import dataclasses
 import functools
 import os
 import secrets
-import types
+from collections.abc import Callable
+from typing import Any
 
 from absl import logging
 
 from deployment import model_deploy
 from deployment.models import run_card
 from deployment.models.history import History
-from deployment.train import training_graph, warm_start
-from deployment.train.training_config import TrainingConfig
-from deployment.train.training_loop import TrainingLoop, stop_on_signals
+from deployment.models.run_card import RunCard
+from deployment.train import step, warm_start
+from deployment.train.config import TrainingConfig, ValidationConfig
+from deployment.train.loop import TrainingLoop, TrainingResult, stop_on_signals
 from deployment.train.validation import Validator
 from tf_slim_compat import slim, tf
 
-__all__ = ["TrainingConfig", "train"]
-
-_STOP_GRACE_SECS = 3
+__all__ = ["TrainingConfig", "TrainingResult", "ValidationConfig", "train"]
 
 
 def train(
-    config,
-    network_fn,
-    build_batches,
+    config: TrainingConfig,
+    network_fn: Callable[[tf.Tensor], tuple[tf.Tensor, dict[str, tf.Tensor]]],
+    build_batches: Callable[..., "tf.data.Dataset"],
     *,
-    card=None,
-    ignore_card=False,
-    build_evaluator=None,
-    on_new_best=None,
-):
+    card: RunCard | None = None,
+    ignore_card: bool = False,
+    build_evaluator: Callable[[], Any] | None = None,
+    on_new_best: Callable[..., None] | None = None,
+) -> TrainingResult:
     """Trains a network, resuming from `config.train_dir` if it has a checkpoint.
 
     Args:
-      config: a `TrainingConfig`.
-      network_fn: adds the network to the graph: float32 images of shape
+      config: the configuration.
+      network_fn: adds the network to the graph, for training: float32 images
         [batch, height, width, channels] to `(logits, end_points)`, with logits
-        of shape [batch, num_classes]; for training.
+        [batch, num_outputs].
       build_batches: called as `build_batches(seed=..., start_image=...)`; adds the
         input to the graph and returns an endless `tf.data.Dataset` of
-        `(images, labels)`, labels int64 of shape [batch], that begins with the
-        image of that number in the stream that the seed stands for.
-      card: the `run_card.RunCard` that describes the run; None writes none.
-      ignore_card: whether to go on although the card in `train_dir` contradicts.
+        `(images, labels)`, labels int64 [batch] or float32 [batch, n], which begins
+        with image number `start_image` of the stream with that seed.
+      card: describes the run; None writes no run card.
+      ignore_card: whether to continue even if the card in `train_dir` contradicts.
       build_evaluator: see `validation.Validator`; needed with `config.validation`.
       on_new_best: see `validation.Validator`.
 
     Returns:
-      A `training_loop.TrainingResult`.
+      How training ended.
 
     Raises:
-      ValueError: if the configuration contradicts itself, a checkpoint does not
-        fit, or a loss or gradient stops being finite.
+      ValueError: if the configuration contradicts itself, a checkpoint does not fit, or
+        a loss or gradient becomes NaN or infinite.
       OSError: if a checkpoint cannot be saved.
     """
     _prepare_train_dir(config)
@@ -71,12 +70,12 @@ def train(
         tf.compat.v2.config.experimental.enable_op_determinism()
     batches_fn = functools.partial(
         build_batches,
-        seed=config.seed + config.deployment.replica_id,  # Each worker its own order.
+        seed=config.seed + config.deployment.replica_id,  # Another order per worker.
         start_image=_count_images_seen(config, card, start.step),
     )
     with tf.Graph().as_default():
         tf.set_random_seed(config.seed % 2**31)
-        graph = training_graph.build_training_graph(config, network_fn, batches_fn)
+        graph = step.build_training_graph(config, network_fn, batches_fn)
         init_fn = start.build_init_fn(config, graph)
         history, validator = None, None
         if config.is_chief:
@@ -95,29 +94,6 @@ def train(
     return result
 
 
-class _Supervisor(tf.train.Supervisor):
-    """Waits seconds for threads that do not end, not two minutes.
-
-    None has anything to finish: what a Supervisor's threads do happens between steps
-    here.
-    """
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, stop_grace_secs=_STOP_GRACE_SECS, **kwargs)
-
-
-@contextlib.contextmanager
-def _supervising():
-    """Within, `slim.learning.train`, which cannot be told, takes our Supervisor."""
-    original = slim.learning.supervisor
-    slim.learning.supervisor = types.SimpleNamespace(Supervisor=_Supervisor)
-    try:
-        yield
-    finally:
-        slim.learning.supervisor = original
-
-
-@_supervising()
 def _run(config, graph, loop, init_fn):
     slim.learning.train(
         graph.train_op,
@@ -130,12 +106,8 @@ def _run(config, graph, loop, init_fn):
         init_fn=init_fn,
         saver=loop.saver,
         sync_optimizer=graph.sync_optimizer,
-        # The thread that hands out tokens to replicas waits for gradients
-        # that no longer come.
-        ignore_live_threads=graph.sync_optimizer is not None,
         session_config=model_deploy.build_session_config(config.deployment),
-        # The loop saves and summarises between steps, where a
-        # checkpoint cannot mix two of them.
+        # The loop saves and writes summaries between steps.
         summary_op=None,
         save_summaries_secs=0,
         save_interval_secs=0,
@@ -143,15 +115,14 @@ def _run(config, graph, loop, init_fn):
 
 
 def _continue_card(config, card, start, ignore_card):
-    """Joins a new run card to the one in `train_dir`, and settles the seed."""
-    old = run_card.RunCard.load(config.train_dir) if start.checkpoint else None
+    """Merges a new run card with the one in `train_dir`, and settles the seed."""
+    old = RunCard.load(config.train_dir) if start.checkpoint else None
     seed = config.seed
     if old is not None:
         if seed not in (None, old.seed) and not ignore_card:
             raise ValueError(
-                f"--seed={seed} is not the seed {old.seed} that the run in "
-                f"{config.train_dir!r} began with: leave it out, or give another "
-                "--train_dir."
+                f"--seed={seed} is not the seed {old.seed} of the run in "
+                f"{config.train_dir!r}: leave it out, or give another --train_dir."
             )
         seed = old.seed if seed is None else seed
     if seed is None:
@@ -164,23 +135,27 @@ def _continue_card(config, card, start, ignore_card):
         for line in run_card.check_resume(old, card, ignore_card):
             logging.info("Changed since this run began: %s", line)
         card = run_card.continue_card(old, card)
+        spec = config.spec.replace(task_state=card.task_state)
+        config = dataclasses.replace(config, spec=spec)
     card = run_card.with_session(card, start.step, config.images_per_step)
     if config.is_chief:
         card.save(config.train_dir)
     return config, card
 
 
-def _count_images_seen(config, card, step):
-    """How many images of the stream were taken before `step`."""
+def _count_images_seen(config, card, step_number):
+    """Returns how many images of the stream were used before a step."""
     if card is None:
-        return step * config.images_per_step
-    return run_card.images_seen(card, step)
+        return step_number * config.images_per_step
+    return run_card.images_seen(card, step_number)
 
 
 def _record_results(config, card, validator, result):
-    """Writes into the run card what came of the run so far."""
+    """Writes the results so far into the run card."""
     if card is None or not config.is_chief:
         return
+    if validator is not None:
+        card = dataclasses.replace(card, task_state=dict(validator.task_state))
     card = run_card.with_session_end(card, result.step, result.secs)
     card = run_card.with_results(
         card,
@@ -193,7 +168,7 @@ def _record_results(config, card, validator, result):
 
 
 def _prepare_train_dir(config):
-    """Makes the folder and sees that it can be written, before work is done."""
+    """Creates the folder and checks that it is writable, before work is done."""
     if not config.train_dir:
         raise ValueError("Training needs a folder for checkpoints: give --train_dir.")
     probe = os.path.join(config.train_dir, f".probe-{os.getpid()}")

@@ -1,27 +1,33 @@
-"""Where a run starts from: its own checkpoint, another one, or fresh values."""
+"""Where a run starts: at its own checkpoint, from another one, or from scratch."""
 
 import dataclasses
+from collections.abc import Callable
 
 from absl import logging
 
-from deployment.models import checkpoints
+from deployment.models import checkpoint, restoring
+from deployment.models.checkpoint import Checkpoint
 from deployment.train import saving
+from deployment.train.config import TrainingConfig
+from deployment.train.step import TrainingGraph
 from tf_slim_compat import slim, tf
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """The step that a run starts after, and the checkpoint that it resumes."""
+    """The step after which a run starts, and the checkpoint that it resumes or None."""
 
     step: int
-    checkpoint: str | None
+    checkpoint: Checkpoint | None
 
-    def build_init_fn(self, config, graph):
-        """Sees that checkpoints fit, and shows a table of what comes from where.
+    def build_init_fn(
+        self, config: TrainingConfig, graph: TrainingGraph
+    ) -> Callable[[tf.Session], None] | None:
+        """Checks that checkpoints fit, and logs a table of where variables come from.
 
         Args:
-          config: a `training.TrainingConfig`.
-          graph: the `training_graph.TrainingGraph` in the default graph.
+          config: the configuration of the run.
+          graph: the training graph, in the default graph.
 
         Returns:
           A function of a session that restores a warm start, or None.
@@ -30,11 +36,11 @@ class Start:
           ValueError: if a checkpoint does not fit.
         """
         if self.checkpoint is not None:
-            _check_own_checkpoint(self.checkpoint, config)
+            _check_own_checkpoint(self.checkpoint)
             _log_variables(graph.trained, restored=slim.get_model_variables())
             return None
         if not config.checkpoint_path:
-            logging.info("Starting with freshly initialised variables.")
+            logging.info("Starting from randomly initialized variables.")
             _log_variables(graph.trained, restored=())
             return None
         fitted = _fit_warm_start(config)
@@ -42,44 +48,43 @@ class Start:
         return _build_restore_fn(fitted, graph.averages)
 
 
-def find_start(config):
-    """Looks for the newest whole checkpoint in `config.train_dir`; a `Start`."""
-    newest = checkpoints.find_newest_complete(config.train_dir)
+def find_start(config: TrainingConfig) -> Start:
+    """Finds the newest complete checkpoint in `config.train_dir`."""
+    newest = checkpoint.find_newest(config.train_dir)
     if newest is None:
         return Start(0, None)
-    saving.point_to(config.train_dir, newest)
-    logging.info("Resuming from %s.", newest)
+    saving.point_to(config.train_dir, newest.path)
+    logging.info("Resuming from %s.", newest.path)
     if config.checkpoint_path:
         logging.warning(
-            "--checkpoint_path=%s is not used: --train_dir has a checkpoint, and "
-            "that one goes first. Give another --train_dir to start afresh.",
+            "--checkpoint_path=%s is not used: the checkpoint in --train_dir takes "
+            "precedence. Give another --train_dir to start over.",
             config.checkpoint_path,
         )
-    return Start(checkpoints.get_step(newest), newest)
+    return Start(newest.step, newest)
 
 
-def _check_own_checkpoint(checkpoint, config):
-    del config
-    fitted = checkpoints.fit(checkpoint, tf.global_variables())
-    checkpoints.check_fit(
+def _check_own_checkpoint(newest):
+    fitted = restoring.fit(newest, tf.global_variables())
+    restoring.check_fit(
         fitted,
         "The folder --train_dir belongs to a run with other settings (network, "
-        "classes or optimizer): continue it with those, or give another folder.",
+        "classes or optimizer): resume it with those, or give another folder.",
     )
 
 
 def _fit_warm_start(config):
     flag = "--checkpoint_exclude_scopes"
     variables = slim.get_model_variables()
-    scopes = checkpoints.split_scopes(config.checkpoint_exclude_scopes)
-    excluded = checkpoints.get_variables_in_scopes(variables, scopes, flag)
-    fitted = checkpoints.fit(config.checkpoint_path, variables, excluded)
+    scopes = restoring.split_scopes(config.checkpoint_exclude_scopes)
+    excluded = restoring.get_variables_in_scopes(variables, scopes, flag)
+    fitted = restoring.fit(Checkpoint(config.checkpoint_path), variables, excluded)
     wanted = fitted
     if config.ignore_missing_vars and fitted.restored:
         wanted = dataclasses.replace(fitted, missing=())
-    checkpoints.check_fit(
+    restoring.check_fit(
         wanted,
-        f"To initialise such variables afresh, add {flag}={{scopes}}"
+        f"To initialize such variables randomly, add {flag}={{scopes}}"
         + ("" if fitted.misshapen else " or --ignore_missing_vars")
         + ".",
     )
@@ -88,11 +93,11 @@ def _fit_warm_start(config):
 
 
 def _build_restore_fn(fitted, averages):
-    restore_fn = checkpoints.build_restore_fn(fitted)
+    restore_fn = restoring.build_restore_fn(fitted)
     if restore_fn is None:
         return None
     copies = [tf.no_op()]
-    if averages is not None:  # They were initialised with the values before.
+    if averages is not None:  # They were initialized with the random values.
         copies += [
             averages.average(variable).assign(variable)
             for variable in slim.get_model_variables()
@@ -110,11 +115,11 @@ def _log_warm_start(fitted):
     for what, names in (
         ("restored", fitted.restored),
         (
-            "left out by --checkpoint_exclude_scopes, freshly initialised",
+            "excluded by --checkpoint_exclude_scopes, randomly initialized",
             fitted.excluded,
         ),
-        ("not in the checkpoint, freshly initialised", fitted.missing),
-        ("in the checkpoint, but not in this network", fitted.unused),
+        ("not in the checkpoint, randomly initialized", fitted.missing),
+        ("in the checkpoint but not in this network", fitted.unused),
     ):
         if names:
             shown = ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
@@ -122,7 +127,7 @@ def _log_warm_start(fitted):
 
 
 def _log_variables(trained, restored):
-    """A table: what is trained, what is frozen, and where their values come from."""
+    """Logs a table: what is trained or frozen, and where the values come from."""
     trained = {variable.op.name for variable in trained}
     restored = {variable.op.name for variable in restored}
     trainable = {variable.op.name for variable in tf.trainable_variables()}
@@ -145,7 +150,7 @@ def _log_variables(trained, restored):
             logging.info(
                 "%-12s %-20s %9d %12s",
                 kind,
-                "restored" if is_restored else "freshly initialised",
+                "restored" if is_restored else "randomly initialized",
                 len(variables),
                 f"{sum(v.shape.num_elements() for v in variables):,}",
             )

@@ -1,63 +1,88 @@
-"""The blocks that MobileNet v2, v3 and EdgeTPU are tables of.
+"""The blocks of MobileNet v2, v3 and EdgeTPU.
 
 M. Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018,
 https://arxiv.org/abs/1801.04381 (`expanded_conv`); J. Hu et al., "Squeeze-and-
 Excitation Networks", 2017, https://arxiv.org/abs/1709.01507 (`squeeze_excite`).
 
-All take and return float tensors [batch, height, width, channels]. What the arguments
-leave open (initial weights, normalisation, activations) comes from the arg scope.
-`endpoints` is a dict to which the block adds its inner tensors. `use_explicit_padding`
-pads by the kernel's size alone, where "SAME" looks at the input's size as well.
+All functions take and return float tensors [batch, height, width, channels]. Initial
+weights, normalization and activations come from the arg scope unless an argument sets
+them. Blocks add their inner tensors to the dict `endpoints`. With
+`use_explicit_padding`, padding depends on the kernel alone; padding "SAME" also depends
+on the input size.
 """
 
 import contextlib
 import functools
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from nets.mobilenet.conv_defs import make_divisible, safe_arg_scope
-from nets.net_utils import fixed_padding, reduced_kernel_size
+from nets.net_utils import EndPoints, fixed_padding, reduced_kernel_size
 from tf_slim_compat import slim, tf
 
 
-def expand_input_by_factor(n, divisible_by=8):
-    """Returns the `expansion_size` that is `n` times the block's input, rounded."""
+def expand_input_by_factor(n: float, divisible_by: int = 8) -> Callable[..., int]:
+    """Returns an `expansion_size` of `n` times the input depth, rounded.
+
+    Args:
+      n: expansion factor.
+      divisible_by: divisor that the result is rounded to.
+    """
     return lambda num_inputs, **_: make_divisible(num_inputs * n, divisible_by)
 
 
 _EXPAND_BY_6 = expand_input_by_factor(6)
 
 
-def _depth(net):
+def _depth(net: tf.Tensor) -> int:
     return net.shape.as_list()[3]
 
 
-def _pad(net, kernel_size, rate, use_explicit_padding, padding="SAME"):
-    """Returns the map, and the padding that it is to be convolved with."""
+def _pad(
+    net: tf.Tensor,
+    kernel_size: int | Sequence[int],
+    rate: int,
+    use_explicit_padding: bool,
+    padding: str = "SAME",
+) -> tuple[tf.Tensor, str]:
+    """Returns the padded feature map, and the padding to convolve it with."""
     if not use_explicit_padding:
         return net, padding
     if padding != "SAME":
         raise ValueError(
-            f"use_explicit_padding is another kind of padding 'SAME', not {padding!r}; "
-            "leave out one of the two."
+            f"use_explicit_padding requires padding 'SAME', not {padding!r}; drop one "
+            "of the two arguments."
         )
     return fixed_padding(net, kernel_size, rate), "VALID"
 
 
 @slim.add_arg_scope
 def split_separable_conv2d(
-    input_tensor,
-    num_outputs,
-    scope=None,
-    normalizer_fn=None,
-    stride=1,
-    rate=1,
-    endpoints=None,
-    use_explicit_padding=False,
-):
-    """MobileNet v1's layer: a depthwise 3x3 convolution, then a pointwise one.
+    input_tensor: tf.Tensor,
+    num_outputs: int,
+    scope: str | None = None,
+    normalizer_fn: Callable[..., tf.Tensor] | None = None,
+    stride: int = 1,
+    rate: int = 1,
+    endpoints: EndPoints | None = None,
+    use_explicit_padding: bool = False,
+) -> tf.Tensor:
+    """Builds MobileNet v1's layer: a depthwise 3x3, then a pointwise convolution.
 
-    Both are normalised and activated. They are called SCOPE_depthwise and
-    SCOPE_pointwise, or without a `scope` depthwise and pointwise within "separable".
+    Both have normalization and activation. Their scopes are SCOPE_depthwise and
+    SCOPE_pointwise, or "depthwise" and "pointwise" inside "separable" if `scope` is
+    None.
+
+    Args:
+      input_tensor: float tensor [batch, height, width, channels].
+      num_outputs: number of output channels.
+      scope: prefix of the variable scopes.
+      normalizer_fn: normalization function of both convolutions.
+      stride: stride of the depthwise convolution.
+      rate: dilation rate of the depthwise convolution.
+      endpoints: dict that receives both outputs.
+      use_explicit_padding: see the module docstring.
     """
     prefix = "" if scope is None else f"{scope}_"
     own_scope = tf.variable_scope(None, "separable") if scope is None else None
@@ -78,11 +103,11 @@ def split_separable_conv2d(
     return net
 
 
-def _split_depth(depth, num_ways, divisible_by):
-    """Shares `depth` out into nearly equal multiples of `divisible_by`."""
+def _split_depth(depth: int, num_ways: int, divisible_by: int) -> list[int]:
+    """Splits `depth` into nearly equal multiples of `divisible_by`."""
     if depth % divisible_by:
         raise ValueError(
-            f"A convolution in {num_ways} ways needs depths divisible by "
+            f"A convolution in {num_ways} groups requires depths divisible by "
             f"{divisible_by}, not {depth}; choose another depth or divisor."
         )
     units = depth // divisible_by
@@ -90,20 +115,27 @@ def _split_depth(depth, num_ways, divisible_by):
     return [(end - start) * divisible_by for start, end in itertools.pairwise(ends)]
 
 
-def split_conv(input_tensor, num_outputs, num_ways, scope, divisible_by=8, **kwargs):
-    """A 1x1 convolution in groups: the channels are split, convolved and joined.
+def split_conv(
+    input_tensor: tf.Tensor,
+    num_outputs: int,
+    num_ways: int,
+    scope: str,
+    divisible_by: int = 8,
+    **kwargs: Any,
+) -> tf.Tensor:
+    """Builds a 1x1 convolution in groups: split channels, convolve, concatenate.
 
     Args:
       input_tensor: float tensor [batch, height, width, channels].
-      num_outputs: int, channels of the result.
-      num_ways: int, the number of groups; there is but one where a group would have
-        less than `divisible_by` channels.
-      scope: name of the convolution, or of group N with _part_N after it.
-      divisible_by: int, what the depths of the groups are multiples of.
-      **kwargs: for `slim.conv2d`.
+      num_outputs: number of output channels.
+      num_ways: number of groups; reduced to 1 if a group would have fewer than
+        `divisible_by` channels.
+      scope: scope of the convolution; group N is called SCOPE_part_N.
+      divisible_by: divisor of the depths of the groups.
+      **kwargs: arguments of `slim.conv2d`.
 
     Raises:
-      ValueError: a depth to be split is not a multiple of `divisible_by`.
+      ValueError: a depth to split is not divisible by `divisible_by`.
     """
     depth = _depth(input_tensor)
     if num_ways == 1 or min(depth, num_outputs) // num_ways < divisible_by:
@@ -118,74 +150,120 @@ def split_conv(input_tensor, num_outputs, num_ways, scope, divisible_by=8, **kwa
     return tf.concat(outputs, 3, name=f"{scope}_concat")
 
 
-def _in_ways(convolution, num_ways, divisible_by):
-    """Binds what only `split_conv` takes, if that is the convolution."""
+def _in_ways(
+    convolution: Callable[..., tf.Tensor], num_ways: int, divisible_by: int
+) -> Callable[..., tf.Tensor]:
+    """Binds the arguments that only `split_conv` has."""
     if convolution is not split_conv:
         return convolution
     return functools.partial(split_conv, num_ways=num_ways, divisible_by=divisible_by)
 
 
+def _mark(endpoints: EndPoints, name: str, net: tf.Tensor) -> tf.Tensor:
+    """Adds a tensor of the block to `endpoints` under its own node name."""
+    endpoints[name] = tf.identity(net, name=name)
+    return endpoints[name]
+
+
+def _convolve_depthwise(
+    net: tf.Tensor,
+    depthwise_fn: Callable[..., tf.Tensor],
+    endpoints: EndPoints,
+    *,
+    kernel_size: Sequence[int],
+    rate: int,
+    padding: str,
+    use_explicit_padding: bool,
+    **kwargs: Any,
+) -> tf.Tensor:
+    net, padding = _pad(net, kernel_size, rate, use_explicit_padding, padding)
+    net = depthwise_fn(
+        net,
+        num_outputs=None,
+        kernel_size=kernel_size,
+        padding=padding,
+        rate=rate,
+        scope="depthwise",
+        **kwargs,
+    )
+    return _mark(endpoints, "depthwise_output", net)
+
+
+def _add_residual(
+    residual: bool | Callable[..., tf.Tensor],
+    input_tensor: tf.Tensor,
+    net: tf.Tensor,
+    stride: int,
+) -> tf.Tensor:
+    if callable(residual):
+        return residual(input_tensor=input_tensor, output_tensor=net)
+    if residual and stride == 1 and _depth(net) == _depth(input_tensor):
+        return net + input_tensor
+    return net
+
+
 @slim.add_arg_scope
 def expanded_conv(
-    input_tensor,
-    num_outputs,
-    expansion_size=_EXPAND_BY_6,
-    stride=1,
-    rate=1,
-    kernel_size=(3, 3),
-    residual=True,
-    normalizer_fn=None,
-    split_projection=1,
-    split_expansion=1,
-    split_divisible_by=8,
-    expansion_transform=None,
-    depthwise_location="expansion",
-    depthwise_channel_multiplier=1,
-    endpoints=None,
-    use_explicit_padding=False,
-    padding="SAME",
-    inner_activation_fn=None,
-    depthwise_activation_fn=None,
-    project_activation_fn=tf.identity,
-    depthwise_fn=slim.separable_conv2d,
-    expansion_fn=split_conv,
-    projection_fn=split_conv,
-    scope=None,
-):
-    """The inverted residual: expand, convolve depthwise, project, add the input.
+    input_tensor: tf.Tensor,
+    num_outputs: int,
+    expansion_size: int | Callable[..., int] = _EXPAND_BY_6,
+    stride: int = 1,
+    rate: int = 1,
+    kernel_size: Sequence[int] = (3, 3),
+    residual: bool | Callable[..., tf.Tensor] = True,
+    normalizer_fn: Callable[..., tf.Tensor] | None = None,
+    split_projection: int = 1,
+    split_expansion: int = 1,
+    split_divisible_by: int = 8,
+    expansion_transform: Callable[..., tf.Tensor] | None = None,
+    depthwise_location: str | None = "expansion",
+    depthwise_channel_multiplier: int = 1,
+    endpoints: EndPoints | None = None,
+    use_explicit_padding: bool = False,
+    padding: str = "SAME",
+    inner_activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    depthwise_activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = None,
+    project_activation_fn: Callable[[tf.Tensor], tf.Tensor] | None = tf.identity,
+    depthwise_fn: Callable[..., tf.Tensor] = slim.separable_conv2d,
+    expansion_fn: Callable[..., tf.Tensor] = split_conv,
+    projection_fn: Callable[..., tf.Tensor] = split_conv,
+    scope: str | None = None,
+) -> tf.Tensor:
+    """Builds an inverted residual: expand, convolve depthwise, project, add the input.
 
     Args:
       input_tensor: float tensor [batch, height, width, channels].
-      num_outputs: int, channels of the result.
-      expansion_size: int, channels after the expansion, or a function of (num_inputs=)
-        that returns it. Nothing is expanded if the input has as many.
-      stride: int, of the depthwise convolution.
-      rate: int, the dilation of the depthwise convolution.
-      kernel_size: pair of ints, of the depthwise convolution.
-      residual: whether the input is added where stride and depth allow it, or a
-        function of (input_tensor=, output_tensor=) that returns the block's result.
-      normalizer_fn: callable, of all convolutions.
-      split_projection: int, in how many groups `split_conv` projects.
-      split_expansion: int, in how many groups `split_conv` expands.
-      split_divisible_by: int, what the depths of these groups are multiples of.
-      expansion_transform: function of (expansion_tensor=, input_tensor=), between
-        expansion and projection, e.g. one that calls `squeeze_excite`.
-      depthwise_location: what is convolved depthwise: "input", "expansion", "output"
-        or, for nothing, None.
-      depthwise_channel_multiplier: int, maps per channel of that convolution.
-      endpoints: dict that gets "expansion_output", "depthwise_output" and "output".
-      use_explicit_padding: see the top of the file; for padding "SAME" only.
-      padding: "SAME" or "VALID", of the depthwise convolution.
-      inner_activation_fn: callable, in place of the arg scope's activation.
-      depthwise_activation_fn: the same for the depthwise convolution alone.
-      project_activation_fn: callable, of the projection.
+      num_outputs: number of output channels.
+      expansion_size: number of channels after the expansion, or a function of
+        (num_inputs=) that returns it. There is no expansion unless it is larger than
+        the input depth.
+      stride: stride of the depthwise convolution.
+      rate: dilation rate of the depthwise convolution.
+      kernel_size: pair of ints, kernel of the depthwise convolution.
+      residual: whether to add the input if stride and depth permit, or a function of
+        (input_tensor=, output_tensor=) that returns the result of the block.
+      normalizer_fn: normalization function of all convolutions.
+      split_projection: number of groups of the projection, if by `split_conv`.
+      split_expansion: number of groups of the expansion, if by `split_conv`.
+      split_divisible_by: divisor of the depths of these groups.
+      expansion_transform: function of (expansion_tensor=, input_tensor=) applied before
+        the projection, e.g. one that calls `squeeze_excite`.
+      depthwise_location: the tensor to convolve depthwise: "input", "expansion",
+        "output", or None for no depthwise convolution.
+      depthwise_channel_multiplier: output channels per channel of that convolution.
+      endpoints: dict that receives "expansion_output", "depthwise_output" and "output".
+      use_explicit_padding: see the module docstring; requires padding "SAME".
+      padding: "SAME" or "VALID", for the depthwise convolution.
+      inner_activation_fn: activation used instead of the arg scope's.
+      depthwise_activation_fn: the same for the depthwise convolution only.
+      project_activation_fn: activation of the projection.
       depthwise_fn: builder with the arguments of `slim.separable_conv2d`.
       expansion_fn: builder (net, depth, scope=, normalizer_fn=).
       projection_fn: builder (net, depth, scope=, normalizer_fn=, activation_fn=).
-      scope: name of the variable scope; None for "expanded_conv" with a number.
+      scope: name of the variable scope; None for a unique "expanded_conv".
 
     Raises:
-      ValueError: `depthwise_location` or `padding` is none of the above.
+      ValueError: `depthwise_location` or `padding` is invalid.
     """
     if depthwise_location not in (None, "input", "expansion", "output"):
         raise ValueError(
@@ -195,27 +273,18 @@ def expanded_conv(
     endpoints = {} if endpoints is None else endpoints
     expand = _in_ways(expansion_fn, split_expansion, split_divisible_by)
     project = _in_ways(projection_fn, split_projection, split_divisible_by)
-
-    def mark(name, net):
-        endpoints[name] = tf.identity(net, name=name)
-        return endpoints[name]
-
-    def convolve_depthwise(net, **kwargs):
-        net, pad = _pad(net, kernel_size, rate, use_explicit_padding, padding)
-        net = depthwise_fn(
-            net,
-            num_outputs=None,
-            kernel_size=kernel_size,
-            depth_multiplier=depthwise_channel_multiplier,
-            stride=stride,
-            padding=pad,
-            rate=rate,
-            normalizer_fn=normalizer_fn,
-            scope="depthwise",
-            **kwargs,
-        )
-        return mark("depthwise_output", net)
-
+    convolve_depthwise = functools.partial(
+        _convolve_depthwise,
+        depthwise_fn=depthwise_fn,
+        endpoints=endpoints,
+        kernel_size=kernel_size,
+        depth_multiplier=depthwise_channel_multiplier,
+        stride=stride,
+        rate=rate,
+        padding=padding,
+        use_explicit_padding=use_explicit_padding,
+        normalizer_fn=normalizer_fn,
+    )
     with (
         tf.variable_scope(scope, "expanded_conv"),
         safe_arg_scope(
@@ -232,7 +301,7 @@ def expanded_conv(
             net = expand(
                 net, expansion_size, scope="expand", normalizer_fn=normalizer_fn
             )
-            net = mark("expansion_output", net)
+            net = _mark(endpoints, "expansion_output", net)
         if depthwise_location == "expansion":
             net = convolve_depthwise(net)
         if expansion_transform is not None:
@@ -246,31 +315,28 @@ def expanded_conv(
         )
         if depthwise_location == "output":
             net = convolve_depthwise(net, activation_fn=None)
-        if callable(residual):
-            net = residual(input_tensor=input_tensor, output_tensor=net)
-        elif residual and stride == 1 and _depth(net) == _depth(input_tensor):
-            net += input_tensor
-        return mark("output", net)
+        net = _add_residual(residual, input_tensor, net, stride)
+        return _mark(endpoints, "output", net)
 
 
 def fused_expanded_conv(
-    input_tensor,
-    num_outputs,
-    stride=1,
-    rate=1,
-    kernel_size=(3, 3),
-    residual=True,
-    endpoints=None,
-    use_explicit_padding=False,
-    **kwargs,
-):
-    """`expanded_conv` whose expansion is a full convolution, with none depthwise.
+    input_tensor: tf.Tensor,
+    num_outputs: int,
+    stride: int = 1,
+    rate: int = 1,
+    kernel_size: Sequence[int] = (3, 3),
+    residual: bool | Callable[..., tf.Tensor] = True,
+    endpoints: EndPoints | None = None,
+    use_explicit_padding: bool = False,
+    **kwargs: Any,
+) -> tf.Tensor:
+    """Builds `expanded_conv` with a full instead of a depthwise convolution.
 
-    The arguments are those of `expanded_conv`; stride, rate and kernel size are the
-    expansion's.
+    See `expanded_conv` for the arguments; stride, rate and kernel size apply to the
+    expansion.
     """
 
-    def expand(net, depth, **names):
+    def expand(net: tf.Tensor, depth: int, **names: Any) -> tf.Tensor:
         net, padding = _pad(net, kernel_size, rate, use_explicit_padding)
         return slim.conv2d(net, depth, kernel_size, stride, padding, rate=rate, **names)
 
@@ -287,26 +353,26 @@ def fused_expanded_conv(
 
 
 def squeeze_excite(
-    input_tensor,
-    divisible_by=8,
-    squeeze_factor=3,
-    inner_activation_fn=tf.nn.relu,
-    gating_fn=tf.sigmoid,
-    squeeze_input_tensor=None,
-    pool=None,
-):
-    """Weighs each channel by what two dense layers say of the map's average.
+    input_tensor: tf.Tensor,
+    divisible_by: int = 8,
+    squeeze_factor: float = 3,
+    inner_activation_fn: Callable[[tf.Tensor], tf.Tensor] = tf.nn.relu,
+    gating_fn: Callable[[tf.Tensor], tf.Tensor] = tf.sigmoid,
+    squeeze_input_tensor: tf.Tensor | None = None,
+    pool: int | None = None,
+) -> tf.Tensor:
+    """Scales each channel by a gate that two dense layers compute from channel means.
 
     Args:
       input_tensor: float tensor [batch, height, width, channels].
-      divisible_by: int, what the depth of the first layer is a multiple of.
-      squeeze_factor: float, how many times less deep the first layer is.
-      inner_activation_fn: callable, of the first layer.
-      gating_fn: callable, from the second layer's output to the weights.
-      squeeze_input_tensor: float tensor [batch, h, w, any] that the weights are made
+      divisible_by: divisor of the depth of the first layer.
+      squeeze_factor: ratio of the input depth to the depth of the first layer.
+      inner_activation_fn: activation of the first layer.
+      gating_fn: function from the output of the second layer to the gates.
+      squeeze_input_tensor: float tensor [batch, h, w, any] that the gates are computed
         from; None for `input_tensor`.
-      pool: int, the side of the windows that are averaged, one at each place, so that
-        the weights vary over the map; None for one average of the whole map.
+      pool: side of the averaging window, which makes the gates vary by location; None
+        averages over all locations.
     """
     net = input_tensor if squeeze_input_tensor is None else squeeze_input_tensor
     depth = make_divisible(_depth(net) / squeeze_factor, divisible_by)

@@ -1,26 +1,31 @@
-"""Tables of layers, `conv_defs`, that the networks of this folder are built from.
+"""Tables of layers (`conv_defs`) that define the networks of this package.
 
-A table is a dict of
-- "spec": list of rows made with `op(builder, **arguments)`; row N is layer_N,
-- "defaults": dict from a tuple of builders to their arguments, set by arg scope,
-- "overrides" (where needed): the same, set after the defaults.
-To change a network, copy its table with `copy.deepcopy`, change the rows and pass it to
-the network as `conv_defs`.
+A table is a dict with the entries
+- "spec": list of rows made by `op(builder, **arguments)`; row N builds layer_N;
+- "defaults": dict from a tuple of builders to their default arguments;
+- "overrides" (optional): the same, taking precedence over "defaults".
+
+To modify a network, copy its table with `copy.deepcopy`, change the rows, and pass it
+to the network as `conv_defs`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from tf_slim_compat import slim
 
+ConvDefs = dict[str, Any]
 
-def make_divisible(depth, divisible_by=8, min_depth=None):
-    """Rounds a depth to a multiple, and down by a tenth at most.
+
+def make_divisible(
+    depth: float, divisible_by: int = 8, min_depth: int | None = None
+) -> int:
+    """Rounds a depth to a multiple of `divisible_by`, down by at most 10 %.
 
     Args:
-      depth: float, number of channels.
-      divisible_by: int, what the result is a multiple of.
-      min_depth: int, the least result; None for `divisible_by`.
+      depth: number of channels.
+      divisible_by: divisor of the result.
+      min_depth: minimum result; None for `divisible_by`.
     """
     rounded = int(depth + divisible_by / 2) // divisible_by * divisible_by
     rounded = max(rounded, divisible_by if min_depth is None else min_depth)
@@ -29,16 +34,20 @@ def make_divisible(depth, divisible_by=8, min_depth=None):
 
 @slim.add_arg_scope
 def depth_multiplier(
-    output_params, multiplier, divisible_by=8, min_depth=8, **unused_kwargs
-):
-    """Scales a row's "num_outputs", if it has one, in place.
+    output_params: dict[str, Any],
+    multiplier: float,
+    divisible_by: int = 8,
+    min_depth: int = 8,
+    **unused_kwargs: Any,
+) -> None:
+    """Scales "num_outputs" of a row in place, if it has one.
 
     Args:
-      output_params: dict, the row's arguments.
-      multiplier: float > 0.
-      divisible_by: int, what the depth is rounded to.
-      min_depth: int, the least depth.
-      **unused_kwargs: ignored, as other functions in its place may take more.
+      output_params: the arguments of the row.
+      multiplier: positive factor.
+      divisible_by: divisor that the depth is rounded to.
+      min_depth: minimum depth.
+      **unused_kwargs: ignored; other scaling functions may use them.
     """
     if "num_outputs" in output_params:
         depth = output_params["num_outputs"] * multiplier
@@ -46,29 +55,34 @@ def depth_multiplier(
 
 
 class Op(NamedTuple):
-    """A row of a table: a builder, its arguments, and what scales their depths."""
+    """A row of a table: a builder, its arguments, and the function that scales them."""
 
     op: Callable[..., Any]
     params: dict[str, Any]
     multiplier_func: Callable[..., None]
 
 
-def op(opfunc, multiplier_func=depth_multiplier, **params):
+def op(
+    opfunc: Callable[..., Any],
+    multiplier_func: Callable[..., None] = depth_multiplier,
+    **params: Any,
+) -> Op:
     """Returns a row of a table.
 
     Args:
-      opfunc: builder of (net, **params) that returns the layer's output. Where its
-        signature has them it is handed `rate`, `use_explicit_padding` and `endpoints`.
+      opfunc: function of (net, **params) that builds the layer. It also receives
+        `rate`, `use_explicit_padding` and `endpoints` if its signature has them.
       multiplier_func: function of (params, multiplier) that scales `params` in place.
-      **params: arguments of the builder; `stride` and `kernel_size` are understood.
+      **params: arguments of `opfunc`; `stride` and `kernel_size` determine output
+        stride and padding.
     """
     return Op(opfunc, params, multiplier_func)
 
 
-def with_group_norm(conv_defs):
-    """Returns the table with group normalisation in place of batch normalisation.
+def with_group_norm(conv_defs: ConvDefs) -> ConvDefs:
+    """Returns the table with group normalization instead of batch normalization.
 
-    The groups are 8, which divides the depths of all tables.
+    There are 8 groups, which divides the depths of all tables.
     """
     defaults = {
         builders: {
@@ -81,17 +95,17 @@ def with_group_norm(conv_defs):
     return {**conv_defs, "defaults": defaults}
 
 
-def with_unscaled_last_layer(conv_defs):
-    """Returns the table whose last layer has its depth whatever the multiplier."""
+def with_unscaled_last_layer(conv_defs: ConvDefs) -> ConvDefs:
+    """Returns the table with a last layer that depth multipliers do not scale."""
     *rows, last = conv_defs["spec"]
     last = last._replace(multiplier_func=lambda params, multiplier: None)
     return {**conv_defs, "spec": [*rows, last]}
 
 
-def safe_arg_scope(funcs, **kwargs):
+def safe_arg_scope(funcs: Sequence[Callable[..., Any]], **kwargs: Any) -> Any:
     """Returns `slim.arg_scope` of the arguments that are not None.
 
-    So None leaves an argument to the scopes around.
+    An argument that is None keeps its value from the enclosing scopes.
     """
     given = {key: value for key, value in kwargs.items() if value is not None}
     return slim.arg_scope(funcs, **given)

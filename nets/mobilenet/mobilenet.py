@@ -1,24 +1,34 @@
-"""What MobileNet v2, v3 and EdgeTPU share: the walk over a table, the head, training.
+"""Builder, head and training scope shared by MobileNet v2, v3 and EdgeTPU.
 
-Detectors and segmenters build on `mobilenet_base`. For its tables see `conv_defs.py`.
+Detection and segmentation networks build on `mobilenet_base`. See `conv_defs.py` for
+the tables that it builds.
 
-Input: float [batch, height, width, 3] in [-1, 1]. Output: logits [batch, classes].
-Papers, sizes and accuracies stand in `mobilenet_v2.py` and `mobilenet_v3.py`.
+Input: float [batch, height, width, 3] in [-1, 1]. Output: logits [batch, classes]. See
+`mobilenet_v2.py` and `mobilenet_v3.py` for papers, sizes and accuracies.
 """
 
 import contextlib
 import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from nets.mobilenet.conv_defs import depth_multiplier, op, safe_arg_scope
-from nets.net_utils import StrideBudget, check_images, collect_end_points, fixed_padding
+from nets.mobilenet.conv_defs import ConvDefs, Op, depth_multiplier, op, safe_arg_scope
+from nets.net_utils import (
+    Layers,
+    NetOutputs,
+    StrideBudget,
+    check_images,
+    collect_end_points,
+    fixed_padding,
+)
 from tf_slim_compat import slim, tf
 
 __all__ = [
-    "define_base",
     "depth_multiplier",
     "global_pool",
     "mobilenet",
     "mobilenet_base",
+    "build_variant",
     "op",
     "safe_arg_scope",
     "training_scope",
@@ -26,15 +36,21 @@ __all__ = [
 
 
 @contextlib.contextmanager
-def _arg_scopes(table):
+def _arg_scopes(table: Mapping[Any, dict[str, Any]]) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for builders, arguments in table.items():
             stack.enter_context(slim.arg_scope(builders, **arguments))
         yield
 
 
-def _layers(net, spec, multiplier, budget, use_explicit_padding):
-    """Builds the rows one after another; yields (name, tensor), inner tensors first."""
+def _layers(
+    net: tf.Tensor,
+    spec: Sequence[Op],
+    multiplier: float,
+    budget: StrideBudget,
+    use_explicit_padding: bool,
+) -> Layers:
+    """Yields (name, tensor) of each layer as it is built, inner tensors first."""
     for number, row in enumerate(spec, start=1):
         params = dict(row.params)
         row.multiplier_func(params, multiplier)
@@ -44,7 +60,7 @@ def _layers(net, spec, multiplier, budget, use_explicit_padding):
         if params.get("stride", 1) > 1:
             params["stride"] = stride
             if "residual" in parameters:
-                # Dilated it would have one, which the weights were not trained with.
+                # Without striding there would be a residual, unlike in training.
                 params.setdefault("residual", False)
         if rate > 1 and "rate" in parameters and kernel_size not in (1, [1, 1], (1, 1)):
             params["rate"] = rate
@@ -64,31 +80,34 @@ def _layers(net, spec, multiplier, budget, use_explicit_padding):
 
 @slim.add_arg_scope
 def mobilenet_base(
-    inputs,
-    conv_defs,
-    multiplier=1.0,
-    final_endpoint=None,
-    output_stride=None,
-    use_explicit_padding=False,
-    scope=None,
-    is_training=False,
-):
+    inputs: tf.Tensor,
+    conv_defs: ConvDefs,
+    multiplier: float = 1.0,
+    final_endpoint: str | None = None,
+    output_stride: int | None = None,
+    use_explicit_padding: bool = False,
+    scope: str | tf.VariableScope | None = None,
+    is_training: bool | None = False,
+) -> NetOutputs:
     """Builds the layers of a table, up to `final_endpoint`.
 
     Args:
       inputs: float tensor [batch, height, width, channels]; height and width may be
         unknown.
-      conv_defs: the table, see `conv_defs.py`.
-      multiplier: float > 0, the factor of all depths.
-      final_endpoint: name of the last layer, layer_N; None for all of them.
-      output_stride: power of 2, how many times smaller the last map may become; what
-        striding would lose is dilated instead. None for the strides of the table.
-      use_explicit_padding: pads by the kernel's size alone, whatever the input's size.
-      scope: name of the variable scope, or the scope itself.
-      is_training: bool for batch normalisation; None leaves it to the scopes around.
+      conv_defs: table of layers; see `conv_defs.py`.
+      multiplier: positive factor of all numbers of channels.
+      final_endpoint: name of the last layer, layer_N; None for all layers.
+      output_stride: ratio of the input resolution to that of the last feature map, a
+        power of 2; dilation replaces further strides. None for the strides of the
+        table.
+      use_explicit_padding: whether padding depends on the kernel alone, not on the
+        input size.
+      scope: variable scope or its name.
+      is_training: whether batch normalization is in training mode; None leaves it to
+        the enclosing scopes.
 
     Returns:
-      `(net, end_points)`: the last tensor, and a dict of all layers, with
+      `(net, end_points)`: the last layer, and all layers by name, including
       layer_N/expansion_output, /depthwise_output and /output of blocks.
 
     Raises:
@@ -115,18 +134,20 @@ def mobilenet_base(
 
 
 def global_pool(
-    input_tensor, use_reduce_mean_for_pooling=False, pool_op=tf.nn.avg_pool2d
-):
-    """Pools each map to one place.
+    input_tensor: tf.Tensor,
+    use_reduce_mean_for_pooling: bool = False,
+    pool_op: Callable[..., tf.Tensor] = tf.nn.avg_pool2d,
+) -> tf.Tensor:
+    """Pools over all locations.
 
     Args:
       input_tensor: float tensor [batch, height, width, channels].
-      use_reduce_mean_for_pooling: average by `tf.reduce_mean`, as is always done where
-        height or width are unknown.
+      use_reduce_mean_for_pooling: whether to use `tf.reduce_mean`, which is always used
+        if height or width is unknown.
       pool_op: function with the arguments of `tf.nn.avg_pool2d`.
 
     Returns:
-      float tensor [batch, 1, 1, channels].
+      Float tensor [batch, 1, 1, channels].
     """
     size = input_tensor.shape.as_list()[1:3]
     if size == [1, 1]:
@@ -138,30 +159,32 @@ def global_pool(
 
 @slim.add_arg_scope
 def mobilenet(
-    inputs,
-    num_classes=1001,
-    prediction_fn=slim.softmax,
-    reuse=None,
-    scope="Mobilenet",
-    base_only=False,
-    use_reduce_mean_for_pooling=False,
-    **mobilenet_args,
-):
-    """Builds the layers of a table, and a classifier on them.
+    inputs: tf.Tensor,
+    num_classes: int | None = 1001,
+    prediction_fn: Callable[..., tf.Tensor] | None = slim.softmax,
+    reuse: bool | None = None,
+    scope: str | None = "Mobilenet",
+    base_only: bool = False,
+    use_reduce_mean_for_pooling: bool = False,
+    **mobilenet_args: Any,
+) -> NetOutputs:
+    """Builds the layers of a table, and a classifier.
 
     Args:
       inputs: float tensor [batch, height, width, channels].
-      num_classes: int; 0 or None gives the pooled features [batch, 1, 1, channels].
-      prediction_fn: callable of (logits, scope), or None for no predictions.
-      reuse: whether the variables exist already.
+      num_classes: number of classes; 0 or None returns the features [batch, 1, 1,
+        channels].
+      prediction_fn: function of (logits, scope); None for no predictions.
+      reuse: whether to reuse existing variables.
       scope: name of the variable scope.
-      base_only: whether to stop after the table.
+      base_only: whether to stop after the layers of the table.
       use_reduce_mean_for_pooling: see `global_pool`.
-      **mobilenet_args: for `mobilenet_base`; `conv_defs` is required. `is_training` is
-        for dropout too, and False unless given here or by `training_scope`.
+      **mobilenet_args: arguments of `mobilenet_base`; `conv_defs` is required.
+        `is_training` also applies to dropout, and is False unless given here or by
+        `training_scope`.
 
     Returns:
-      `(logits, end_points)`.
+      `(net, end_points)`: logits or features, and the layers by name.
 
     Raises:
       ValueError: `inputs` is not of rank 4; see also `mobilenet_base`.
@@ -194,40 +217,43 @@ def mobilenet(
     return logits, end_points
 
 
-def define_base(network):
-    """Returns the function that builds `network` without pool and logits."""
+def build_variant(
+    network: Callable[..., NetOutputs],
+    arguments: dict[str, Any],
+    conv_defs: ConvDefs | None = None,
+) -> NetOutputs:
+    """Calls `network` with the arguments of a variant that has the same signature.
 
-    @slim.add_arg_scope
-    def mobilenet_base(input_tensor, depth_multiplier=1.0, **kwargs):
-        """Builds the layers; `kwargs` are those of `mobilenet` in the same module.
-
-        Returns:
-          `(net, end_points)`: the last tensor, and a dict of all layers.
-        """
-        return network(
-            input_tensor, depth_multiplier=depth_multiplier, base_only=True, **kwargs
-        )
-
-    return mobilenet_base
+    Args:
+      network: `mobilenet` of v2 or v3.
+      arguments: `locals()` of the variant.
+      conv_defs: the variant's table, used unless the caller passed another.
+    """
+    arguments = {**arguments, **arguments["kwargs"]}
+    del arguments["kwargs"]
+    if arguments["conv_defs"] is None:
+        arguments["conv_defs"] = conv_defs
+    return network(**arguments)
 
 
 def training_scope(
-    is_training=True,
-    weight_decay=0.00004,
-    stddev=0.09,
-    dropout_keep_prob=0.8,
-    bn_decay=0.997,
-):
-    """Returns the arg scope of training; what computes the network is in the tables.
+    is_training: bool | None = True,
+    weight_decay: float = 0.00004,
+    stddev: float = 0.09,
+    dropout_keep_prob: float | None = 0.8,
+    bn_decay: float | None = 0.997,
+) -> dict[str, Any]:
+    """Returns the arg scope for training; the architecture is in the tables.
 
     Args:
-      is_training: bool for dropout and batch normalisation; None leaves it to the
-        scopes around.
-      weight_decay: float, the factor of the L2 loss on all but depthwise weights.
-      stddev: float, of the truncated normal distribution that weights start from;
-        negative for Xavier's initialisation.
-      dropout_keep_prob: float in (0, 1], or None to leave it to the scopes around.
-      bn_decay: float, of the moving averages, or None to leave it to the scopes around.
+      is_training: whether dropout and batch normalization are in training mode; None
+        leaves it to the enclosing scopes.
+      weight_decay: L2 regularization factor of all weights but depthwise ones.
+      stddev: standard deviation of the truncated normal initial weights; negative for
+        Xavier initialization.
+      dropout_keep_prob: probability in (0, 1] of keeping an activation; None leaves it
+        to the enclosing scopes.
+      bn_decay: decay of the moving averages; None leaves it to the enclosing scopes.
     """
     if stddev < 0:
         initializer = slim.initializers.xavier_initializer()

@@ -1,41 +1,43 @@
-"""What NASNet and PNASNet are made of: configurations, operations and cells.
+"""Configurations, operations and cells of NASNet and PNASNet.
 
-A cell is a table. Its hidden states 0 and 1 are the outputs of the two cells before it;
-each row adds one more, the sum of two operations on states that are there already; the
-states listed in `outputs` are concatenated. Operations are `Separable`, `Pool` and
-`Identity`; their first field is the state that they take.
+A cell is a table. Its hidden states 0 and 1 are the outputs of the two preceding cells.
+Each row adds a state, the sum of two operations on earlier states. The states listed in
+`outputs` are concatenated. Operations are `Separable`, `Pool` and `Identity`; their
+first field is the number of the state that they apply to.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from nets.net_utils import unknown_name
 from tf_slim_compat import random_uniform, slim, tf
 
+Step = tf.Tensor | int | None
+
 
 @dataclasses.dataclass(slots=True)
 class Config:
-    """What can be set of a network; the defaults are those of the mobile ones.
+    """Hyperparameters of a network; the defaults are those of the mobile networks.
 
     Attributes:
-      num_cells: int, without the cells of the stem and the reduction cells.
-      num_conv_filters: int, the filters of a cell's operations before any reduction.
-      stem_multiplier: float, the factor of the filters of the first convolution.
-      drop_path_keep_prob: float in (0, 1], for the last cell at the end of training.
-      total_training_steps: int, the steps in which drop path comes into full force.
-      dense_dropout_keep_prob: float in (0, 1], before the logits.
-      use_aux_head: bool, whether training has an auxiliary classifier.
-      num_reduction_layers: int, how often the cells halve the map.
-      filter_scaling_rate: float, the factor of the filters at each reduction.
-      skip_reduction_layer_input: bool, what the cells at a reduction take for their
-        second input: for NASNet, whether the cell after a reduction cell passes over
-        what that one took; for PNASNet, whether a cell that reduces takes the output of
-        the cell before last, as all others do, or that of the one before it.
-      use_bounded_activation: bool, clips what cells add up to [-6, 6], to quantise it.
-      data_format: "NHWC" or "NCHW", the layout within the network and of its end
-        points; images are "NHWC" always.
+      num_cells: number of cells, without stem and reduction cells.
+      num_conv_filters: number of filters of a cell's operations before any reduction.
+      stem_multiplier: factor of the number of filters of the first convolution.
+      drop_path_keep_prob: final probability of keeping a path of the last cell.
+      total_training_steps: number of steps over which drop path increases linearly.
+      dense_dropout_keep_prob: probability of keeping a feature before the logits.
+      use_aux_head: whether training has an auxiliary classifier.
+      num_reduction_layers: number of times that the cells halve the resolution.
+      filter_scaling_rate: factor of the number of filters at each reduction.
+      skip_reduction_layer_input: the second input of cells at a reduction. In NASNet,
+        whether the cell after a reduction cell skips the input of that reduction cell.
+        In PNASNet, whether a reducing cell takes the output of the cell before last
+        (as all other cells do), or the one before that.
+      use_bounded_activation: whether to clip sums to [-6, 6], for quantization.
+      data_format: "NHWC" or "NCHW", the layout inside the network and of its end
+        points; images are always "NHWC".
     """
 
     num_cells: int
@@ -51,11 +53,11 @@ class Config:
     use_bounded_activation: bool = False
     data_format: str = "NHWC"
 
-    def set_hparam(self, name, value):
+    def set_hparam(self, name: str, value: Any) -> None:
         """Sets the attribute `name`.
 
         Raises:
-          ValueError: there is none of that name.
+          ValueError: there is no such attribute.
         """
         names = [field.name for field in dataclasses.fields(self)]
         if name not in names:
@@ -63,8 +65,8 @@ class Config:
         setattr(self, name, value)
 
 
-def calc_reduction_layers(num_cells, num_reduction_layers):
-    """Returns the numbers of the cells at which the map is halved, evenly spread."""
+def calc_reduction_layers(num_cells: int, num_reduction_layers: int) -> list[int]:
+    """Returns the numbers of the cells with reductions, evenly spaced."""
     return [
         number * num_cells // (num_reduction_layers + 1)
         for number in range(1, num_reduction_layers + 1)
@@ -72,47 +74,49 @@ def calc_reduction_layers(num_cells, num_reduction_layers):
 
 
 @slim.add_arg_scope
-def get_channel_index(data_format="NHWC"):
-    """Returns which axis the channels are."""
+def get_channel_index(data_format: str = "NHWC") -> int:
+    """Returns the axis of the channels."""
     return 3 if data_format == "NHWC" else 1
 
 
 @slim.add_arg_scope
-def get_channel_dim(shape, data_format="NHWC"):
-    """Returns the number of channels of a tensor of this static shape."""
+def get_channel_dim(shape: tf.TensorShape, data_format: str = "NHWC") -> int:
+    """Returns the number of channels in a static shape."""
     return shape.as_list()[get_channel_index(data_format=data_format)]
 
 
-def _spatial_axes(data_format):
+def _spatial_axes(data_format: str) -> list[int]:
     return [1, 2] if data_format == "NHWC" else [2, 3]
 
 
 @slim.add_arg_scope
-def get_map_size(net, data_format="NHWC"):
-    """Returns the static [height, width] of images."""
+def get_map_size(net: tf.Tensor, data_format: str = "NHWC") -> list[int]:
+    """Returns the static [height, width] of a feature map."""
     return [net.shape.as_list()[axis] for axis in _spatial_axes(data_format)]
 
 
 @slim.add_arg_scope
-def global_avg_pool(x, data_format="NHWC"):
+def global_avg_pool(x: tf.Tensor, data_format: str = "NHWC") -> tf.Tensor:
     """Returns the mean of each channel, [batch, channels]."""
     return tf.reduce_mean(x, _spatial_axes(data_format))
 
 
 @slim.add_arg_scope
-def factorized_reduction(net, output_filters, stride, data_format="NHWC"):
-    """Brings a map to fewer filters, and with stride 2 to half its size.
+def factorized_reduction(
+    net: tf.Tensor, output_filters: int, stride: int, data_format: str = "NHWC"
+) -> tf.Tensor:
+    """Projects a feature map to `output_filters`, and with stride 2 to half its size.
 
-    Half of the filters then see the even rows and columns, the other half the odd.
+    With stride 2, half of the filters see even rows and columns, the others odd ones.
 
     Args:
-      net: float tensor, images in `data_format`, of static height and width.
-      output_filters: int.
+      net: float tensor in `data_format`, of static height and width.
+      output_filters: number of filters.
       stride: 1 or 2.
       data_format: "NHWC" or "NCHW".
 
     Returns:
-      float tensor.
+      Float tensor in `data_format`.
     """
     if stride == 1:
         net = slim.conv2d(net, output_filters, 1, scope="path_conv")
@@ -124,7 +128,7 @@ def factorized_reduction(net, output_filters, stride, data_format="NHWC"):
     for start in (0, 1):
         path = net[(*before, slice(start, None, stride), slice(start, None, stride))]
         if start == 1 and [0, 1] in margins:
-            path = tf.pad(path, margins)  # An odd map has one more even row.
+            path = tf.pad(path, margins)  # Odd sizes have one more even row.
         filters = (output_filters + start) // 2
         paths.append(slim.conv2d(path, filters, 1, scope=f"path{start + 1}_conv"))
     net = tf.concat(paths, get_channel_index(data_format=data_format))
@@ -132,8 +136,10 @@ def factorized_reduction(net, output_filters, stride, data_format="NHWC"):
 
 
 @slim.add_arg_scope
-def drop_path(net, keep_prob, is_training=True):
-    """Zeroes whole examples at random and scales the others up by 1 / `keep_prob`.
+def drop_path(
+    net: tf.Tensor, keep_prob: tf.Tensor | float, is_training: bool = True
+) -> tf.Tensor:
+    """Zeroes random examples and scales the others by 1 / `keep_prob`.
 
     G. Larsson, M. Maire, G. Shakhnarovich, "FractalNet", 2016,
     https://arxiv.org/abs/1605.07648
@@ -141,10 +147,10 @@ def drop_path(net, keep_prob, is_training=True):
     Args:
       net: float tensor of rank 4, batch first.
       keep_prob: float or scalar tensor in (0, 1].
-      is_training: bool; False returns `net`.
+      is_training: whether to drop paths; False returns `net`.
 
     Returns:
-      float tensor like `net`, of the same expectation.
+      Float tensor of the shape and the expected value of `net`.
     """
     if not is_training:
         return net
@@ -153,7 +159,7 @@ def drop_path(net, keep_prob, is_training=True):
     return net * tf.cast(mask / keep_prob, net.dtype)
 
 
-# What depends on the layout: for slim.arg_scope(WITH_DATA_FORMAT, data_format="NCHW").
+# Functions to set the layout of: slim.arg_scope(WITH_DATA_FORMAT, data_format="NCHW").
 WITH_DATA_FORMAT = [
     slim.avg_pool2d,
     slim.batch_norm,
@@ -168,23 +174,25 @@ WITH_DATA_FORMAT = [
 ]
 
 
-def _clip(net):
+def _clip(net: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(net, -6.0, 6.0)
 
 
-def _project(net, filters, stride=1):
+def _project(net: tf.Tensor, filters: int, stride: int = 1) -> tf.Tensor:
     net = slim.conv2d(net, filters, 1, stride, scope="1x1")
     return slim.batch_norm(net, scope="bn_1")
 
 
 class Separable(NamedTuple):
-    """Twice: activation, separable convolution, batch normalisation."""
+    """Activation, separable convolution and batch normalization, twice."""
 
     state: int
     kernel: int
 
-    def build(self, net, filters, stride, bounded):
-        """Returns the operation's result on `net`; `bounded` as in `Config`."""
+    def build(
+        self, net: tf.Tensor, filters: int, stride: int, bounded: bool
+    ) -> tf.Tensor:
+        """Applies the operation to a state; `bounded` is `use_bounded_activation`."""
         size = f"{self.kernel}x{self.kernel}"
         for number in (1, 2):
             net = tf.nn.relu6(net) if bounded else tf.nn.relu(net)
@@ -200,12 +208,14 @@ class Separable(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """`function` over 3x3, and a projection where the filters differ."""
+    """A pool over 3x3, projected if the number of filters differs."""
 
     state: int
     function: Callable[..., tf.Tensor]
 
-    def build(self, net, filters, stride, bounded):
+    def build(
+        self, net: tf.Tensor, filters: int, stride: int, bounded: bool
+    ) -> tf.Tensor:
         """See `Separable.build`."""
         net = self.function(tf.nn.relu6(net) if bounded else net, 3, stride, "SAME")
         if get_channel_dim(net.shape) != filters:
@@ -214,11 +224,13 @@ class Pool(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """The state itself, or projected where the stride or the filters differ."""
+    """The state itself, projected if the stride or the number of filters differs."""
 
     state: int
 
-    def build(self, net, filters, stride, bounded):
+    def build(
+        self, net: tf.Tensor, filters: int, stride: int, bounded: bool
+    ) -> tf.Tensor:
         """See `Separable.build`."""
         if stride > 1 or get_channel_dim(net.shape) != filters:
             net = _clip(net) if bounded else tf.nn.relu(net)
@@ -227,30 +239,30 @@ class Identity(NamedTuple):
 
 
 class NasNetABaseCell:
-    """The walk over a cell's table, which a subclass has.
+    """Builds cells from the table of a subclass.
 
     Attributes:
-      rows: pairs of operations, whose sums are the states 2, 3, ...
-      outputs: the states that are concatenated.
+      rows: pairs of operations; their sums are the states 2, 3, ...
+      outputs: numbers of the states to concatenate.
     """
 
-    rows = ()
-    outputs = ()
+    rows: tuple[tuple[Any, Any], ...] = ()
+    outputs: tuple[int, ...] = ()
 
     def __init__(
         self,
-        num_conv_filters,
-        drop_path_keep_prob,
-        total_num_cells,
-        total_training_steps,
-        use_bounded_activation=False,
-    ):
-        """Makes a builder of cells.
+        num_conv_filters: int,
+        drop_path_keep_prob: float,
+        total_num_cells: int,
+        total_training_steps: int,
+        use_bounded_activation: bool = False,
+    ) -> None:
+        """Stores the settings that all cells of a network share.
 
         Args:
-          num_conv_filters: int, the filters of the operations where the scaling is 1.
+          num_conv_filters: number of filters of the operations at a scaling of 1.
           drop_path_keep_prob: see `Config`.
-          total_num_cells: int, with those of the stem and the reductions.
+          total_num_cells: number of cells, including stem and reduction cells.
           total_training_steps: see `Config`.
           use_bounded_activation: see `Config`.
         """
@@ -263,32 +275,31 @@ class NasNetABaseCell:
 
     def __call__(
         self,
-        net,
-        scope=None,
-        filter_scaling=1,
-        stride=1,
-        prev_layer=None,
-        cell_num=0,
-        current_step=None,
-    ):
+        net: tf.Tensor,
+        scope: str | None = None,
+        filter_scaling: float = 1,
+        stride: int = 1,
+        prev_layer: tf.Tensor | None = None,
+        cell_num: int = 0,
+        current_step: Step = None,
+    ) -> tf.Tensor:
         """Builds a cell.
 
         Args:
-          net: float tensor, images, the output of the cell before.
+          net: float tensor of rank 4, the output of the preceding cell.
           scope: name of the variable scope.
-          filter_scaling: float, the factor of the filters.
-          stride: 1 or 2, of the operations on the two inputs.
-          prev_layer: float tensor, the output of the cell before that; None for `net`.
-          cell_num: int, how many cells there are before; the deeper a cell, the oftener
-            its paths are dropped.
+          filter_scaling: factor of the number of filters.
+          stride: 1 or 2, stride of the operations on the two inputs.
+          prev_layer: the output of the cell before the preceding one; None for `net`.
+          cell_num: number of preceding cells; deeper cells drop more paths.
           current_step: int or scalar tensor; None for the global step, which is created
-            if need be.
+            if needed.
 
         Returns:
-          float tensor.
+          Float tensor of rank 4, the concatenated outputs.
         """
         filters = int(self._num_conv_filters * filter_scaling)
-        # Made at the first path: a global step that is created gets its name there.
+        # Lazy, because the name of a newly created global step depends on the scope.
         keep_prob = functools.cache(lambda: self._keep_prob(cell_num, current_step))
         with tf.variable_scope(scope, "cell", [net]):
             states = self._build_inputs(net, prev_layer, filters)
@@ -306,8 +317,10 @@ class NasNetABaseCell:
             with tf.variable_scope("cell_output"):
                 return self._combine(states)
 
-    def _build_inputs(self, net, prev_layer, filters):
-        """Returns states 0 and 1: the two inputs, brought to one size and `filters`."""
+    def _build_inputs(
+        self, net: tf.Tensor, prev_layer: tf.Tensor | None, filters: int
+    ) -> list[tf.Tensor]:
+        """Returns states 0 and 1: both inputs, projected to one size and `filters`."""
         if prev_layer is None:
             prev_layer = net
         elif get_map_size(prev_layer) != get_map_size(net):
@@ -320,7 +333,14 @@ class NasNetABaseCell:
         net = slim.conv2d(self._activation_fn(net), filters, 1, scope="1x1")
         return [slim.batch_norm(net, scope="beginning_bn"), prev_layer]
 
-    def _apply(self, operation, states, filters, stride, keep_prob):
+    def _apply(
+        self,
+        operation: Separable | Pool | Identity,
+        states: Sequence[tf.Tensor],
+        filters: int,
+        stride: int,
+        keep_prob: Callable[[], tf.Tensor],
+    ) -> tf.Tensor:
         """Returns one of the two terms of a sum."""
         stride = stride if operation.state < 2 else 1
         net = operation.build(states[operation.state], filters, stride, self._bounded)
@@ -330,8 +350,8 @@ class NasNetABaseCell:
             net = drop_path(net, keep_prob())
         return net
 
-    def _keep_prob(self, cell_num, current_step):
-        """Returns 1 less what depth and training so far have of the drop rate."""
+    def _keep_prob(self, cell_num: int, current_step: Step) -> tf.Tensor:
+        """Returns the keep probability, which decreases with depth and training."""
         if current_step is None:
             current_step = tf.train.get_or_create_global_step()
         step = tf.cast(current_step, tf.float32)
@@ -339,8 +359,8 @@ class NasNetABaseCell:
         depth = (cell_num + 1) / self._total_num_cells
         return 1.0 - progress * (depth * (1 - self._drop_path_keep_prob))
 
-    def _combine(self, states):
-        """Concatenates the outputs; an input among them is first made alike."""
+    def _combine(self, states: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Concatenates the outputs, projecting inputs to the shape of the others."""
         last = states[-1]
         filters = get_channel_dim(last.shape)
         nets = []
@@ -355,7 +375,7 @@ class NasNetABaseCell:
 
 
 class NasNetANormalCell(NasNetABaseCell):
-    """The cell of NASNet-A that keeps the map's size."""
+    """The cell of NASNet-A that keeps the resolution."""
 
     rows = (
         (Separable(0, 5), Separable(1, 3)),
@@ -368,7 +388,7 @@ class NasNetANormalCell(NasNetABaseCell):
 
 
 class NasNetAReductionCell(NasNetABaseCell):
-    """The cell of NASNet-A that halves the map."""
+    """The cell of NASNet-A that halves the resolution."""
 
     rows = (
         (Separable(0, 5), Separable(1, 7)),

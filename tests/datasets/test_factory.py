@@ -1,11 +1,17 @@
-"""The table of datasets: each reads shards with its file names; mistakes are named."""
+"""Dataset modules: how they find their shards, and what they report."""
 
 import json
+import types
 
 import numpy as np
 import pytest
 
-from datasets import dataset_factory, dataset_info, dataset_utils
+from datasets import (
+    dataset_factory,
+    dataset_info,
+    dataset_utils,
+    tfrecord_dataset,
+)
 from tf_slim_compat import slim, tf
 
 # The public facts of each dataset: file names, sizes of the splits, classes.
@@ -55,7 +61,10 @@ def write_info(folder, shards, splits=None):
         for name, records in shards.items()
     )
     info = dataset_info.DatasetInfo(
-        "satellite", ("a", "b", "c"), splits or {"train": found}, {"train": (1, 1, 1)}
+        "satellite",
+        ("a", "b", "c"),
+        splits or {"train": found},
+        {"train": {"class_counts": [1, 1, 1]}},
     )
     (folder / "dataset_info.json").write_text(info.to_json())
 
@@ -82,6 +91,7 @@ def test_module(name, tmp_path):
         assert dataset.reader is tf.TFRecordReader
         assert dataset.data_sources == [str(tmp_path / file_name.format(split))]
         assert set(dataset.items_to_descriptions) == {"image", "label"}
+        assert (dataset.task, dataset.label_summary) == ("classification", None)
         assert set(dataset.decoder.list_items()) == {"image", "label"}
         with tf.Graph().as_default(), tf.Session() as session:
             record = next(tf.io.tf_record_iterator(dataset.data_sources[0]))
@@ -133,14 +143,14 @@ def test_info_wins_over_the_table(tmp_path, caplog):
     assert "counts 10 images of 3 classes" in caplog.text
     assert (dataset.num_samples, dataset.num_classes) == (10, 3)
     assert dataset.labels_to_names == {0: "a", 1: "b", 2: "c"}
-    # A narrower pattern is a wish, not a mistake.
+    # A narrower pattern is intended.
     part = get(tmp_path, file_pattern="satellite_%s_00001-*")
     assert part.num_samples == 5
     part = get(tmp_path, file_pattern="satellite_train_00000-of-00002.tfrecord")
     assert part.num_samples == 5
 
 
-def test_info_about_other_files_is_passed_over(tmp_path):
+def test_info_about_other_files_is_ignored(tmp_path):
     write(tmp_path / "satellite_train_00000-of-00001.tfrecord")
     write(tmp_path / "pets_train.tfrecord")
     write_info(tmp_path, {"pets_train.tfrecord": 1})
@@ -155,7 +165,7 @@ def test_splits_that_only_the_info_knows(tmp_path):
     write(tmp_path / name, count=2)
     shard = dataset_info.Shard(name, (tmp_path / name).stat().st_size, 2)
     info = dataset_info.DatasetInfo(
-        "satellite", ("a", "b"), {"test": (shard,)}, {"test": (1, 1)}
+        "satellite", ("a", "b"), {"test": (shard,)}, {"test": {"class_counts": [1, 1]}}
     )
     (tmp_path / "dataset_info.json").write_text(info.to_json())
     assert get(tmp_path, "test").num_samples == 2
@@ -172,6 +182,24 @@ def test_unknown_names(tmp_path):
         get(tmp_path, "valid")
 
 
+def test_datasets_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        dataset_factory, "datasets_map", dict(dataset_factory.datasets_map)
+    )
+    table = tfrecord_dataset.Table("ours_%s.tfrecord", {"train": 7}, 3, {})
+    dataset_factory.register("ours", table)
+    dataset_factory.register("module", types.SimpleNamespace(get_split=table.get_split))
+    write(tmp_path / "ours_train.tfrecord")
+    for name in "ours", "module":
+        assert get(tmp_path, name=name).num_samples == 7
+        assert dataset_factory.get_num_classes(name, str(tmp_path)) == 3
+    assert dataset_factory.get_num_classes("ours") == 3
+    with pytest.raises(ValueError, match="already a dataset 'ours'"):
+        dataset_factory.register("ours", table)
+    with pytest.raises(ValueError, match="'other' is 7, which has no get_split"):
+        dataset_factory.register("other", 7)
+
+
 @pytest.mark.parametrize("name", ["satellite", "image_folder"])
 def test_folders_that_are_none(tmp_path, name):
     for nothing in None, "":
@@ -186,11 +214,13 @@ def test_folders_that_are_none(tmp_path, name):
 
 def test_no_file_matches(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"satellite_train_\*.tfrecord'.*nothing"
+        FileNotFoundError, match=r"satellite_train_\*.tfrecord'.*contains nothing"
     ):
         get(tmp_path)
     (tmp_path / "photo.jpg").write_text("")
-    with pytest.raises(FileNotFoundError, match=r"satellite_train_\*.*lies photo.jpg"):
+    with pytest.raises(
+        FileNotFoundError, match=r"satellite_train_\*.*contains photo.jpg"
+    ):
         get(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"'.*other_train-\*'"):
         get(tmp_path, file_pattern="other_%s-*")
@@ -222,7 +252,7 @@ def test_missing_shards_by_the_info(tmp_path):
         get(tmp_path)
 
 
-def test_shards_cut_short_are_named(tmp_path):
+def test_truncated_shards_are_named(tmp_path):
     path = tmp_path / "satellite_train_0.tfrecord"
     write(path)
     write_info(tmp_path, {path.name: 1})

@@ -125,8 +125,8 @@ class Whole(RightHalf):
 @pytest.mark.parametrize("claimed", [b"jpg", b"jpeg", b"png", b""])
 def test_decoding_goes_by_the_bytes(tmp_path, claimed):
     encoded = [encode(SMOOTH, kind) for kind in ("JPEG", "PNG", "BMP")]
-    grey = SMOOTH[..., 0]
-    encoded += [encode(grey, kind) for kind in ("JPEG", "PNG")]
+    gray = SMOOTH[..., 0]
+    encoded += [encode(gray, kind) for kind in ("JPEG", "PNG")]
     path = tmp_path / "satellite_train_0.tfrecord"
     write_records(path, encoded, [0] * len(encoded), claimed)
     for preprocessing_fn, left in (RightHalf(), 15), (Whole(), 0):
@@ -280,7 +280,7 @@ def test_lookup_tables_of_a_decoder(tmp_path):
     assert labels.tolist() == [4]
 
 
-def test_what_cannot_be_read_is_refused(tmp_path):
+def test_what_cannot_be_read_is_rejected(tmp_path):
     write_shards(tmp_path, 3)
     dataset = get(tmp_path)
     dataset.reader = tf.TextLineReader
@@ -296,7 +296,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
         run(get_by_hand(tmp_path))
 
 
-def test_empty_shards_are_refused(tmp_path):
+def test_empty_shards_are_rejected(tmp_path):
     write_shards(tmp_path, 0)
     for is_training in True, False:
         with pytest.raises(OSError, match="are empty"):
@@ -330,7 +330,7 @@ def flip(data, position):
         (1, lambda data, position: flip(data, position + 4), "after 1 records"),
         (2, lambda data, position: flip(data, position + 99), "Record 2 of.*corrupted"),
     ],
-    ids=["cut short", "length", "payload"],
+    ids=["truncated", "length", "payload"],
 )
 def test_broken_shards_are_named(tmp_path, position, spoil, message):
     dataset = shards_with(tmp_path, position, spoil)
@@ -343,7 +343,7 @@ def test_broken_shards_are_named(tmp_path, position, spoil, message):
         assert dataset.data_sources[1] in str(caught.value)
 
 
-def test_a_shard_cut_in_the_length_of_a_record(tmp_path):
+def test_a_shard_truncated_in_the_length_of_a_record(tmp_path):
     # TensorFlow takes this for the end of the file.
     dataset = shards_with(tmp_path, 3, lambda data, position: data[: position + 7])
     assert "after 3 records" in input_pipeline.diagnose(dataset)
@@ -359,7 +359,7 @@ def test_broken_images_are_named(tmp_path):
     dataset = get_by_hand(tmp_path)
     name = os.fsdecode(b"rock/\xe9.jpg")
     assert "Record 1 of" in input_pipeline.diagnose(dataset)
-    assert f"the picture {name!r}" in input_pipeline.diagnose(dataset)
+    assert f"the image {name!r}" in input_pipeline.diagnose(dataset)
     write_by_hand(tmp_path, [records[0], {"image/encoded": b"text"}])
     assert "Record 1 of" in input_pipeline.diagnose(dataset)
     write_by_hand(tmp_path, [records[0]])

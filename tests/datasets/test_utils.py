@@ -22,7 +22,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self):
         if not self.path.startswith("/short"):
             return super().do_GET()
-        # Promises more than comes.
+        # Announces more bytes than it sends.
         self.send_response(200)
         self.send_header("Content-Length", "100")
         self.end_headers()
@@ -31,7 +31,7 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def site(tmp_path):
-    """(URL, folder) of a web site on this machine."""
+    """Returns (URL, folder) of a local web server."""
     folder = tmp_path / "site"
     folder.mkdir()
     handler = functools.partial(Handler, directory=str(folder))
@@ -160,7 +160,7 @@ def test_sharded_output(tmp_path):
 
 
 def write_shards(folder, labels, num_shards=2):
-    """Writes examples with these labels, dealt out to the shards."""
+    """Writes examples with these labels, distributed over the shards."""
     folder.mkdir(exist_ok=True)
     for shard in range(num_shards):
         path = folder / f"flowers_train_{shard:05d}-of-{num_shards:05d}.tfrecord"
@@ -202,7 +202,7 @@ def test_counting_labels_of_a_broken_shard(tmp_path):
     dataset = write_shards(tmp_path, [0, 1, 2])
     path = tmp_path / "flowers_train_00000-of-00002.tfrecord"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(OSError, match="00000-of-00002.*cut short"):
+    with pytest.raises(OSError, match="00000-of-00002.*truncated"):
         dataset_utils.count_labels(dataset)
 
 
@@ -228,6 +228,6 @@ def test_fingerprint(tmp_path, data_dir):
     dataset = dataset_factory.get_dataset("image_folder", "train", str(data_dir))
     info = dataset_info.load(str(data_dir / "dataset_info.json"))
     assert dataset_utils.fingerprint(dataset) == info.fingerprint
-    # What it says of other files does not count.
+    # It does not describe other files.
     dataset.data_sources = dataset.data_sources[:1]
     assert dataset_utils.fingerprint(dataset) != info.fingerprint

@@ -1,4 +1,4 @@
-"""Durations as text, and as steps."""
+"""Parsing durations, and converting them into steps."""
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_parse(text, expected):
         "nan",
     ],
 )
-def test_what_is_no_duration_is_named(text):
+def test_invalid_text_is_an_error(text):
     with pytest.raises(ValueError, match=r"^--eval_every must be .* but is '") as error:
         parse_duration(text, "--eval_every")
     assert repr(text) in str(error.value)
@@ -65,28 +65,28 @@ def test_to_steps(duration, steps_per_epoch, steps):
     assert found == steps and isinstance(found, int)
 
 
-def test_time_is_no_number_of_steps():
+def test_seconds_are_not_steps():
     duration = parse_duration("10mins", "--eval_every")
     assert duration.is_time and not Duration(1).is_time
-    with pytest.raises(ValueError, match="600 secs is no fixed number of steps"):
+    with pytest.raises(ValueError, match="600 secs cannot be converted into steps"):
         duration.to_steps(10)
 
 
 @pytest.mark.parametrize(
     ("value", "unit", "said"),
     [
-        (1, "weeks", "counted in steps, epochs, secs, not in 'weeks'"),
+        (1, "weeks", "must be one of steps, epochs, secs, but is 'weeks'"),
         (-1, "epochs", "must be 0 or more, but is -1"),
         (float("nan"), "secs", "must be 0 or more, but is nan"),
         (1.5, "steps", "whole number, but is 1.5"),
     ],
 )
-def test_impossible_durations_are_errors(value, unit, said):
+def test_invalid_durations_are_errors(value, unit, said):
     with pytest.raises(ValueError, match=said):
         Duration(value, unit)
 
 
-def test_lists():
+def test_parse_lists():
     assert parse_durations(None, "--b") == parse_durations("", "--b") == ()
     found = parse_durations("100, 2epochs", "--b")
     assert [str(duration) for duration in found] == ["100 steps", "2 epochs"]

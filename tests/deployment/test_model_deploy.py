@@ -1,4 +1,4 @@
-"""Clones: where they lie, what they share, and that n clones step as one."""
+"""Clones: devices, scopes, shared variables and joint updates."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def batch_norm_model(inputs, labels):
 
 
 def sharded_inputs(num_clones, batch_size, seed=7):
-    """Random inputs and labels, dealt out to clones in turn."""
+    """Returns a model function whose clones get consecutive random batches."""
     rng = np.random.RandomState(seed)
     inputs = rng.randn(16, 5).astype(np.float32)
     labels = rng.randint(3, size=16)
@@ -78,7 +78,7 @@ def test_devices_and_scopes(options, expected):
     assert config.inputs_device() == config.optimizer_device()
 
 
-def test_parameter_servers_take_variables_in_turn():
+def test_parameter_servers_get_variables_round_robin():
     config = model_deploy.DeploymentConfig(num_ps_tasks=2)
     with tf.device(config.variables_device()):
         names = [tf.get_variable(f"v{i}", [1]).device for i in range(4)]
@@ -94,12 +94,12 @@ def test_parameter_servers_take_variables_in_turn():
         ({"num_clones": 0}, "num_clones must be 1 or more"),
     ],
 )
-def test_contradictions_are_errors(options, said):
+def test_invalid_configurations_are_errors(options, said):
     with pytest.raises(ValueError, match=said):
         model_deploy.DeploymentConfig(**options)
 
 
-def test_unset_clone_on_cpu_never_asks_for_a_missing_gpu():
+def test_the_default_places_clones_on_gpus_only_if_there_are_any():
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     assert model_deploy.choose_deployment().clone_on_cpu is not has_gpu
     with pytest.raises(ValueError, match="this machine has"):
@@ -120,7 +120,7 @@ def test_clones_share_variables_and_have_their_own_scopes():
     assert clones[1].outputs.op.name.startswith("clone_1/linear/")
 
 
-def test_arguments_reach_the_model_function():
+def test_arguments_are_passed_to_the_model_function():
     config = model_deploy.DeploymentConfig(clone_on_cpu=True)
     (clone,) = model_deploy.create_clones(
         config, lambda a, b=0: (a, b), args=[1], kwargs={"b": 2}
@@ -128,7 +128,7 @@ def test_arguments_reach_the_model_function():
     assert clone == ((1, 2), "", "/device:CPU:0")
 
 
-def test_losses_are_averaged_over_clones_and_regularised_once():
+def test_losses_are_averaged_over_clones_and_regularized_once():
     def model_fn():
         slim.fully_connected(
             tf.ones([1, 1]),
@@ -149,14 +149,14 @@ def test_losses_are_averaged_over_clones_and_regularised_once():
         assert session.run(total_loss) == pytest.approx(3.0 + 0.5)
 
 
-def test_a_model_without_loss_is_an_error():
+def test_a_model_without_a_loss_is_an_error():
     config = model_deploy.DeploymentConfig(clone_on_cpu=True)
     clones = model_deploy.create_clones(config, lambda: tf.constant(1.0))
     with pytest.raises(ValueError, match="No clone has a loss"):
         model_deploy.optimize_clones(clones, tf.train.GradientDescentOptimizer(1.0))
 
 
-def test_update_ops_are_those_of_the_first_clone():
+def test_update_ops_are_found_by_the_scope_of_the_first_clone():
     config = model_deploy.DeploymentConfig(num_clones=2, clone_on_cpu=True)
     inputs, labels = tf.random.normal([4, 5]), tf.zeros([4], tf.int32)
     clones = model_deploy.create_clones(config, batch_norm_model, [inputs, labels])
@@ -166,7 +166,7 @@ def test_update_ops_are_those_of_the_first_clone():
 
 
 def train_linear(num_clones, batch_size, steps=5):
-    """The weights after some steps over the same 16 examples."""
+    """Returns the weights after some steps on the same 16 examples."""
     with tf.Graph().as_default():
         tf.set_random_seed(1)
         config = model_deploy.DeploymentConfig(num_clones=num_clones, clone_on_cpu=True)
@@ -186,13 +186,13 @@ def train_linear(num_clones, batch_size, steps=5):
             return session.run(slim.get_model_variables())
 
 
-def test_two_clones_of_8_step_as_one_of_16():
+def test_two_clones_of_8_equal_one_of_16():
     for two, one in zip(train_linear(2, 8), train_linear(1, 16), strict=True):
         np.testing.assert_allclose(two, one, rtol=1e-5, atol=1e-6)
 
 
 def test_clones_on_logical_devices():
-    """Two logical CPUs stand for two GPUs: each clone's operations run on its own."""
+    """Each clone runs on its own device; two logical CPUs stand in for GPUs."""
 
     class OnCpus(model_deploy.DeploymentConfig):
         def clone_device(self, clone_index):
@@ -212,7 +212,7 @@ def test_clones_on_logical_devices():
     assert last < first
 
 
-def test_deploy_without_optimizer_only_builds():
+def test_deploy_without_an_optimizer_has_no_update():
     config = model_deploy.DeploymentConfig(clone_on_cpu=True)
     model = model_deploy.deploy(config, sharded_inputs(1, 16))
     assert (model.train_op, model.total_loss, model.summary_op) == (None, None, None)

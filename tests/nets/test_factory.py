@@ -1,5 +1,7 @@
-"""The registry, and the networks' arguments."""
+"""The registry, and arguments that networks have in common."""
 
+import dataclasses
+import importlib.util
 import inspect
 
 import pytest
@@ -13,20 +15,25 @@ pytestmark = pytest.mark.usefixtures("graph")
 
 @pytest.fixture
 def registry(monkeypatch):
-    """What a test registers is gone after it."""
+    """Undoes registrations after the test."""
     monkeypatch.setattr(nets_factory, "_registry", dict(nets_factory._registry))
+
+
+@pytest.fixture
+def short_inception_v3(monkeypatch):
+    """Removes repeated blocks, so graphs build faster."""
+    repeated = ("5c", "5d", "6b", "6c", "6d", "7b")
+    layers = inception_v3.LAYERS.items()
+    short = {name: layer for name, layer in layers if not name.endswith(repeated)}
+    monkeypatch.setattr(inception_v3, "LAYERS", short)
 
 
 def images(size, channels=3, batch=2):
     return tf.zeros([batch, size, size, channels])
 
 
-def shapes(end_points):
-    return {name: tensor.shape.as_list() for name, tensor in end_points.items()}
-
-
 def tiny(images, num_classes=2, is_training=False, width=4):
-    """A user's own network."""
+    """Builds a small network."""
     net = slim.conv2d(images, width, 3, scope="conv")
     net = slim.flatten(net)
     if not num_classes:
@@ -45,7 +52,7 @@ def tiny_arg_scope(weight_decay=0.0):
 # The registry
 
 
-def test_unknown_network_names_the_nearest_and_then_all():
+def test_unknown_network_lists_nearest_then_all_names():
     with pytest.raises(ValueError, match="'mobilenet_v1_25'. Nearest: ") as error:
         get_network_fn("mobilenet_v1_25", 5)
     nearest, everything = str(error.value).split(" All: ")
@@ -53,7 +60,7 @@ def test_unknown_network_names_the_nearest_and_then_all():
     assert everything.rstrip(".").split(", ") == nets_factory.list_networks()
 
 
-def test_maps_hold_every_network():
+def test_maps_contain_every_network():
     assert sorted(nets_factory.networks_map) == nets_factory.list_networks()
     assert sorted(nets_factory.arg_scopes_map) == nets_factory.list_networks()
     assert nets_factory.networks_map["mobilenet_v1"] is mobilenet_v1.mobilenet_v1
@@ -63,8 +70,13 @@ def test_maps_hold_every_network():
     assert nets_factory.networks_map.get("no_such_network") is None
 
 
+def test_network_names_are_unique():
+    names = [row.name for row in nets_factory._ROWS]
+    assert len(names) == len(set(names))
+
+
 @pytest.mark.parametrize("name", nets_factory.list_networks())
-def test_record(name):
+def test_network_record(name):
     network = nets_factory.get_network(name)
     assert network.name == name
     assert network.default_image_size == network.build.default_image_size
@@ -73,9 +85,11 @@ def test_record(name):
     assert network.top1 is None or 40 < network.top1 < 90
     fn = get_network_fn(name, 5)
     assert fn.default_image_size == network.default_image_size
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        network.name = "other"
 
 
-def test_register_a_network_of_ones_own(registry, graph):
+def test_register(registry):
     nets_factory.register(Network("tiny", tiny, tiny_arg_scope, 16))
     assert "tiny" in nets_factory.list_networks()
     assert nets_factory.networks_map["tiny"] is tiny
@@ -86,12 +100,33 @@ def test_register_a_network_of_ones_own(registry, graph):
     assert len(tf.losses.get_regularization_losses()) == 1
 
 
-def test_register_refuses_a_name_that_is_taken(registry):
-    with pytest.raises(ValueError, match="'lenet' is registered already"):
+def test_register_from_a_user_module(registry, tmp_path):
+    path = tmp_path / "my_networks.py"
+    path.write_text(
+        "from nets import lenet, nets_factory\n"
+        "def my_lenet(images, num_classes=10, is_training=False):\n"
+        "    return lenet.lenet(images, num_classes, is_training, scope='MyLeNet')\n"
+        "nets_factory.register(nets_factory.Network(\n"
+        "    'my_lenet', my_lenet, lenet.lenet_arg_scope, default_image_size=20))\n"
+    )
+    spec = importlib.util.spec_from_file_location("my_networks", path)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    fn = get_network_fn("my_lenet", 3)
+    logits, _ = fn(images(fn.default_image_size, 1))
+    assert logits.shape.as_list() == [2, 3]
+    assert tf.global_variables()[0].op.name == "MyLeNet/conv1/weights"
+    with pytest.raises(
+        ValueError, match="Unknown network 'my_lent'.*Nearest: my_lenet"
+    ):
+        get_network_fn("my_lent", 3)
+
+
+def test_register_rejects_a_name_that_is_taken(registry):
+    with pytest.raises(ValueError, match="'lenet' is already registered; choose"):
         nets_factory.register(Network("lenet", tiny, tiny_arg_scope, 16))
 
 
-# Arguments that get_network_fn passes on
+# Arguments of network functions
 
 
 @pytest.mark.parametrize(
@@ -105,6 +140,7 @@ def test_register_refuses_a_name_that_is_taken(registry):
         ("resnet_v1_50", None, 64, 3, [2, 1, 1, 2048]),
     ],
 )
+@pytest.mark.usefixtures("short_inception_v3")
 def test_no_classes_gives_features(name, num_classes, size, channels, features):
     net, end_points = get_network_fn(name, num_classes)(images(size, channels))
     assert net.shape.as_list() == features
@@ -133,7 +169,8 @@ def test_reuse_shares_all_variables():
     assert len(tf.global_variables()) == count
 
 
-def test_small_pictures_reduce_the_last_kernels():
+@pytest.mark.usefixtures("short_inception_v3")
+def test_small_images_reduce_the_last_kernels():
     with slim.arg_scope(inception_v3.inception_v3_arg_scope()):
         _, end_points = inception_v3.inception_v3(images(107), 5)
     assert end_points["Mixed_7c"].shape.as_list() == [2, 2, 2, 2048]
@@ -143,6 +180,7 @@ def test_small_pictures_reduce_the_last_kernels():
     assert end_points["AvgPool_1a"].shape.as_list() == [2, 1, 1, 1024]
 
 
+@pytest.mark.usefixtures("short_inception_v3")
 @pytest.mark.parametrize("name", ["inception_v3", "mobilenet_v1_025"])
 def test_height_and_width_may_be_unknown(name):
     inputs = tf.placeholder(tf.float32, [None, None, None, 3])
@@ -151,7 +189,7 @@ def test_height_and_width_may_be_unknown(name):
     assert logits.shape.as_list() == [None, 5]
 
 
-# The convolutions alone
+# Base networks
 
 
 @pytest.mark.parametrize(
@@ -166,7 +204,7 @@ def test_mobilenet_v1_base_stops_at_final_endpoint(endpoint, shape, graph):
     net, end_points = mobilenet_v1.mobilenet_v1_base(images(224), endpoint)
     assert net is end_points[endpoint] and list(end_points)[-1] == endpoint
     assert net.shape.as_list() == shape
-    # The graph ends with that layer: nothing after it was built.
+    # The graph ends with that layer.
     assert f"/{endpoint}/" in graph.get_operations()[-1].name
 
 
@@ -183,26 +221,26 @@ def test_unknown_final_endpoint():
 
 
 @pytest.mark.parametrize(
-    "base, endpoint, tabled",
+    "base, endpoint, table_depth",
     [
         (mobilenet_v1.mobilenet_v1_base, "Conv2d_3_pointwise", 128),
         (inception_v3.inception_v3_base, "Conv2d_4a_3x3", 192),
     ],
 )
-def test_depth_multiplier(base, endpoint, tabled):
+def test_depth_multiplier(base, endpoint, table_depth):
     def depth(**kwargs):
         net, _ = base(images(107), endpoint, scope="net", **kwargs)
         return net.shape[-1]
 
     with tf.variable_scope("half"):
-        assert depth(depth_multiplier=0.5) == tabled // 2
+        assert depth(depth_multiplier=0.5) == table_depth // 2
     with tf.variable_scope("least"):
         assert depth(depth_multiplier=0.001, min_depth=3) == 3
     with pytest.raises(ValueError, match="depth_multiplier must be greater than 0"):
         depth(depth_multiplier=0.0)
 
 
-def test_mobilenet_v1_takes_a_table_of_ones_own():
+def test_mobilenet_v1_accepts_another_table():
     table = [
         mobilenet_v1.Conv(kernel=[3, 3], stride=2, depth=8),
         mobilenet_v1.DepthSepConv(kernel=[3, 3], stride=2, depth=16),
@@ -227,6 +265,6 @@ def test_mobilenet_v1_output_stride(output_stride, explicit):
     assert end_points["Conv2d_5_pointwise"].shape.as_list() == [2, 28, 28, 256]
 
 
-def test_mobilenet_v1_refuses_other_output_strides():
+def test_mobilenet_v1_rejects_other_output_strides():
     with pytest.raises(ValueError, match="output_stride must be None, 8, 16 or 32"):
         mobilenet_v1.mobilenet_v1_base(images(224), output_stride=10)

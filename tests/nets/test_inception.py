@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("graph")
 
 @pytest.fixture
 def one_of_each_block(monkeypatch):
-    """Inception v4 and Inception-ResNet v2 shortened: their graphs build faster."""
+    """Removes repeated blocks, so graphs build faster."""
     repeat = slim.repeat
     monkeypatch.setattr(
         slim, "repeat", lambda net, _, *args, **kwargs: repeat(net, 1, *args, **kwargs)
@@ -43,7 +43,7 @@ def run(*tensors):
         return session.run(tensors)
 
 
-def test_inception_holds_every_version():
+def test_inception_contains_every_version():
     assert inception.inception_v4 is inception_v4.inception_v4
     for name in inception.__all__:
         assert callable(getattr(inception, name))
@@ -95,7 +95,7 @@ def test_inception_v2_channels_first_has_the_same_variables():
     assert same == variables
 
 
-def test_inception_v2_refuses_formats():
+def test_inception_v2_rejects_invalid_formats():
     base = inception_v2.inception_v2_base
     with pytest.raises(ValueError, match="pass use_separable_conv=False"):
         base(images(32), data_format="NCHW")
@@ -139,7 +139,7 @@ def test_inception_v4_blocks(block, scope, shape):
 
 @pytest.mark.usefixtures("one_of_each_block")
 @pytest.mark.parametrize("name", ["inception_v4", "inception_resnet_v2"])
-def test_small_pictures(name):
+def test_small_images(name):
     logits, end_points = getattr(inception, name)(images(75), 5)
     assert end_points["global_pool"].shape.as_list() == [2, 1, 1, 1536]
     assert end_points["AuxLogits"].shape.as_list() == logits.shape.as_list() == [2, 5]
@@ -147,14 +147,14 @@ def test_small_pictures(name):
 
 @pytest.mark.usefixtures("one_of_each_block")
 @pytest.mark.parametrize("name", ["inception_v4", "inception_resnet_v2"])
-def test_pictures_of_unknown_size(name):
+def test_images_of_unknown_size(name):
     inputs = tf.placeholder(tf.float32, [None, None, None, 3])
     network = getattr(inception, name)
     logits, _ = network(inputs, 5, create_aux_logits=False)
     assert logits.shape.as_list() == [None, 5]
 
 
-def test_auxiliary_logits_need_a_known_size():
+def test_auxiliary_logits_require_a_known_size():
     inputs = tf.placeholder(tf.float32, [None, None, None, 1024])
     with pytest.raises(ValueError, match="pass create_aux_logits=False"):
         inception_utils.build_flat_aux_logits(inputs, 5, "Conv2d_2a", "Aux_logits")
@@ -172,7 +172,7 @@ def test_auxiliary_logits_need_a_known_size():
         (False, 8, [149, 147, 147, 73, 73, 71, 35, 35, 33, 33]),
     ],
 )
-def test_inception_resnet_v2_sizes_of_maps(align, output_stride, sides):
+def test_inception_resnet_v2_resolutions(align, output_stride, sides):
     last = "PreAuxLogits" if output_stride == 8 else "Conv2d_7b_1x1"
     _, end_points = inception_resnet_v2.inception_resnet_v2_base(
         images(299), last, output_stride, align
@@ -181,7 +181,7 @@ def test_inception_resnet_v2_sizes_of_maps(align, output_stride, sides):
 
 
 @pytest.mark.usefixtures("one_of_each_block")
-def test_inception_resnet_v2_dilation_computes_what_striding_skips():
+def test_inception_resnet_v2_dilated_features_contain_the_strided_ones():
     inputs = images(139)
     base = inception_resnet_v2.inception_resnet_v2_base
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
@@ -197,11 +197,11 @@ def test_inception_resnet_v2_dilation_computes_what_striding_skips():
     "final_endpoint, output_stride, message",
     [
         ("PreAuxLogits", 32, "must be 8 or 16, not 32"),
-        ("Mixed_7a", 8, "does not reach as far as 'Mixed_7a'"),
+        ("Mixed_7a", 8, "not available for 'Mixed_7a'"),
         ("Conv2d_7b_1x1", 8, "pass final_endpoint='PreAuxLogits'"),
     ],
 )
-def test_inception_resnet_v2_refuses_output_strides(
+def test_inception_resnet_v2_rejects_output_strides(
     final_endpoint, output_stride, message
 ):
     base = inception_resnet_v2.inception_resnet_v2_base
@@ -217,5 +217,5 @@ def test_inception_resnet_v2_blocks(name):
     bounded = block(net + 10.0, scale=1e6, activation_fn=tf.nn.relu6, scope="Bounded")
     net, same, bounded = run(net, same, bounded)
     assert same == pytest.approx(net)
-    # The residual is cut off at -6, the sum at 6.
+    # The residual is clipped at -6, the sum at 6.
     assert bounded.min() >= 3.0 and bounded.max() == 6.0

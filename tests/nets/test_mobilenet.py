@@ -1,4 +1,4 @@
-"""MobileNets v2 and v3: what the tests over the whole registry do not cover."""
+"""MobileNet v2 and v3: options, tables and blocks."""
 
 import copy
 
@@ -18,7 +18,7 @@ EDGETPU = mobilenet_v3.V3_EDGETPU
 
 
 def rows(table, *numbers):
-    """Returns the table with these of its layers alone."""
+    """Returns the table reduced to these layers."""
     return {**table, "spec": [table["spec"][number - 1] for number in numbers]}
 
 
@@ -73,7 +73,7 @@ def test_output_stride_reaches_the_pool_of_v3():
 
 
 @pytest.mark.parametrize("output_stride", [0, 3, 6])
-def test_output_stride_out_of_reach(output_stride):
+def test_rejects_an_unreachable_output_stride(output_stride):
     with pytest.raises(ValueError, match=f"output_stride {output_stride} cannot be"):
         mobilenet.mobilenet_base(images(33), first(V2, 6), output_stride=output_stride)
 
@@ -87,8 +87,8 @@ def test_output_stride_out_of_reach(output_stride):
     ],
     ids=["v2", "minimalistic", "edgetpu"],
 )
-def test_dilation_computes_what_striding_skips(table, multiplier):
-    """Even where dilation makes the input fit a residual that there never was."""
+def test_dilated_features_contain_the_strided_ones(table, multiplier):
+    """No residual appears where dilation makes input and output shapes equal."""
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
         dense, coarse = evaluate(
             *[
@@ -110,7 +110,7 @@ def test_dilation_computes_what_striding_skips(table, multiplier):
     ids=["v2", "small", "edgetpu"],
 )
 def test_explicit_padding_equals_same_for_odd_sizes(table):
-    """With strides up to 8, and dilation from there."""
+    """Strides go up to 8, followed by dilation."""
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
         odd_ours, odd_theirs, even_ours, even_theirs = evaluate(
             *[
@@ -149,7 +149,7 @@ def test_reduce_to_1x1(size, pooled):
     assert shape(net)[1:3] == pooled
 
 
-# The head, and how far a network is built
+# Heads and end points
 
 
 def test_base_only():
@@ -189,19 +189,19 @@ def test_global_pool():
     inputs = images(5, 7)
     unknown = tf.placeholder_with_default(inputs, [2, None, None, 3])
     mean = tf.reduce_mean(inputs, [1, 2], keepdims=True)
-    ways = [
+    pools = [
         mobilenet.global_pool(inputs),
         mobilenet.global_pool(inputs, use_reduce_mean_for_pooling=True),
         mobilenet.global_pool(unknown),
     ]
-    assert [way.op.type for way in ways] == ["AvgPool", "Mean", "Mean"]
-    theirs, *ours = evaluate(mean, *ways)
+    assert [pool.op.type for pool in pools] == ["AvgPool", "Mean", "Mean"]
+    theirs, *ours = evaluate(mean, *pools)
     for value in ours:
         assert_close(value, theirs)
     assert mobilenet.global_pool(mean) is mean
 
 
-def test_refuses_other_ranks_and_multipliers():
+def test_rejects_invalid_ranks_and_multipliers():
     with pytest.raises(ValueError, match="inputs must have rank 4"):
         mobilenet_v2.mobilenet(tf.zeros([32, 32, 3]))
     with pytest.raises(ValueError, match="must be greater than 0, got 0"):
@@ -239,14 +239,14 @@ def test_finegrain_classification_mode(module, table, finegrain, multiplier, dep
     assert shape(net)[3] == depth
 
 
-def test_least_depth_and_divisor():
+def test_min_depth_and_divisor():
     table = rows(V2, 1, 2)
     kwargs = {"conv_defs": table, "min_depth": 2, "divisible_by": 2}
     _, end_points = mobilenet_v2.mobilenet_base(images(32), 0.1, **kwargs)
     assert [shape(end_points[f"layer_{n}"])[3] for n in (1, 2)] == [4, 2]
 
 
-# Changes of a table
+# Modified tables
 
 
 def test_group_norm():
@@ -268,7 +268,7 @@ def test_activation(graph):
     assert kinds.count("Elu") == 4 and "Relu6" not in kinds
 
 
-def test_table_of_ones_own():
+def test_custom_table():
     table = copy.deepcopy(first(V2, 3))
     table["spec"][-1].params["num_outputs"] = 40
     table["spec"].append(
@@ -282,13 +282,13 @@ def test_table_of_ones_own():
     assert V2["spec"][2].params["num_outputs"] == 24
 
 
-def test_training_scope_may_leave_is_training_to_a_scope_around():
+def test_training_scope_can_leave_is_training_to_the_enclosing_scope():
     table = rows(V2, 1, 2)
 
-    def updates(around, **kwargs):
+    def updates(enclosing, **kwargs):
         with (
             tf.Graph().as_default() as graph,
-            slim.arg_scope([slim.batch_norm], is_training=around),
+            slim.arg_scope([slim.batch_norm], is_training=enclosing),
             slim.arg_scope(mobilenet_v2.training_scope(**kwargs)),
         ):
             mobilenet_v2.mobilenet(images(32), 5, conv_defs=table)
@@ -319,16 +319,16 @@ def test_depthwise_location(location):
         assert shape(points["depthwise_output"])[3] == depth
 
 
-def test_expanded_conv_refuses():
+def test_expanded_conv_rejects_invalid_arguments():
     with pytest.raises(ValueError, match="depthwise_location must be .* not 'middle'"):
         conv_blocks.expanded_conv(images(9), 8, depthwise_location="middle")
-    with pytest.raises(ValueError, match="another kind of padding 'SAME', not 'VALID'"):
+    with pytest.raises(ValueError, match="requires padding 'SAME', not 'VALID'"):
         conv_blocks.expanded_conv(
             images(9), 8, use_explicit_padding=True, padding="VALID"
         )
 
 
-def test_residual_of_ones_own():
+def test_custom_residual():
     net = images(9)
     block = conv_blocks.expanded_conv(
         net, 8, residual=lambda input_tensor, output_tensor: input_tensor

@@ -1,4 +1,4 @@
-"""NASNet and PNASNet beyond the reference: configurations, drop path, end points."""
+"""NASNet and PNASNet: configurations, drop path and end points."""
 
 import dataclasses
 
@@ -6,7 +6,7 @@ import numpy as np
 import probe_weights
 import pytest
 
-from nets.nasnet import nasnet, nasnet_utils, pnasnet
+from nets.nasnet import cell_network, nasnet, nasnet_utils, pnasnet
 from tf_slim_compat import slim, stateless_dropout, tf
 
 
@@ -31,15 +31,15 @@ def small_config(**changes):
 
 
 def build(config, num_classes=10, is_training=True, size=16, **kwargs):
-    """Builds the least of these networks: no cells but the two of the config."""
+    """Builds the smallest network: the cells of the config only."""
     kwargs = {"normal_cell": pnasnet.PNasNetNormalCell, **kwargs}
-    return nasnet.build_network(
+    return cell_network.build_network(
         images(size), num_classes, is_training, config, has_stem_cells=False, **kwargs
     )
 
 
 def names(*prefixes):
-    """Returns the names of the variables that begin with one of the prefixes."""
+    """Returns the names of variables with one of these prefixes."""
     names = (variable.op.name for variable in tf.global_variables())
     return [name for name in names if name.startswith(prefixes)]
 
@@ -50,7 +50,7 @@ def run(fetches, feed=None):
         return session.run(fetches, feed)
 
 
-def test_drop_path_keeps_the_expectation_and_drops_whole_examples():
+def test_drop_path_preserves_the_mean_and_drops_whole_examples():
     net = tf.ones([2000, 2, 2, 3])
     by_example = run(nasnet_utils.drop_path(net, 0.75)).reshape(2000, -1)
     assert (by_example == by_example[:, :1]).all()
@@ -58,7 +58,7 @@ def test_drop_path_keeps_the_expectation_and_drops_whole_examples():
     assert abs(by_example.mean() - 1) < 0.05
 
 
-def test_drop_path_repeats_itself_where_draws_have_no_state():
+def test_drop_path_is_reproducible_with_stateless_randomness():
     net = tf.ones([50, 1, 1, 1])
     step = tf.placeholder(tf.int64, [])
     with stateless_dropout(1, step):
@@ -70,12 +70,12 @@ def test_drop_path_repeats_itself_where_draws_have_no_state():
     assert not np.array_equal(first, later)
 
 
-def test_drop_path_outside_training_is_nothing():
+def test_drop_path_is_the_identity_in_evaluation():
     net = tf.ones([2, 2, 2, 3])
     assert nasnet_utils.drop_path(net, 0.5, is_training=False) is net
 
 
-def test_drop_path_takes_an_unknown_batch():
+def test_drop_path_accepts_an_unknown_batch_size():
     net = tf.placeholder(tf.float32, [None, 2, 2, 3])
     dropped = nasnet_utils.drop_path(net, 0.5)
     assert run(dropped, {net: np.ones([5, 2, 2, 3])}).shape == (5, 2, 2, 3)
@@ -83,7 +83,7 @@ def test_drop_path_takes_an_unknown_batch():
 
 @pytest.fixture
 def keep_probs(monkeypatch):
-    """The keep probabilities that cells have passed to drop_path."""
+    """Records the keep probabilities that cells pass to drop_path."""
     found = []
 
     def drop_path(net, keep_prob):
@@ -95,7 +95,7 @@ def keep_probs(monkeypatch):
 
 
 @pytest.mark.parametrize("cell_num", [0, 4])
-def test_drop_path_comes_with_depth_and_with_steps(keep_probs, cell_num):
+def test_drop_path_increases_with_depth_and_steps(keep_probs, cell_num):
     step = tf.placeholder(tf.int64, [])
     cell = nasnet_utils.NasNetANormalCell(4, 0.6, 5, 100)
     cell(images(), scope="cell", cell_num=cell_num, current_step=step)
@@ -124,7 +124,7 @@ def test_no_drop_path(keep_probs, keep_prob, is_training):
     assert not [name for name in names("") if "global_step" in name]
 
 
-def test_config_refuses_what_it_does_not_have():
+def test_config_rejects_unknown_attributes():
     config = nasnet.large_imagenet_config()
     with pytest.raises(ValueError, match="'num_cell'.* Nearest: num_cells"):
         config.set_hparam("num_cell", 3)
@@ -132,7 +132,7 @@ def test_config_refuses_what_it_does_not_have():
         config.num_cell = 3
 
 
-def test_config_is_heeded_and_not_changed():
+def test_config_is_used_and_not_modified():
     config = small_config(num_cells=1, num_reduction_layers=1, filter_scaling_rate=3)
     config.drop_path_keep_prob = 0.5
     before = dataclasses.replace(config)
@@ -155,7 +155,7 @@ def test_calc_reduction_layers(num_cells, reductions, expected):
     "build_net, last",
     [(nasnet.build_nasnet_large, "Stem"), (pnasnet.build_pnasnet_mobile, "Cell_0")],
 )
-def test_final_endpoint_builds_nothing_after_it(build_net, last):
+def test_nothing_is_built_after_final_endpoint(build_net, last):
     config = small_config(skip_reduction_layer_input=True)
     net, end_points = build_net(images(32), 10, final_endpoint=last, config=config)
     assert net is end_points[last]
@@ -173,7 +173,7 @@ def test_unknown_final_endpoint():
         build(small_config(num_cells=1), final_endpoint="cell_0")
 
 
-def test_auxiliary_classifier_of_a_small_picture():
+def test_auxiliary_classifier_of_a_small_image():
     _, end_points = build(small_config(), size=4)
     assert end_points["AuxLogits"].shape.as_list() == [2, 10]
     assert "aux_0/aux_logits/FC/weights" in names("aux")
@@ -191,14 +191,14 @@ def test_no_auxiliary_classifier(num_classes, changes):
 
 
 @pytest.mark.parametrize("skips, filters", [(True, 5 * 4), (False, 4)])
-def test_second_input_of_a_cell_of_pnasnet_that_reduces(skips, filters):
+def test_second_input_of_a_reducing_cell_of_pnasnet(skips, filters):
     config = small_config(num_cells=3, skip_reduction_layer_input=skips)
     build(config, final_endpoint="Cell_2")
     (weights,) = slim.get_variables_by_name("cell_2/path1_conv/weights")
-    assert weights.shape.as_list()[2] == filters  # of Cell_0, or else of the stem
+    assert weights.shape.as_list()[2] == filters  # Of Cell_0, or of the stem.
 
 
-def test_layouts_compute_the_same():
+def test_layouts_give_the_same_results():
     logits, shapes = [], []
     for data_format in "NHWC", "NCHW":
         config = small_config(

@@ -1,4 +1,4 @@
-"""ResNet v1: output strides, end points, blocks of one's own."""
+"""ResNet v1: output strides, end points and custom blocks."""
 
 import numpy as np
 import probe_weights
@@ -40,17 +40,17 @@ def test_output_stride(output_stride):
     )
     side = -(-65 // output_stride)
     assert net.shape.as_list() == [2, side, side, 32]
-    # Each block strides in its last unit, as far as it may.
+    # Each block strides in its last unit, up to the output stride.
     assert shapes(end_points)["net/block1"][1] == -(-65 // min(8, output_stride))
 
 
 @pytest.mark.parametrize("output_stride", [6, 64])
-def test_refuses_an_output_stride_out_of_reach(output_stride):
+def test_rejects_an_unreachable_output_stride(output_stride):
     with pytest.raises(ValueError, match="output_stride"):
         tiny_resnet(images(65), output_stride=output_stride)
 
 
-def test_dilation_computes_what_striding_skips(graph):
+def test_dilated_features_contain_the_strided_ones(graph):
     inputs = tf.random_uniform([1, 65, 65, 3], seed=1)
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
         dense, _ = tiny_resnet(inputs, output_stride=4, global_pool=False, scope="net")
@@ -62,7 +62,7 @@ def test_dilation_computes_what_striding_skips(graph):
     assert np.abs(dense[:, ::8, ::8] - coarse).max() < 1e-4 * np.abs(coarse).max()
 
 
-def test_logits_at_each_place():
+def test_logits_at_each_location():
     inputs = tf.placeholder(tf.float32, [None, None, None, 3])
     logits, end_points = tiny_resnet(
         inputs,
@@ -80,7 +80,7 @@ def test_logits_at_each_place():
     assert value.shape == (1, 11, 6, 7)
 
 
-def test_stores_maps_before_the_stride():
+def test_stores_feature_maps_before_striding():
     _, strided = tiny_resnet(images(64), scope="strided")
     net, end_points = tiny_resnet(
         images(64), store_non_strided_activations=True, global_pool=False, scope="net"

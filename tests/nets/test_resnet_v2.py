@@ -1,4 +1,4 @@
-"""ResNet v2: output strides, fully convolutional use, features."""
+"""ResNet v2: output strides, fully convolutional use and features."""
 
 import numpy as np
 import probe_weights
@@ -33,12 +33,12 @@ def test_output_stride(output_stride):
 
 
 @pytest.mark.parametrize("output_stride", [6, 64])
-def test_output_stride_out_of_reach(output_stride):
+def test_rejects_an_unreachable_output_stride(output_stride):
     with pytest.raises(ValueError, match="output_stride"):
         tiny_resnet(tf.zeros([2, 65, 65, 3]), output_stride=output_stride)
 
 
-def test_dilation_computes_what_striding_skips():
+def test_dilated_features_contain_the_strided_ones():
     images = tf.random_uniform([1, 65, 65, 3], seed=1)
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
         dense, _ = tiny_resnet(images, output_stride=4, global_pool=False, scope="net")
@@ -50,7 +50,7 @@ def test_dilation_computes_what_striding_skips():
     assert np.abs(dense[:, ::8, ::8] - coarse).max() < 1e-4 * np.abs(coarse).max()
 
 
-def test_logits_at_each_place():
+def test_logits_at_each_location():
     images = tf.placeholder(tf.float32, [None, None, None, 3])
     logits, end_points = tiny_resnet(
         images, num_classes=7, global_pool=False, spatial_squeeze=False

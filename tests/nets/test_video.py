@@ -1,4 +1,4 @@
-"""Options of the video networks I3D and S3D-G, and the layers that they share."""
+"""Options of the video networks I3D and S3D-G, and their shared layers."""
 
 import pytest
 
@@ -34,7 +34,7 @@ def build_s3dg(inputs=None, final_endpoint="Mixed_3c", **kwargs):
         return s3dg.s3dg_base(inputs, final_endpoint=final_endpoint, **kwargs)
 
 
-# Where S3D-G gates and convolves through time
+# Gating and temporal convolutions of S3D-G
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_s3dg_starts(temporal, gating):
         assert layers == set(LAYERS[LAYERS.index(start) :] if start else [])
 
 
-def test_s3dg_without_either_convolves_pictures():
+def test_s3dg_without_either_has_no_temporal_kernels():
     build_s3dg(
         final_endpoint="Mixed_3b",
         first_temporal_kernel_size=1,
@@ -74,7 +74,7 @@ def test_s3dg_first_temporal_kernel_size(size):
         ({"depth_multiplier": 0.0}, "depth_multiplier must be greater than 0"),
     ],
 )
-def test_s3dg_refuses(kwargs, message):
+def test_s3dg_rejects_invalid_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         build_s3dg(**kwargs)
 
@@ -121,7 +121,7 @@ def test_s3dg_head(kwargs, shape):
     assert ("Predictions" in end_points) == bool(kwargs["num_classes"])
 
 
-def test_i3d_takes_videos_of_unknown_size():
+def test_i3d_accepts_videos_of_unknown_size():
     inputs = tf.placeholder(tf.float32, [None, None, None, None, 3])
     logits, _ = i3d.i3d(inputs, 5, spatial_squeeze=False)
     assert logits.shape.as_list() == [None, None, None, 5]
@@ -136,7 +136,7 @@ def test_i3d_separable():
     }
 
 
-def test_i3d_refuses_renorm():
+def test_i3d_rejects_renorm():
     with (
         slim.arg_scope(i3d.i3d_arg_scope(use_renorm=True)),
         pytest.raises(ValueError, match="renorm"),
@@ -147,7 +147,7 @@ def test_i3d_refuses_renorm():
 # Layers
 
 
-def test_the_step_through_time_begins_as_the_identity():
+def test_temporal_convolution_starts_as_the_identity():
     inputs = video(channels=2)
     conv = i3d_utils.conv3d_spatiotemporal
     with tf.variable_scope("", reuse=tf.AUTO_REUSE):
@@ -161,7 +161,7 @@ def test_the_step_through_time_begins_as_the_identity():
     assert both == pytest.approx(space, abs=1e-6)
 
 
-def test_an_even_temporal_kernel_has_no_centre():
+def test_rejects_an_even_temporal_kernel():
     with pytest.raises(ValueError, match="must have an odd size"):
         i3d_utils.conv3d_spatiotemporal(video(), 4, [2, 3, 3], separable=True)
 

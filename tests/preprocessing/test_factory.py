@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from conftest import REFERENCE, needs_reference
-from noise_images import draw, picture
+from noise_images import evaluate, noise_image
 
 from preprocessing import preprocessing_factory
 from preprocessing import preprocessing_utils as utils
@@ -66,18 +66,18 @@ def test_evaluation_equals_the_reference(name, is_static):
             raw.set_shape([None, None, image.shape[-1]])
         return fn(raw, size, size), crop_and_finish(fn, raw, size, size)
 
-    for result in draw(build)[0]:
+    for result in evaluate(build)[0]:
         assert result.dtype == np.float32 and result.shape == expected.shape
         np.testing.assert_allclose(
             result, expected, rtol=0, atol=TOLERANCES.get(family, 0)
         )
 
 
-def test_grayscale_of_vgg_is_the_luminance_of_its_colours():
-    image = picture(300, 280)
+def test_grayscale_of_vgg_is_the_luminance_of_its_colors():
+    image = noise_image(300, 280)
     for is_training in (False, True):
-        colour, gray = (
-            draw(
+        color, gray = (
+            evaluate(
                 lambda gray=gray, is_training=is_training: (
                     preprocessing_factory.get_preprocessing(
                         "vgg", is_training=is_training, use_grayscale=gray
@@ -86,7 +86,7 @@ def test_grayscale_of_vgg_is_the_luminance_of_its_colours():
             )[0]
             for gray in (False, True)
         )
-        expected = colour @ np.array([[0.2989], [0.5870], [0.1140]])
+        expected = color @ np.array([[0.2989], [0.5870], [0.1140]])
         np.testing.assert_allclose(gray, expected, atol=1e-4)
 
 
@@ -109,12 +109,12 @@ def check_jpeg(image, chroma_downsampling):
             utils.crop(tf.image.decode_jpeg(contents, channels=3), window),
         )
 
-    return draw(build, times=60)
+    return evaluate(build, times=60)
 
 
 @pytest.mark.parametrize("chroma_downsampling", [True, False])
 def test_cropping_while_decoding_equals_cropping_after(chroma_downsampling):
-    for exact, bare, whole in check_jpeg(picture(90, 121), chroma_downsampling):
+    for exact, bare, whole in check_jpeg(noise_image(90, 121), chroma_downsampling):
         np.testing.assert_array_equal(exact, whole)
         np.testing.assert_array_equal(bare[:, 1:-1], whole[:, 1:-1])
         if not chroma_downsampling:
@@ -179,7 +179,7 @@ def test_unknown_names_are_an_error_with_the_nearest_and_all_names(name, nearest
 @pytest.mark.parametrize("is_training", [True, False])
 @pytest.mark.parametrize("use_grayscale", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_kind_of_picture(family, use_grayscale, is_training):
+def test_every_kind_of_image(family, use_grayscale, is_training):
     fn = preprocessing_factory.get_preprocessing(family, is_training, use_grayscale)
     keeps_gray = family in ("cifarnet", "lenet")
     channels = (1, 3, 4, None)
@@ -193,7 +193,7 @@ def test_every_kind_of_picture(family, use_grayscale, is_training):
         # Larger, of the same size, smaller than the output, and one pixel.
         for size in ((70, 50), (32, 36), (20, 90), (11, 9), (1, 1)):
             feed = {
-                raw: picture(*size, n or 3)
+                raw: noise_image(*size, n or 3)
                 for n, raw in zip(channels, raws, strict=True)
             }
             for value in session.run(results, feed):
@@ -201,13 +201,13 @@ def test_every_kind_of_picture(family, use_grayscale, is_training):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_float_pictures_give_what_integer_pictures_give(family):
-    image = picture(60, 70)
+def test_float_images_give_what_integer_images_give(family):
+    image = noise_image(60, 70)
     scale = 255.0 if family == "inception" else 1.0
     for is_training in (False, True):
         fn = preprocessing_factory.get_preprocessing(family, is_training)
         results = [
-            draw(lambda raw=raw, fn=fn: fn(raw, 32, 32))[0]
+            evaluate(lambda raw=raw, fn=fn: fn(raw, 32, 32))[0]
             for raw in (image, (image / scale).astype(np.float32), image / scale)
         ]
         for result in results[1:]:
@@ -215,23 +215,23 @@ def test_float_pictures_give_what_integer_pictures_give(family):
 
 
 @pytest.mark.parametrize("family", RANDOM_FAMILIES)
-def test_training_draws_differ_and_repeat_under_a_seed(family):
+def test_distortions_differ_and_repeat_under_a_seed(family):
     fn = preprocessing_factory.get_preprocessing(family, is_training=True)
-    image = picture(60, 70)
+    image = noise_image(60, 70)
     for apply in (fn, lambda *args: crop_and_finish(fn, *args)):
         build = lambda apply=apply: apply(tf.constant(image), 32, 32)  # noqa: E731
-        first, again, other = (draw(build, 4, seed) for seed in (1, 1, 2))
+        first, again, other = (evaluate(build, 4, seed) for seed in (1, 1, 2))
         np.testing.assert_array_equal(first, again)
         assert not np.array_equal(first, other)
         assert len({value.tobytes() for value in first}) == 4
 
 
 @pytest.mark.parametrize("family", RANDOM_FAMILIES)
-def test_half_of_the_training_pictures_are_mirrored(family):
+def test_half_of_the_training_images_are_mirrored(family):
     fn = preprocessing_factory.get_preprocessing(family, is_training=True)
     image = np.zeros((40, 40, 3), np.uint8) + np.arange(40)[None, :, None] * 5
     image = image.astype(np.uint8)
-    results = draw(lambda: fn(tf.constant(image), 32, 32), times=100)
+    results = evaluate(lambda: fn(tf.constant(image), 32, 32), times=100)
     mirrored = sum(result[:, 0].mean() > result[:, -1].mean() for result in results)
     assert 25 <= mirrored <= 75
 
@@ -239,7 +239,7 @@ def test_half_of_the_training_pictures_are_mirrored(family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_evaluation_is_the_same_every_time(family):
     fn = preprocessing_factory.get_preprocessing(family)
-    first, second = draw(lambda: fn(tf.constant(picture()), 32, 32), times=2)
+    first, second = evaluate(lambda: fn(tf.constant(noise_image()), 32, 32), times=2)
     np.testing.assert_array_equal(first, second)
 
 
@@ -247,7 +247,7 @@ def test_evaluation_is_the_same_every_time(family):
 @pytest.mark.parametrize("is_training", [True, False])
 def test_it_works_within_a_parallel_map(family, is_training):
     fn = preprocessing_factory.get_preprocessing(family, is_training)
-    images = np.stack([picture(seed=i) for i in range(4)])
+    images = np.stack([noise_image(seed=i) for i in range(4)])
 
     def build():
         dataset = tf.data.Dataset.from_tensor_slices(images)
@@ -257,14 +257,14 @@ def test_it_works_within_a_parallel_map(family, is_training):
         assert not tf.get_collection(tf.GraphKeys.SUMMARIES)
         return batch
 
-    (batch,) = draw(build, seed=None)
+    (batch,) = evaluate(build, seed=None)
     assert batch.shape == (4, 32, 32, 3) and np.all(np.isfinite(batch))
 
 
 def test_further_arguments_reach_the_family():
     vgg = preprocessing_factory.get_preprocessing("vgg")
-    image = picture(64, 64)
-    (result,) = draw(lambda: vgg(image, 64, 64, resize_side_min=64))
+    image = noise_image(64, 64)
+    (result,) = evaluate(lambda: vgg(image, 64, 64, resize_side_min=64))
     mean = np.array([123.68, 116.78, 103.94], np.float32)
     np.testing.assert_array_equal(result, image - mean)
     with tf.Graph().as_default():

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from noise_images import draw, picture
+from noise_images import evaluate, noise_image
 
 from preprocessing import inception_preprocessing as inception
 from tf_slim_compat import tf
@@ -11,26 +11,28 @@ from tf_slim_compat import tf
 def test_windows_keep_area_and_aspect_ratio():
     height, width = 300, 400
     windows = np.array(
-        draw(lambda: inception.random_window(tf.constant([height, width, 3]))[0], 500)
+        evaluate(
+            lambda: inception.random_window(tf.constant([height, width, 3]))[0], 500
+        )
     )
     y, x, h, w = windows.T
     assert np.all((y >= 0) & (x >= 0) & (y + h <= height) & (x + w <= width))
     area = h * w / (height * width)
-    # The whole picture is the object, of which a tenth must be covered.
+    # The whole image is the object, of which a tenth must be covered.
     assert area.min() > 0.09 and area.max() <= 1.0
     assert area.min() < 0.2 and area.max() > 0.8
     ratio = w / h
     assert ratio.min() > 0.73 and ratio.max() < 1.36
     assert ratio.min() < 0.85 and ratio.max() > 1.2
-    # Every place is drawn: the centres average the centre of the picture.
+    # All positions are sampled: the mean of the centers is the center of the image.
     assert abs(np.mean(y + h / 2) / height - 0.5) < 0.05
     assert abs(np.mean(x + w / 2) / width - 0.5) < 0.05
 
 
 def test_windows_cover_a_part_of_the_box():
     bbox = np.array([[[0.8, 0.8, 1.0, 1.0]]], np.float32)
-    image = picture(100, 100)
-    results = draw(
+    image = noise_image(100, 100)
+    results = evaluate(
         lambda: inception.distorted_bounding_box_crop(
             tf.constant(image), tf.constant(bbox), min_object_covered=0.5
         ),
@@ -58,7 +60,7 @@ def test_the_central_window_is_that_of_central_crop(fraction):
 
 
 def test_selector_runs_each_case_about_equally_often():
-    results = draw(
+    results = evaluate(
         lambda: inception.apply_with_random_selector(
             tf.constant(10), lambda x, case: x + case, num_cases=4
         ),
@@ -68,7 +70,7 @@ def test_selector_runs_each_case_about_equally_often():
     assert len(counts) == 4 and counts.min() > 60
 
 
-def test_selector_of_one_case_draws_nothing():
+def test_selector_of_one_case_samples_nothing():
     with tf.Graph().as_default() as graph:
         inception.apply_with_random_selector(tf.constant(1), lambda x, case: x, 1)
         assert len(graph.get_operations()) == 1
@@ -76,10 +78,10 @@ def test_selector_of_one_case_draws_nothing():
 
 @pytest.mark.parametrize("fast_mode", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_colour_ordering_stays_in_range_and_differs(fast_mode, channels):
-    image = (picture(channels=channels) / 255.0).astype(np.float32)
+def test_every_color_ordering_stays_in_range_and_differs(fast_mode, channels):
+    image = (noise_image(channels=channels) / 255.0).astype(np.float32)
     for ordering in range(4):
-        first, second = draw(
+        first, second = evaluate(
             lambda ordering=ordering: inception.distort_color(
                 tf.constant(image), ordering, fast_mode
             ),
@@ -91,7 +93,7 @@ def test_every_colour_ordering_stays_in_range_and_differs(fast_mode, channels):
 
 
 @pytest.mark.parametrize("ordering", [-1, 4])
-def test_an_unknown_colour_ordering_is_an_error(ordering):
+def test_an_unknown_color_ordering_is_an_error(ordering):
     with pytest.raises(ValueError, match=f"0 to 3, but is {ordering}"):
         inception.distort_color(tf.zeros([2, 2, 3]), ordering)
 
@@ -99,11 +101,13 @@ def test_an_unknown_colour_ordering_is_an_error(ordering):
 @pytest.mark.parametrize("ordering", [0, 1])
 def test_the_ordering_decides_what_comes_first(ordering):
     # Grey shows the brightness, a pale pixel the saturation. The saturation of a full
-    # colour cannot rise, unless brightness has made it paler before.
+    # color cannot rise, unless brightness has made it paler before.
     gray, pale, full = (0.5, 0.5, 0.5), (0.4, 0.5, 0.5), (0.0, 0.5, 0.8)
     image = np.array([[gray, pale, full]], np.float32)
     checked = 0
-    results = draw(lambda: inception.distort_color(tf.constant(image), ordering), 60)
+    results = evaluate(
+        lambda: inception.distort_color(tf.constant(image), ordering), 60
+    )
     for gray, pale, full in (result[0] for result in results):
         brightness = gray[0] - 0.5
         factor = (pale[1] - pale[0]) / 0.1
@@ -116,9 +120,9 @@ def test_the_ordering_decides_what_comes_first(ordering):
 
 @pytest.mark.parametrize("fast_mode", [True, False])
 @pytest.mark.parametrize("random_crop", [True, False])
-def test_training_pictures_are_in_range(fast_mode, random_crop):
-    image = picture(60, 70)
-    results = draw(
+def test_training_images_are_in_range(fast_mode, random_crop):
+    image = noise_image(60, 70)
+    results = evaluate(
         lambda: inception.preprocess_for_train(
             tf.constant(image), 48, 32, None, fast_mode, random_crop=random_crop
         ),
@@ -130,9 +134,9 @@ def test_training_pictures_are_in_range(fast_mode, random_crop):
     assert np.max(results) > 0.5 and np.min(results) < -0.5
 
 
-def test_training_brightness_is_spread_around_the_picture():
+def test_training_brightness_is_spread_around_the_image():
     image = np.full((40, 40, 3), 128, np.uint8)
-    results = draw(
+    results = evaluate(
         lambda: inception.preprocess_image(tf.constant(image), 8, 8, True), times=200
     )
     means = np.array([result.mean() for result in results])
@@ -142,8 +146,8 @@ def test_training_brightness_is_spread_around_the_picture():
 
 
 def test_evaluation_without_a_size_or_a_crop():
-    image = picture(40, 56)
-    whole, central, cropped = draw(
+    image = noise_image(40, 56)
+    whole, central, cropped = evaluate(
         lambda: (
             inception.preprocess_for_eval(image, None, None, central_crop=False),
             inception.preprocess_for_eval(image, None, None),
@@ -160,6 +164,6 @@ def test_summaries_are_added_unless_they_are_not_wanted():
     for wanted in (True, False):
         with tf.Graph().as_default():
             inception.preprocess_image(
-                picture(), 32, 32, is_training=True, add_image_summaries=wanted
+                noise_image(), 32, 32, is_training=True, add_image_summaries=wanted
             )
             assert bool(tf.get_collection(tf.GraphKeys.SUMMARIES)) == wanted

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from noise_images import draw, picture
+from noise_images import evaluate, noise_image
 
 from preprocessing import preprocessing_factory
 from preprocessing import vgg_preprocessing as vgg
@@ -11,14 +11,14 @@ from tf_slim_compat import tf
 MEAN = np.array([123.68, 116.78, 103.94], np.float32)
 
 
-def draw_windows(shape, *arguments, times=400):
+def sample_windows(shape, *arguments, times=400):
     return np.array(
-        draw(lambda: vgg.random_window(tf.constant(shape), *arguments), times)
+        evaluate(lambda: vgg.random_window(tf.constant(shape), *arguments), times)
     ).T
 
 
 def test_windows_have_the_sizes_that_resizing_first_reads():
-    y, x, h, w = draw_windows([512, 1024, 3], 224, 192, 256, 512)
+    y, x, h, w = sample_windows([512, 1024, 3], 224, 192, 256, 512)
     # The smaller side, 512, is resized to 256 to 512: 448 to 224 pixels are read.
     assert h.min() >= 224 and h.max() <= 448
     assert h.min() < 240 and h.max() > 430
@@ -31,7 +31,7 @@ def test_windows_have_the_sizes_that_resizing_first_reads():
 
 
 def test_the_resized_side_is_uniform():
-    _, _, h, _ = draw_windows([4096, 4096, 3], 256, 256, 256, 512, times=1000)
+    _, _, h, _ = sample_windows([4096, 4096, 3], 256, 256, 256, 512, times=1000)
     sides = 4096 * 256 / h
     assert sides.min() > 255.9 and sides.max() < 512.1
     assert abs(sides.mean() - 384) < 12  # five standard deviations
@@ -40,7 +40,7 @@ def test_the_resized_side_is_uniform():
 
 def test_a_window_is_what_resizing_first_and_cropping_gives():
     # 128 resized to 256 and cropped by 64 is a window of exactly 32.
-    image = picture(128, 160)
+    image = noise_image(128, 160)
 
     def build():
         y, x, h, w = tf.unstack(
@@ -54,7 +54,7 @@ def test_a_window_is_what_resizing_first_and_cropping_gives():
     original = vgg.RESIZE_SIDE_MAX
     vgg.RESIZE_SIDE_MAX = 256
     try:
-        results = draw(build, times=10)
+        results = evaluate(build, times=10)
     finally:
         vgg.RESIZE_SIDE_MAX = original
     for result, expected in results:
@@ -70,22 +70,22 @@ def test_a_window_is_what_resizing_first_and_cropping_gives():
 @pytest.mark.parametrize("size", [(300, 299), (20, 530), (600, 600)])
 @pytest.mark.parametrize("is_training", [True, False])
 def test_outputs_larger_than_the_resized_side(size, is_training):
-    image = picture(90, 100)
-    (result,) = draw(lambda: vgg.preprocess_image(image, *size, is_training))
+    image = noise_image(90, 100)
+    (result,) = evaluate(lambda: vgg.preprocess_image(image, *size, is_training))
     assert result.shape == (*size, 3)
 
 
 @pytest.mark.parametrize("is_training", [True, False])
 def test_values_keep_their_scale(is_training):
-    image = picture(64, 80)
-    for result in draw(lambda: vgg.preprocess_image(image, 32, 32, is_training), 5):
+    image = noise_image(64, 80)
+    for result in evaluate(lambda: vgg.preprocess_image(image, 32, 32, is_training), 5):
         assert np.all(result >= -MEAN - 1e-3) and np.all(result <= 255 - MEAN + 1e-3)
         assert abs(result.mean()) < 30 and result.std() > 20
 
 
-def test_a_gray_picture_is_repeated():
-    image = picture(64, 80, 1)
-    (result,) = draw(lambda: vgg.preprocess_image(image, 32, 32))
+def test_a_gray_image_is_repeated():
+    image = noise_image(64, 80, 1)
+    (result,) = evaluate(lambda: vgg.preprocess_image(image, 32, 32))
     values = result + MEAN
     np.testing.assert_allclose(values[..., 0], values[..., 1], atol=1e-4)
     np.testing.assert_allclose(values[..., 0], values[..., 2], atol=1e-4)

@@ -1,4 +1,4 @@
-"""One graph and one session for many checkpoints, every image once."""
+"""An evaluator runs many checkpoints in one session, on every image once."""
 
 import logging
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from deployment.evaluate import evaluation
-from deployment.tasks import metrics
+from deployment.models.spec import ModelSpec
+from deployment.tasks import classification
 from tf_slim_compat import slim, tf
 
 NUM_CLASSES = 7
@@ -46,8 +47,14 @@ def save(folder, step, version=tf.train.SaverDef.V2, scope="Net", decay=None):
     return path, IMAGES.reshape(23, 6) @ weights + biases
 
 
-def make_config(path=None, **options):
-    return evaluation.EvaluationConfig(path, None, NUM_CLASSES, **options)
+def make_spec(decay=None):
+    return ModelSpec(
+        model_name=None, num_outputs=NUM_CLASSES, moving_average_decay=decay
+    )
+
+
+def make_config(path=None, eval_dir=None, decay=None, **options):
+    return evaluation.EvaluationConfig(path, eval_dir, make_spec(decay), **options)
 
 
 def make_evaluator(batch_size=5, path=None, **options):
@@ -56,7 +63,7 @@ def make_evaluator(batch_size=5, path=None, **options):
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 23, 100])
-def test_every_image_once_whatever_the_batch_size(tmp_path, batch_size):
+def test_every_image_is_evaluated_once_with_any_batch_size(tmp_path, batch_size):
     path, logits = save(tmp_path, 3)
     with make_evaluator(batch_size) as evaluator:
         predictions = evaluator.predict(path)
@@ -76,10 +83,11 @@ def test_many_checkpoints_of_both_formats(tmp_path):
             predictions = evaluator.predict(path)
             np.testing.assert_allclose(predictions.logits, logits, atol=1e-5)
             values = evaluator.evaluate(path)
-            assert values == {**metrics.compute(predictions), "num_images": 23}
+            expected = classification.TASK.compute(predictions, make_spec())
+            assert values == {**expected, "num_images": 23}
 
 
-def test_other_graphs_and_sessions_are_left_alone(tmp_path):
+def test_other_graphs_and_sessions_are_not_changed(tmp_path):
     path, logits = save(tmp_path, 3)
     with tf.Graph().as_default() as graph, tf.Session() as session:
         network(tf.zeros([1, 2, 3, 1]))
@@ -93,23 +101,23 @@ def test_other_graphs_and_sessions_are_left_alone(tmp_path):
     np.testing.assert_allclose(predictions.logits, logits, atol=1e-5)
 
 
-def test_the_newest_of_a_folder_is_taken(tmp_path):
+def test_the_latest_checkpoint_of_a_folder_is_evaluated(tmp_path):
     save(tmp_path, 3)
     _, logits = save(tmp_path, 4)
     predictions = evaluation.predict(make_config(str(tmp_path)), network, build_batches)
     np.testing.assert_allclose(predictions.logits, logits, atol=1e-5)
 
 
-def test_moving_averages_are_restored_where_they_were_trained(tmp_path):
+def test_moving_averages_are_restored_if_training_kept_them(tmp_path):
     path, logits = save(tmp_path, 3, decay=0.99)
-    with make_evaluator(moving_average_decay=0.99) as evaluator:
+    with make_evaluator(decay=0.99) as evaluator:
         found = evaluator.predict(path).logits
     np.testing.assert_allclose(found, logits, atol=1e-5)
     with make_evaluator() as evaluator:
         assert not evaluator.predict(path).logits.any()
 
 
-def test_a_stopped_evaluation_starts_again_from_the_first_image(tmp_path):
+def test_every_evaluation_starts_at_the_first_image(tmp_path):
     path, _ = save(tmp_path, 3)
     with make_evaluator(max_num_batches=2) as evaluator:
         for _ in range(2):
@@ -117,7 +125,7 @@ def test_a_stopped_evaluation_starts_again_from_the_first_image(tmp_path):
 
 
 @pytest.mark.parametrize("show_progress", [False, True])
-def test_quiet_if_asked(tmp_path, capsys, caplog, show_progress):
+def test_progress_can_be_hidden(tmp_path, capsys, caplog, show_progress):
     caplog.set_level(logging.INFO, logger="absl")
     path, _ = save(tmp_path, 3)
     with make_evaluator(show_progress=show_progress) as evaluator:
@@ -126,10 +134,10 @@ def test_quiet_if_asked(tmp_path, capsys, caplog, show_progress):
     assert ("Restoring" in caplog.text) == show_progress
 
 
-def test_a_split_without_images_is_one_sentence(tmp_path):
+def test_a_split_without_images_is_an_error(tmp_path):
     path, _ = save(tmp_path, 3)
     with (
-        pytest.raises(ValueError, match="The split holds no image"),
+        pytest.raises(ValueError, match="the split has no images"),
         evaluation.Evaluator(
             make_config(), network, lambda: build_batches(count=0)
         ) as evaluator,
@@ -157,14 +165,14 @@ def test_every_checkpoint_is_checked(tmp_path):
 
 @pytest.mark.parametrize("name", ["batch_size", "max_num_batches"])
 def test_numbers_below_one_are_errors(name):
-    with pytest.raises(ValueError, match=f"--{name} must be 1 or more, but is 0"):
+    with pytest.raises(ValueError, match=f"^{name} must be 1 or more, but is 0"):
         make_config(**{name: 0})
 
 
-def test_evaluate_writes_the_metrics_under_their_old_names(tmp_path, caplog):
+def test_evaluate_logs_and_writes_its_metrics(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="absl")
     path, logits = save(tmp_path, 3)
-    config = evaluation.EvaluationConfig(path, str(tmp_path / "eval"), NUM_CLASSES)
+    config = make_config(path, str(tmp_path / "eval"))
     values = evaluation.evaluate(config, network, build_batches)
     assert list(values) == ["Accuracy", "Loss", "Recall_5"]
     assert values["Accuracy"] == np.mean(logits.argmax(axis=1) == LABELS)

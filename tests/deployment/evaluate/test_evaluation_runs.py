@@ -1,4 +1,4 @@
-"""One checkpoint, all of a folder, or a run followed; and what is written of them."""
+"""Evaluates one checkpoint, all of a folder, or a run that trains; and the reports."""
 
 import csv
 import html.parser
@@ -6,90 +6,25 @@ import json
 import logging
 import os
 import shutil
-import threading
-import time
 
 import numpy as np
 import pytest
+from evaluated_runs import (
+    FILE_NAMES,
+    LABELS,
+    NAMES,
+    NUM_CLASSES,
+    Follow,
+    expect_accuracy,
+    make_config,
+    make_spec,
+    run,
+    save,
+)
+from PIL import Image
 
-from deployment.evaluate import evaluation, evaluation_reports, evaluation_runs, gallery
-from deployment.models import run_card
-from deployment.tasks import confusion_picture, metrics
-from tf_slim_compat import slim, tf
-
-NAMES = ("cat", "<b>dog</b> & co", "$5 note", "d", "e", "f")
-NUM_CLASSES = len(NAMES)
-RNG = np.random.RandomState(0)
-LABELS = RNG.randint(0, NUM_CLASSES, 40).astype(np.int64)
-# One-hot: the identity as weights finds every label.
-IMAGES = np.eye(NUM_CLASSES, dtype=np.float32)[LABELS].reshape(40, 2, 3, 1)
-FILE_NAMES = [f"a/{i} <i>.jpg" for i in range(40)]
-
-
-def network(images):
-    flat = slim.flatten(images)
-    logits = slim.fully_connected(
-        flat, NUM_CLASSES, activation_fn=None, biases_initializer=None, scope="Net"
-    )
-    return logits, {}
-
-
-def build_batches():
-    return tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)).batch(7)
-
-
-def read_file_names(count):
-    return FILE_NAMES[:count]
-
-
-def read_pictures(indices):
-    return {i: np.full([9, 12, 3], i, np.uint8) for i in indices}
-
-
-RECORDS = evaluation_runs.Records(read_file_names, read_pictures)
-
-
-def save(folder, step, num_wrong, version=tf.train.SaverDef.V2):
-    """Saves a network that takes so many classes for their next; returns its prefix."""
-    weights = np.eye(NUM_CLASSES, dtype=np.float32) * 4
-    weights[:num_wrong] = np.roll(weights[:num_wrong], 1, axis=1)
-    with tf.Graph().as_default(), tf.Session() as session:
-        tf.get_variable("Net/weights", initializer=weights)
-        tf.get_variable("global_step", initializer=np.int64(step))
-        session.run(tf.global_variables_initializer())
-        saver = tf.train.Saver(write_version=version)
-        return saver.save(session, f"{folder}/model.ckpt", step)
-
-
-def expect_accuracy(num_wrong):
-    return np.mean(num_wrong <= LABELS)
-
-
-def make_config(folder, eval_dir=None, num_classes=NUM_CLASSES, **options):
-    return evaluation_runs.RunConfig(
-        evaluation.EvaluationConfig(
-            str(folder), eval_dir and str(eval_dir), num_classes, show_progress=False
-        ),
-        NAMES,
-        "validation",
-        **options,
-    )
-
-
-def run(folder, **options):
-    config = make_config(folder, **options)
-    return evaluation_runs.run(config, network, build_batches, RECORDS)
-
-
-def write_card(folder, **changes):
-    card = run_card.RunCard(
-        model_name="lenet",
-        num_classes=NUM_CLASSES,
-        image_size=28,
-        preprocessing_name="lenet",
-        **changes,
-    )
-    card.save(str(folder))
+from deployment import tasks
+from tf_slim_compat import tf
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +54,7 @@ def test_eval_json(evaluated):
     assert record["checkpoint"] == predictions.path
     assert record["num_images"] == 40
     assert record["accuracy"] == pytest.approx(expect_accuracy(2))
-    values = metrics.compute(predictions)
+    values = tasks.get_task("classification").compute(predictions, make_spec())
     assert {name: record[name] for name in values} == values
     assert [entry["name"] for entry in record["classes"]] == list(NAMES)
     assert sum(entry["count"] for entry in record["classes"]) == 40
@@ -167,10 +102,11 @@ def test_the_gallery_is_escaped_and_needs_no_other_file(evaluated):
     assert not {"b", "i", "script", "link"} & {tag for tag, _ in tags}
     assert NAMES[1] in words and "http" not in text
     num_wrong = np.sum(LABELS < 2)
-    assert f"{num_wrong} of 40 images were taken for another class" in text
+    assert f"{num_wrong} of 40 images are misclassified" in text
+    assert text.count('class="wrong"') == text.count('class="right"') == 5
 
 
-def test_everything_is_on_the_screen(evaluated, capsys):
+def test_printed_report(evaluated, capsys):
     folder, _ = evaluated
     run(folder)
     text = capsys.readouterr().out
@@ -186,7 +122,7 @@ def test_everything_is_on_the_screen(evaluated, capsys):
         assert words in text
 
 
-def test_everything_is_in_tensorboard(evaluated):
+def test_summaries(evaluated):
     (events,) = (evaluated[0] / "eval").glob("events*")
     written = {
         value.tag: value
@@ -205,41 +141,9 @@ def test_everything_is_in_tensorboard(evaluated):
     )
 
 
-def test_the_most_confident_mistakes_go_first():
-    logits = np.array([[0, 5], [0, 1], [0, 3], [3, 0]], np.float32)
-    predictions = evaluation.Predictions(0, np.zeros(4, np.int64), logits)
-    mistakes = gallery.find_mistakes(predictions, ("a", "b"), 2)
-    assert [mistake.index for mistake in mistakes] == [0, 2]
-    assert mistakes[0].score == pytest.approx(1 / (1 + np.exp(-5)))
-    assert mistakes[0].score + mistakes[0].label_score == pytest.approx(1)
-    assert gallery.find_mistakes(predictions, ("a", "b"), 0) == []
-
-
-@pytest.mark.parametrize("num_classes", [2, 21, 61])
-def test_the_confusion_matrix_is_a_picture_at_any_size(num_classes):
-    confusion = np.eye(num_classes, dtype=np.int64) * 3
-    names = ("$x$", "名") + ("a" * 50,) * (num_classes - 2)
-    png, height, width = confusion_picture.draw(confusion, names)
-    decoded = tf.io.decode_png(png)
-    assert [decoded.shape.rank, height > 200, width > height] == [3, True, True]
-
-
-def test_many_classes_are_cut_down_to_the_worst():
-    labels = np.arange(150)
-    logits = np.eye(150, dtype=np.float32)
-    logits[7] = logits[8]
-    report = metrics.report(evaluation.Predictions(0, labels, logits))
-    text = evaluation_reports.format_report(report, [f"n{i}" for i in labels])
-    lines = text.splitlines()
-    assert lines[1].startswith("n7 ") and lines[2].startswith("n8 ")
-    assert "20 classes of the lowest F1 out of 150" in text
-    assert "prediction" not in text
-
-
-def test_names_that_cannot_be_written_are_made_so():
-    printable = evaluation_reports.printable
-    assert printable("Übung 草") == "Übung 草"
-    assert printable("a\udcff\nb") == "a\\udcff\\nb"
+def test_confusion_matrix_image(evaluated):
+    with Image.open(evaluated[0] / "eval" / "confusion_matrix.png") as image:
+        assert image.format == "PNG" and image.width > 200
 
 
 def test_all_checkpoints_are_compared_best_first(tmp_path, capsys):
@@ -276,99 +180,17 @@ def test_a_folder_without_a_checkpoint_cannot_be_compared(tmp_path):
         run(tmp_path, all_checkpoints=True)
     broken = save(tmp_path, 30, 0)
     os.remove(f"{broken}.data-00000-of-00001")
-    with pytest.raises(ValueError, match="is whole"):
+    with pytest.raises(ValueError, match="is complete"):
         run(tmp_path, all_checkpoints=True)
-
-
-class Steps:
-    """Counts which checkpoints were evaluated, in place of `Evaluator.predict`."""
-
-    def __init__(self, monkeypatch, before=None):
-        self.steps = []
-        predict = evaluation.Evaluator.predict
-
-        def record(evaluator, path):
-            if before is not None:
-                before(path)
-            predictions = predict(evaluator, path)
-            self.steps.append(predictions.step)
-            return predictions
-
-        monkeypatch.setattr(evaluation.Evaluator, "predict", record)
-
-
-def test_a_run_is_followed_until_it_ends(tmp_path, monkeypatch, info_log):
-    seen = Steps(monkeypatch)
-    save(tmp_path, 1, 3)
-    # The end of an earlier session, before training went on.
-    session = {"from_step": 0, "images_per_step": 8}
-    results = {"step": 1, "stopped_because": "SIGTERM"}
-    write_card(tmp_path, sessions=(session,), results=results)
-
-    def train():
-        for step in (2, 3):
-            time.sleep(1)
-            save(tmp_path, step, 1)
-        results = {"step": 3, "stopped_because": "the last step is reached"}
-        write_card(tmp_path, sessions=({**session, "to_step": 3},), results=results)
-
-    thread = threading.Thread(target=train)
-    thread.start()
-    last = run(
-        tmp_path, eval_dir=tmp_path / "eval", interval_secs=0.05, timeout_secs=60
-    )
-    thread.join()
-    assert seen.steps == [1, 2, 3] and last.step == 3
-    assert "Training has ended: the last step is reached." in info_log.text
-    record = json.loads((tmp_path / "eval" / "eval.json").read_text())
-    assert record["step"] == 3
-
-
-def test_following_ends_after_a_time_without_a_checkpoint(
-    tmp_path, monkeypatch, info_log
-):
-    seen = Steps(monkeypatch)
-    save(tmp_path, 1, 3)
-    started = time.monotonic()
-    run(tmp_path, interval_secs=0.05, timeout_secs=0.5)
-    assert time.monotonic() - started >= 0.5
-    assert seen.steps == [1]
-    assert "No new checkpoint in 0.5 seconds" in info_log.text
-
-
-def test_a_checkpoint_that_training_removed_is_passed_over(
-    tmp_path, monkeypatch, info_log
-):
-    def remove(path):
-        if path.endswith("-1"):
-            os.remove(f"{path}.index")
-
-    seen = Steps(monkeypatch, before=remove)
-    save(tmp_path, 1, 3)
-    save(tmp_path, 2, 3)
-    run(tmp_path, interval_secs=0.05, timeout_secs=0.1)
-    assert seen.steps == [2]
-    assert "model.ckpt-1 was removed before" in info_log.text
-
-
-def test_following_what_never_comes_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="No checkpoint appeared in"):
-        run(tmp_path / "run", interval_secs=0.05, timeout_secs=0.1)
-    with pytest.raises(ValueError, match="No training began in"):
-        evaluation_runs.wait_for_start(str(tmp_path / "run"), 0.05, 0.1)
-
-
-def test_waiting_ends_with_the_run_card(tmp_path):
-    write_card(tmp_path)
-    evaluation_runs.wait_for_start(str(tmp_path), 0.05, 0.1)
 
 
 def test_impossible_settings_are_errors(tmp_path):
     path = save(tmp_path, 1, 0)
+    five = make_spec(5)
     for said, options in (
-        ("--metric is 'acc', but .* one of", {"metric": "acc"}),
-        ("'top_5', but with 5 classes", {"metric": "top_5", "num_classes": 5}),
-        ("above 0, but is 0", {"interval_secs": 0}),
+        ("^metric is 'acc', but .* has accuracy, loss, top_5", {"metric": "acc"}),
+        ("'top_5', but .* with 5 outputs", {"metric": "top_5", "spec": five}),
+        ("interval_secs must be above 0, but is 0", {"interval_secs": 0}),
         ("give one of them", {"interval_secs": 1, "all_checkpoints": True}),
     ):
         with pytest.raises(ValueError, match=said):
@@ -378,18 +200,65 @@ def test_impossible_settings_are_errors(tmp_path):
             make_config(path, **option)
 
 
-def test_what_cannot_be_written_is_said_before_the_work(tmp_path, monkeypatch):
-    seen = Steps(monkeypatch)
+def test_outputs_are_checked_before_the_work(tmp_path, monkeypatch):
+    follow = Follow(monkeypatch)
     save(tmp_path, 1, 0)
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="cannot be"):
         run(tmp_path, gallery=str(tmp_path / "file" / "page.html"))
     with pytest.raises(ValueError, match="is a folder"):
         run(tmp_path, predictions_csv=str(tmp_path))
-    assert not seen.steps
+    assert not follow.steps
 
 
-def test_a_page_without_mistakes(tmp_path):
+def test_a_gallery_without_mistakes(tmp_path):
     save(tmp_path, 1, 0)
     run(tmp_path, gallery=str(tmp_path / "page.html"))
     assert "0 of 40 images" in (tmp_path / "page.html").read_text()
+
+
+ONE_HOT = np.eye(NUM_CLASSES, dtype=np.float32)[LABELS]
+REGRESSION = {"mean": [0.0] * NUM_CLASSES, "scale": [0.25] * NUM_CLASSES}
+
+
+@pytest.mark.parametrize(
+    ("task", "state", "expected", "charts"),
+    [
+        # All logits are 0 or 4, so that probabilities are 0.5 and 0.98.
+        ("multilabel", {}, {"Exact_match": 1.0, "F1_micro": 1.0, "Roc_auc": 1.0}, ()),
+        ("regression", REGRESSION, {"R2": 1.0, "Mae": 0.0}, ("scatter", "errors")),
+    ],
+)
+def test_other_tasks(tmp_path, info_log, capsys, task, state, expected, charts):
+    save(tmp_path, 5, 3)
+    save(tmp_path, 8, 0)
+    run(
+        tmp_path,
+        labels=ONE_HOT,
+        eval_dir=tmp_path / "eval",
+        spec=make_spec(task=task, task_state=state),
+        all_checkpoints=True,
+        predictions_csv=str(tmp_path / "predictions.csv"),
+        gallery=str(tmp_path / "page.html"),
+    )
+    for name, value in expected.items():
+        assert f"eval/{name}[{value:.4f}]" in info_log.text
+    header, first, *_ = capsys.readouterr().out.splitlines()
+    assert header.split()[2:] == [
+        metric.name for metric in tasks.get_task(task).list_metrics(NUM_CLASSES)
+    ]
+    assert first.startswith("model.ckpt-8 ")
+    record = json.loads((tmp_path / "eval" / "eval.json").read_text())
+    assert record["step"] == 8 and record["num_images"] == 40
+    assert {p.stem for p in (tmp_path / "eval").glob("*.png")} == set(charts)
+    with open(tmp_path / "predictions.csv") as file:
+        assert [row["file_name"] for row in csv.DictReader(file)] == FILE_NAMES
+    images = (tmp_path / "page.html").read_text().count("<img ")
+    assert images == (40 if task == "regression" else 0)
+    (events,) = (tmp_path / "eval").glob("events*")
+    tags = {
+        value.tag
+        for event in tf.train.summary_iterator(str(events))
+        for value in event.summary.value
+    }
+    assert {f"eval/{name}" for name in (*expected, *charts, "report")} <= tags

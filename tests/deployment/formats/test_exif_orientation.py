@@ -1,4 +1,4 @@
-"""A graph turns a photograph as a picture viewer does."""
+"""EXIF orientation is applied in a graph as image viewers do."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def encode(exif=b"", kind="JPEG"):
 
 
 def build_exif(orientation, order="<"):
-    """EXIF data by hand: a maker's name, the orientation and its image's width."""
+    """Builds EXIF data of the camera's maker, the orientation and the width."""
     entries = [
         struct.pack(order + "HHII", 0x010F, 2, 4, 0),
         struct.pack(order + "HHIHH", ORIENTATION, 3, 1, orientation, 0),
@@ -33,12 +33,12 @@ def build_exif(orientation, order="<"):
 
 
 def run(files):
-    """What the graph makes of each file, and the orientation that it reads."""
+    """Returns stored pixels, oriented pixels and orientation of each file."""
     results = []
     with tf.Graph().as_default(), tf.Session() as session:
         encoded = tf.placeholder(tf.string, [])
         image = tf.io.decode_image(encoded, 3, expand_animations=False)
-        upright = exif_orientation.turn_upright(image, encoded)
+        upright = exif_orientation.apply_orientation(image, encoded)
         orientation = exif_orientation.read_orientation(encoded)
         for data in files:
             fetches = (image, upright, orientation)
@@ -46,24 +46,26 @@ def run(files):
     return results
 
 
-def turn(pixels, orientation):
+def apply_with_pillow(pixels, orientation):
     image = Image.fromarray(pixels)
     image.getexif()[ORIENTATION] = orientation
     return np.asarray(ImageOps.exif_transpose(image))
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_each_orientation_is_turned_as_pillow_does(order):
+def test_each_orientation_is_applied_as_pillow_does(order):
     files = [encode(build_exif(i, order)) for i in range(1, 9)]
     results = run(files)
     for i, (stored, upright, orientation) in enumerate(results, 1):
         assert orientation == i
-        np.testing.assert_array_equal(upright, turn(stored, i), f"orientation {i}")
+        np.testing.assert_array_equal(
+            upright, apply_with_pillow(stored, i), f"orientation {i}"
+        )
     shapes = {upright.shape for _, upright, _ in results}
     assert shapes == {SHAPE, (40, 24, 3)}
 
 
-def test_pillows_own_exif_data_is_read_behind_other_segments():
+def test_exif_data_of_pillow_is_read_after_other_segments():
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     data = encode(exif.tobytes())
@@ -72,18 +74,18 @@ def test_pillows_own_exif_data_is_read_behind_other_segments():
     assert [orientation for *_, orientation in results] == [6, 6]
 
 
-def test_what_is_not_sound_exif_data_in_a_jpeg_is_upright():
-    sound = build_exif(6)
+def test_without_valid_exif_data_of_a_jpeg_pixels_stay_as_they_are():
+    valid = build_exif(6)
     files = {
         "none": encode(),
         "beyond 8": encode(build_exif(9)),
         "zero": encode(build_exif(0)),
         "another order": encode(build_exif(6, ">").replace(b"MM", b"XX")),
-        "a directory far away": encode(b"Exif\0\0II*\0\xff\xff\xff\xff"),
-        "cut short": encode(sound[:17]),
+        "a distant directory": encode(b"Exif\0\0II*\0\xff\xff\xff\xff"),
+        "truncated": encode(valid[:17]),
         "nothing": encode(b"Exif\0\0"),
-        "PNG": encode(sound, "PNG"),
-        "BMP": encode(sound, "BMP"),
+        "PNG": encode(valid, "PNG"),
+        "BMP": encode(valid, "BMP"),
     }
     for name, (stored, upright, orientation) in zip(
         files, run(files.values()), strict=True

@@ -1,4 +1,4 @@
-"""Folding of batch normalization keeps results, names, and what cannot be folded."""
+"""Folding batch normalization keeps results, names, and what cannot be folded."""
 
 import collections
 
@@ -13,7 +13,7 @@ from tf_slim_compat import slim, tf
 
 
 def freeze(build, shape):
-    """(frozen GraphDef, names of outputs) of a network with probe weights."""
+    """Returns a frozen GraphDef with probe weights, and the names of its outputs."""
     with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
         outputs = build(tf.placeholder(tf.float32, shape, name="input"))
         names = [tensor.op.name for tensor in outputs]
@@ -32,7 +32,7 @@ def run(graph_def, names, images):
 
 
 def fold(build, shape=(None, 8, 8, 3)):
-    """Folds, compares the results, and returns the numbers of operations."""
+    """Folds, compares the results, and returns the number of each operation."""
     graph_def, names = freeze(build, shape)
     before = graph_def.SerializeToString()
     folded = graph_folding.optimize(graph_def, names)
@@ -64,12 +64,12 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_a_convolution_takes_in_its_normalization(name):
+def test_normalization_is_folded_into_its_convolution(name):
     ops = fold(lambda images: [CONVOLUTIONS[name](images)])
     assert ops["FusedBatchNormV3"] == 0 and ops["BiasAdd"] >= 1
 
 
-def test_a_convolution_of_videos():
+def test_a_video_convolution():
     ops = fold(
         lambda images: [slim.conv3d(images, 4, 3, normalizer_fn=norm)],
         (None, 4, 8, 8, 3),
@@ -77,7 +77,7 @@ def test_a_convolution_of_videos():
     assert ops["FusedBatchNormV3"] == 0
 
 
-def test_weights_that_two_convolutions_share():
+def test_weights_shared_by_two_convolutions():
     def build(images):
         return [
             slim.conv2d(images + i, 4, 3, normalizer_fn=norm, scope="c", reuse=i > 0)
@@ -87,12 +87,12 @@ def test_weights_that_two_convolutions_share():
     assert fold(build)["FusedBatchNormV3"] == 0
 
 
-def test_normalization_that_comes_first_stays():
+def test_normalization_before_a_convolution_stays():
     ops = fold(lambda x: [slim.conv2d(tf.nn.relu(norm(x)), 4, 3, normalizer_fn=norm)])
     assert ops["FusedBatchNormV3"] == 1 and ops["BiasAdd"] == 1
 
 
-def test_a_convolution_that_others_read_stays():
+def test_a_convolution_with_other_readers_stays():
     def build(images):
         convolved = slim.conv2d(
             images, 4, 3, activation_fn=None, biases_initializer=None
@@ -102,7 +102,7 @@ def test_a_convolution_that_others_read_stays():
     assert fold(build)["FusedBatchNormV3"] == 1
 
 
-def test_a_convolution_that_is_wanted_stays():
+def test_a_convolution_that_is_an_output_stays():
     def build(images):
         convolved = slim.conv2d(
             images, 4, 3, activation_fn=None, biases_initializer=None
@@ -112,7 +112,7 @@ def test_a_convolution_that_is_wanted_stays():
     assert fold(build)["FusedBatchNormV3"] == 1
 
 
-def test_training_nodes_go_but_for_the_outputs():
+def test_training_nodes_are_removed_except_outputs():
     def build(images):
         dropped = slim.dropout(images * 2.0, is_training=False)
         return [tf.identity(tf.stop_gradient(dropped) + 1.0, name="result")]
@@ -134,7 +134,7 @@ def test_networks(name, size, left):
     assert ops["FusedBatchNormV3"] == left and ops["Identity"] == 0
 
 
-def test_pruning_names_of_neighbours():
+def test_pruning_removes_devices_and_colocation():
     with tf.Graph().as_default() as graph:
         first = tf.constant(1.0, name="first")
         with tf.device("/gpu:0"), graph.colocate_with(first.op):

@@ -5,9 +5,8 @@ import json
 
 import numpy as np
 import pytest
-from absl import flags
 
-from deployment import entry, files
+from deployment import files
 from deployment.models import run_card
 from deployment.models.run_card import RunCard
 from tf_slim_compat import tf
@@ -195,32 +194,6 @@ def test_names_of_outputs_follow_the_labels_offset():
     assert make_card(class_names=None).output_names is None
 
 
-def test_flags_are_reconciled_with_the_card():
-    names = {"model_name": "model_name", "eval_image_size": "image_size"}
-    card = make_card()
-    expected = {"model_name": "mobilenet_v1_025", "eval_image_size": 128}
-    assert run_card.reconcile(card, {}, names) == expected
-    assert run_card.reconcile(card, {"eval_image_size": 128}, names) == expected
-    assert run_card.reconcile(card, {}, ["image_size"]) == {"image_size": 128}
-    given = {"eval_image_size": 64, "batch_size": 3}
-    with pytest.raises(ValueError) as error:
-        run_card.reconcile(card, given, names)
-    assert str(error.value) == (
-        "--eval_image_size is 64, but the run was trained with 128 (image_size in "
-        "run.json): leave the flag out, or add --ignore_run_card to override it."
-    )
-    forced = {**expected, "eval_image_size": 64}
-    assert run_card.reconcile(card, given, names, force=True) == forced
-    assert run_card.reconcile(card, given, names, free=["eval_image_size"]) == forced
-
-
-def test_what_means_the_same_is_no_contradiction(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    card = make_card(dataset_dir=str(tmp_path / "data"))
-    given = {"dataset_dir": "data/", "moving_average_decay": 0.0}
-    assert run_card.reconcile(card, given, list(given)) == given
-
-
 def test_a_run_continues_with_harmless_changes_which_are_listed():
     new = make_card(
         flags={"learning_rate": 0.05, "model_name": "mobilenet_v1_025", "new": 1},
@@ -270,16 +243,6 @@ def test_a_run_does_not_continue_as_another(changes, said):
     assert len(run_card.check_resume(make_card(), new, force=True)) == len(changes)
 
 
-def test_flags_on_the_command_line_are_told_from_defaults():
-    values = flags.FlagValues()
-    flags.DEFINE_integer("image_size", 3, "", flag_values=values)
-    flags.DEFINE_boolean("grey", False, "", flag_values=values)
-    flags.DEFINE_string("name", None, "", flag_values=values)
-    values(["program", "--image_size=3", "--nogrey"])
-    names = ["image_size", "grey", "name"]
-    assert entry.get_given_flags(values, names) == {"image_size": 3, "grey": False}
-
-
 def test_files_are_removed_though_they_are_gone(tmp_path):
     files.remove(str(tmp_path / "none"))
     assert files.list_names(str(tmp_path / "none")) == []
@@ -288,3 +251,23 @@ def test_files_are_removed_though_they_are_gone(tmp_path):
 def test_a_card_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_card().image_size = 3
+
+
+def test_old_cards_are_of_classification(tmp_path):
+    make_card().save(str(tmp_path))
+    record = json.loads((tmp_path / "run.json").read_text())
+    for name in ("task", "task_state", "user_modules"):
+        del record[name]
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    spec = RunCard.load(str(tmp_path)).spec
+    assert (spec.task, spec.task_state, spec.user_modules) == ("classification", {}, ())
+    assert spec.output_names == ("glacier", "harbour", "wüste")
+
+
+def test_a_model_without_a_run_has_a_card_too(tmp_path):
+    spec = make_card(labels_offset=1, num_classes=2, task_state={"a": [1.0]}).spec
+    card = RunCard.from_spec(spec)
+    card.save(str(tmp_path))
+    found = RunCard.load(str(tmp_path)).spec
+    assert found == spec.replace(labels_offset=0)
+    assert make_card().with_spec(spec).spec == found

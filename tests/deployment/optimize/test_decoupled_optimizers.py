@@ -1,4 +1,4 @@
-"""AdamW, LAMB and LARS against their papers' formulas in NumPy."""
+"""AdamW, LAMB and LARS against the formulas of their papers in NumPy."""
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def gradients_of(step):
 
 
 class Moments:
-    """Adam's two moments, corrected for their start at zero."""
+    """The bias-corrected moments of Adam."""
 
     def __init__(self):
         self.m = self.v = self.step = 0.0
@@ -41,7 +41,7 @@ class Moments:
 
 def adamw(w, gradient, state, rate, decay, adapts):
     m, v = state.setdefault("moments", Moments())(gradient)
-    # TensorFlow's epsilon comes before the correction of v.
+    # TensorFlow adds epsilon before the bias correction of v.
     epsilon = EPSILON / np.sqrt(1 - 0.99 ** state["moments"].step)
     return w - rate * (m / (np.sqrt(v) + epsilon) + decay * w)
 
@@ -93,7 +93,7 @@ def expected_path(name, decays_all):
 
 
 class Run:
-    """Variables that are fed gradients, in a graph of their own."""
+    """Trains variables with fed gradients, in its own graph."""
 
     def __init__(self, optimizer_config):
         with tf.Graph().as_default() as self.graph:
@@ -123,7 +123,7 @@ class Run:
 
 @pytest.mark.parametrize("decays_all", [False, True])
 @pytest.mark.parametrize("name", RULES)
-def test_steps_are_those_of_the_paper(name, decays_all):
+def test_steps_equal_the_formulas_of_the_paper(name, decays_all):
     run = Run(config(name, decay_all_variables=decays_all))
     for step, expected in enumerate(expected_path(name, decays_all)):
         found = run.step(step)
@@ -134,18 +134,14 @@ def test_steps_are_those_of_the_paper(name, decays_all):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_a_restored_run_continues_bit_for_bit(name, tmp_path):
-    whole = Run(config(name))
-    for step in range(STEPS):
-        expected = whole.step(step)
-    first = Run(config(name))
+def test_a_restored_run_continues_bit_identically(name, tmp_path):
+    first, second = Run(config(name)), Run(config(name))
     for step in range(3):
         first.step(step)
     path = first.saver.save(first.session, str(tmp_path / "model.ckpt"))
-    second = Run(config(name))
     second.saver.restore(second.session, path)
     for step in range(3, STEPS):
-        found = second.step(step)
+        expected, found = first.step(step), second.step(step)
     for key in SHAPES:
         np.testing.assert_array_equal(found[key], expected[key])
 
@@ -158,7 +154,7 @@ def test_a_restored_run_continues_bit_for_bit(name, tmp_path):
         ("lars", ["momentum"], ["w/LARS"]),
     ],
 )
-def test_slots_have_the_names_of_their_optimizer(name, slots, names):
+def test_names_of_slots(name, slots, names):
     with tf.Graph().as_default():
         weights = tf.get_variable("w", [2, 2])
         optimizer = optimizers.build_optimizer(config(name), 0.1)
@@ -171,12 +167,14 @@ def test_slots_have_the_names_of_their_optimizer(name, slots, names):
 
 
 @pytest.mark.parametrize("name", RULES)
-def test_sparse_gradients_are_an_error_that_names_the_variable(name):
+def test_sparse_gradients_are_an_error(name):
     with tf.Graph().as_default():
         table = tf.get_variable("embedding/table", [5, 2])
         loss = tf.nn.l2_loss(tf.gather(table, [1, 3, 3]))
         optimizer = optimizers.build_optimizer(config(name), 0.1)
-        with pytest.raises(ValueError, match="that of embedding/table is sparse"):
+        with pytest.raises(
+            ValueError, match="the gradient of embedding/table is sparse"
+        ):
             optimizer.minimize(loss)
 
 
@@ -185,13 +183,15 @@ def test_reference_variables_are_an_error(name):
     with tf.Graph().as_default():
         weights = tf.get_variable("w", [2, 2], use_resource=False)
         optimizer = optimizers.build_optimizer(config(name), 0.1)
-        with pytest.raises(ValueError, match="updates resource variables, but w is"):
+        with pytest.raises(
+            ValueError, match="updates resource variables only, but w is"
+        ):
             optimizer.minimize(tf.nn.l2_loss(weights))
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_the_update_waits_for_every_read_of_the_weights(name):
-    """A decay that came before the gradient would change what it is taken at."""
+    """A decay before the gradient would change the weights that it depends on."""
     with tf.Graph().as_default(), tf.Session() as session:
         weights = tf.get_variable("w", initializer=np.eye(40, dtype=np.float32))
         product = weights

@@ -14,7 +14,7 @@ def session():
 
 
 def pairs_of(*values):
-    """(gradient, variable) pairs; the last one has no gradient."""
+    """Returns (gradient, variable) pairs; the last one has no gradient."""
     pairs = [
         (tf.constant(value), tf.get_variable(f"v{i}", np.shape(value)))
         for i, value in enumerate(values)
@@ -33,11 +33,11 @@ def sparse_pair(indices, values, rows=4):
     ("limits", "expected"),
     [
         ({}, ([3.0, -4.0], [[12.0]])),
-        # The norm of all is 13.
+        # The global norm is 13.
         ({"norm": 6.5}, ([1.5, -2.0], [[6.0]])),
         ({"norm": 100.0}, ([3.0, -4.0], [[12.0]])),
         ({"value": 3.5}, ([3.0, -3.5], [[3.5]])),
-        # First the values: 3, -4, 5, of the norm sqrt(50).
+        # By value first: 3, -4, 5, with norm sqrt(50).
         ({"value": 5.0, "norm": 50**0.5 / 2}, ([1.5, -2.0], [[2.5]])),
     ],
 )
@@ -80,7 +80,7 @@ def test_measure(session):
 
 
 def build_linear(optimizer):
-    """A linear model: its input, its target, its loss and its gradients."""
+    """Returns the inputs, the targets and the gradients of a linear model."""
     inputs = tf.placeholder(tf.float32, [None, 3])
     targets = tf.placeholder(tf.float32, [None, 1])
     weights = tf.get_variable("weights", initializer=[[0.1], [0.2], [0.3]])
@@ -114,7 +114,7 @@ def run_linear(data, batches_per_step):
         return session.run(tf.trainable_variables())
 
 
-def test_four_batches_of_4_are_one_of_16():
+def test_four_batches_of_4_equal_one_of_16():
     rng = np.random.default_rng(0)
     data = [(rng.normal(size=(16, 3)), rng.normal(size=(16, 1))) for _ in range(5)]
     whole, parts = run_linear(data, 1), run_linear(data, 4)
@@ -123,7 +123,7 @@ def test_four_batches_of_4_are_one_of_16():
     assert not np.allclose(whole[0][:, 0], [0.1, 0.2, 0.3], atol=0.05)
 
 
-def test_sums_are_local_and_keep_what_has_no_gradient(session):
+def test_sums_are_local_variables(session):
     pairs = [*pairs_of([1.0, 2.0]), sparse_pair([1, 1], [[3.0, 0.0], [0.0, 1.0]])]
     variables = tf.global_variables()
     accumulator = gradients.Accumulator(pairs, 3)
@@ -131,7 +131,7 @@ def test_sums_are_local_and_keep_what_has_no_gradient(session):
     names = [variable.op.name for variable in tf.local_variables()]
     assert names == ["v0/gradient_sum", "table/gradient_sum"]
     assert accumulator.mean_gradients[1] == pairs[1]
-    # They start without the variables.
+    # Initialization does not depend on the model's variables.
     session.run(tf.local_variables_initializer())
     for _ in range(2):
         session.run(accumulator.accumulate_op)

@@ -1,8 +1,9 @@
-"""Layer-wise learning-rate factors."""
+"""Learning-rate factors by scope."""
 
 import numpy as np
 import pytest
 
+from deployment.config_flags import SettingError
 from deployment.optimize import grouped_optimizers, optimizers
 from tf_slim_compat import tf
 
@@ -11,7 +12,7 @@ FACTORS = (("Net/Logits", 10.0), ("Net/Conv2d/weights", 0.0), (r"Net/.*2d", 0.1)
 
 
 def build(name="sgd", factors=FACTORS, rate=0.01):
-    """Four variables of 1, the loss that is their sum, and an optimizer."""
+    """Returns four variables of ones, a loss and an optimizer."""
     variables = [tf.get_variable(n, initializer=[1.0, 1.0]) for n in NAMES]
     config = optimizers.OptimizerConfig(name=name, learning_rate_factors=factors)
     optimizer = optimizers.build_optimizer(config, rate)
@@ -19,7 +20,7 @@ def build(name="sgd", factors=FACTORS, rate=0.01):
     return variables, loss, optimizer
 
 
-def test_each_variable_has_the_rate_of_its_first_scope():
+def test_the_first_scope_that_matches_sets_the_rate():
     with tf.Graph().as_default(), tf.Session() as session:
         variables, loss, optimizer = build()
         step = tf.train.create_global_step()
@@ -34,31 +35,36 @@ def test_each_variable_has_the_rate_of_its_first_scope():
 
 
 @pytest.mark.parametrize("name", sorted(optimizers.OPTIMIZERS))
-def test_a_rate_of_its_own_is_that_of_a_run_with_that_rate(name):
-    def run(factors, rate):
+def test_a_factor_equals_a_run_with_the_scaled_rate(name):
+    def run(factors, *rates):
         with tf.Graph().as_default(), tf.Session() as session:
-            tensor = tf.constant(rate)
-            variables, loss, optimizer = build(name, factors, tensor)
+            rate = tf.placeholder(tf.float32, [])
+            variables, loss, optimizer = build(name, factors, rate)
             update = optimizer.minimize(loss)
-            session.run(tf.global_variables_initializer())
-            for _ in range(3):
-                session.run(update)
-            return session.run(variables)
+            initialize = tf.global_variables_initializer()
+            for value in rates:
+                session.run(initialize)
+                for _ in range(3):
+                    session.run(update, {rate: value})
+                yield session.run(variables)
 
-    grouped = run((("Net/Logits", 4.0), ("Net/Conv2d", 0.0)), 0.01)
+    (grouped,) = run((("Net/Logits", 4.0), ("Net/Conv2d", 0.0)), 0.01)
+    plain, fast = run((), 0.01, 0.04)
     np.testing.assert_array_equal(grouped[0], [1, 1])
-    np.testing.assert_array_equal(grouped[2], run((), 0.01)[2])
-    np.testing.assert_array_equal(grouped[3], run((), 0.04)[3])
+    np.testing.assert_array_equal(grouped[2], plain[2])
+    np.testing.assert_array_equal(grouped[3], fast[3])
 
 
-def test_variables_of_factor_0_have_no_gradient():
+def test_variables_with_factor_0_are_not_trained():
     with tf.Graph().as_default():
         variables, loss, optimizer = build()
         pairs = optimizer.compute_gradients(loss)
         assert [v.op.name for _, v in pairs] == [NAMES[1], NAMES[2], NAMES[3]]
-        # Nor are they updated where somebody else computed one.
+        # Gradients computed elsewhere do not update them either.
         optimizer.apply_gradients([(tf.ones([2]), v) for v in variables])
-        with pytest.raises(ValueError, match="no gradient for any variable"):
+        with pytest.raises(
+            ValueError, match="No variable with a nonzero learning-rate factor has"
+        ):
             optimizer.apply_gradients([(tf.ones([2]), variables[0])])
         with pytest.raises(ValueError, match="is 0 for every variable"):
             optimizer.compute_gradients(loss, variables[:1])
@@ -66,7 +72,7 @@ def test_variables_of_factor_0_have_no_gradient():
 
 @pytest.mark.parametrize("scope", ["", "somewhere/else/"])
 def test_names_in_checkpoints(scope):
-    """The plain group's are those of the plain optimizer, wherever it is applied."""
+    """With factor 1 they are those of the plain optimizer, in any name scope."""
     with tf.Graph().as_default():
         variables, loss, optimizer = build("adam")
         pairs = optimizer.compute_gradients(loss)
@@ -93,7 +99,7 @@ def test_names_in_checkpoints(scope):
 
 
 def test_restored_from_the_plain_optimizers_checkpoint(tmp_path):
-    """A factor of 1 for all is the plain optimizer in every name."""
+    """With factor 1 for all variables, every name is that of the plain optimizer."""
     path = None
     for factors in ((), (("Net", 1.0),)):
         with tf.Graph().as_default(), tf.Session() as session:
@@ -123,7 +129,7 @@ def test_within_synchronous_replicas():
             session.run(tf.local_variables_initializer())
             session.run([sync.chief_init_op, sync.get_init_tokens_op()])
             session.run(update)
-            session.run(aggregate)  # What the chief's thread does.
+            session.run(aggregate)  # As the chief's thread does.
             assert session.run(step) == 1
             found = session.run(variables)
         np.testing.assert_array_equal(found[0], [1, 1])
@@ -146,13 +152,13 @@ def test_parse(text, factors):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("A/B", "must be scopes with factors of 0 or more, .* but has 'A/B'"),
-        ("A:10,B:fast", "has 'B:fast'"),
-        (":10", "has ':10'"),
-        ("A:-1", "has 'A:-1'"),
-        ("A:nan", "has 'A:nan'"),
-        ("A:1,A/:2", "has the scope 'A' twice"),
-        ("A(:1", r"has the scope 'A\(', which is no valid pattern"),
+        ("A/B", "must be scopes with factors of 0 or more, .* but contains 'A/B'"),
+        ("A:10,B:fast", "contains 'B:fast'"),
+        (":10", "contains ':10'"),
+        ("A:-1", "contains 'A:-1'"),
+        ("A:nan", "contains 'A:nan'"),
+        ("A:1,A/:2", "contains the scope 'A' twice"),
+        ("A(:1", r"contains the scope 'A\(', which is not a valid regular"),
     ],
 )
 def test_parse_errors(text, said):
@@ -166,7 +172,7 @@ def test_parse_errors(text, said):
         ((("Net/Logit_s", 2.0),), "Net/Logit_s.*The nearest scopes: Net/Logits"),
         (
             (("Net", 2.0), ("Net/Logits", 10.0)),
-            "the scope 'Net/Logits' after 'Net', .* put it before",
+            "the scope 'Net/Logits' after 'Net', .* move it to the front",
         ),
         ((("Net", 0.0),), "is 0 for every variable"),
     ],
@@ -187,3 +193,11 @@ def test_checked_factors_by_name():
         assert list(found.items()) == list(zip(NAMES, [0, 0.1, 1, 10], strict=True))
         plain = optimizers.check_factors(optimizers.OptimizerConfig(), variables)
         assert set(plain.values()) == {1.0}
+
+
+def test_errors_name_the_flag_to_users():
+    with tf.Graph().as_default():
+        variables, _, _ = build()
+        with pytest.raises(SettingError, match="^learning_rate_factors has") as error:
+            grouped_optimizers.check_factors((("Net/Logit_s", 2.0),), variables)
+    assert error.value.explain().startswith("--learning_rate_factors has the scope")

@@ -1,4 +1,4 @@
-"""Learning rates by step, against values worked out by hand."""
+"""Learning rates by step, against values computed by hand."""
 
 import math
 
@@ -21,7 +21,7 @@ def rates(schedule, steps, **kwargs):
     [
         (learning_rates.Schedule("fixed", 0.1), [0, 50, 1000], [0.1, 0.1, 0.1]),
         (
-            # 100 images, batches of 10, two epochs: a stair of 20 steps.
+            # 100 images, batches of 10, two epochs: 20 steps per decay.
             learning_rates.Schedule("exponential", 0.1, decay_factor=0.5),
             [0, 19, 20, 40],
             [0.1, 0.1, 0.05, 0.025],
@@ -37,7 +37,7 @@ def rates(schedule, steps, **kwargs):
             [0.0, 0.025, 0.1, 0.1],
         ),
         (
-            # The staircase counts from step 0, under the line of the warm-up.
+            # The staircase counts from step 0; the warm-up limits it.
             learning_rates.Schedule(
                 "exponential",
                 0.8,
@@ -55,7 +55,7 @@ def rates(schedule, steps, **kwargs):
             [0.1, 0.06, 0.02],
         ),
         (
-            # The rate of each stretch counts from its boundary on.
+            # Each rate applies from its boundary.
             learning_rates.Schedule(
                 "piecewise", 1.0, boundaries=(Duration(5), Duration(2, "epochs"))
             ),
@@ -88,13 +88,13 @@ def test_rate_by_step(schedule, steps, expected):
 
 
 def cosine_at(step, initial, end, first, last):
-    share = min(1, (step - first) / (last - first))
-    return end + (initial - end) * (1 + math.cos(math.pi * share)) / 2
+    progress = min(1, (step - first) / (last - first))
+    return end + (initial - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @pytest.mark.parametrize("end", [None, 0.02])
 @pytest.mark.parametrize("warmup", [{}, {"warmup_steps": 20}, {"warmup_epochs": 2}])
-def test_cosine_falls_from_the_warmup_to_the_end_of_the_run(end, warmup):
+def test_cosine_decays_from_the_warmup_to_the_end_of_the_run(end, warmup):
     schedule = learning_rates.Schedule("cosine", 0.1, end=end, **warmup)
     steps = [0, 10, 20, 21, 60, 99, 100, 150]
     found = rates(schedule, steps, num_samples=100, batch_size=10, number_of_steps=100)
@@ -107,7 +107,7 @@ def test_cosine_falls_from_the_warmup_to_the_end_of_the_run(end, warmup):
     assert found[-1] == pytest.approx(end or 0, abs=1e-8)
 
 
-def test_unset_values_are_the_decay_types_own():
+def test_default_values_depend_on_the_decay_type():
     for decay_type, end, factor in [
         ("exponential", 1e-4, 0.94),
         ("polynomial", 1e-4, 0.94),
@@ -125,7 +125,7 @@ def test_unset_values_are_the_decay_types_own():
         (
             learning_rates.Schedule("cosine"),
             None,
-            "no last step: set max_number_of_steps",
+            "no last step: set number_of_steps",
         ),
         (
             learning_rates.Schedule("cosine", warmup_epochs=3),
@@ -137,12 +137,12 @@ def test_unset_values_are_the_decay_types_own():
                 "piecewise", boundaries=(Duration(1, "epochs"), Duration(5))
             ),
             None,
-            "must rise from above 0, but are 1 epochs, 5 steps, which is at steps 10",
+            "above 0 and increase, but are 1 epochs, 5 steps, which are steps 10, 5",
         ),
         (
             learning_rates.Schedule("piecewise", boundaries=(Duration(0),)),
             None,
-            "must rise from above 0",
+            "must be above 0 and increase, but are 0 steps",
         ),
     ],
 )
@@ -180,16 +180,22 @@ def test_epochs_to_steps(epochs, steps):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"decay_type": "cosin"}, "must be one of fixed, exponential, polynomial"),
-        ({"epochs_per_decay": 0}, "num_epochs_per_decay must be positive"),
+        (
+            {"decay_type": "cosin"},
+            "decay_type must be one of fixed, exponential, polynomial",
+        ),
+        ({"epochs_per_decay": 0}, "epochs_per_decay must be positive"),
         ({"initial": -1.0}, "must not be negative"),
         ({"end": -1.0}, "must not be negative"),
-        ({"steps_per_decay": 0}, "num_steps_per_decay must be 1 or more"),
-        ({"warmup_steps": 5, "warmup_epochs": 1}, "in steps or in epochs"),
+        ({"steps_per_decay": 0}, "steps_per_decay must be 1 or more"),
+        ({"warmup_steps": 5, "warmup_epochs": 1}, "either in steps or in epochs"),
         ({"warmup_steps": -5}, "must not be negative, but warmup_steps is -5"),
-        ({"decay_type": "cosine", "end": 0.1}, "must not be higher but is 0.1"),
-        ({"decay_type": "piecewise"}, "there are none: set learning_rate_boundaries"),
-        ({"boundaries": (Duration(1),)}, "for learning_rate_decay_type=piecewise"),
+        (
+            {"decay_type": "cosine", "end": 0.1},
+            "end to be at most initial, 0.01, but it is 0.1",
+        ),
+        ({"decay_type": "piecewise"}, "there are none: set boundaries"),
+        ({"boundaries": (Duration(1),)}, "need decay_type=piecewise"),
         (
             {"decay_type": "piecewise", "boundaries": (Duration(60, "secs"),)},
             "in steps or epochs, but are 60 secs",
@@ -208,10 +214,10 @@ def test_epochs_to_steps(epochs, steps):
                 "boundaries": (Duration(5),),
                 "values": (0.1, -0.1),
             },
-            "learning_rate_values are 0.1, -0.1",
+            "values are 0.1, -0.1",
         ),
     ],
 )
-def test_impossible_schedules_are_errors(options, said):
+def test_invalid_schedules_are_errors(options, said):
     with pytest.raises(ValueError, match=said):
         learning_rates.Schedule(**options)

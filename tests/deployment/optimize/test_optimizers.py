@@ -1,4 +1,4 @@
-"""Every optimizer by its name, and that each lowers a loss with its defaults."""
+"""Optimizers by name, and their settings."""
 
 import pytest
 
@@ -34,18 +34,20 @@ def test_each_optimizer_lowers_a_loss(name):
         ("rmsprop", 1e-3, 1e-3),
     ],
 )
-def test_unset_epsilon_is_the_optimizers_own(name, given, epsilon):
+def test_the_default_epsilon_depends_on_the_optimizer(name, given, epsilon):
     config = optimizers.OptimizerConfig(name=name, opt_epsilon=given)
     assert optimizers.build_optimizer(config, 0.1)._epsilon == epsilon
 
 
-def test_unknown_name_names_the_nearest():
+def test_an_unknown_name_is_an_error_with_the_nearest():
     config = optimizers.OptimizerConfig(name="momentun")
-    with pytest.raises(ValueError, match="Did you mean 'momentum'"):
+    with pytest.raises(
+        ValueError, match=r"Unknown optimizer 'momentun'\. Nearest: momentum\."
+    ):
         optimizers.build_optimizer(config, 0.1)
 
 
-def test_which_decay_weights_themselves():
+def test_decoupled_optimizers():
     names = {name for name in optimizers.OPTIMIZERS if optimizers.is_decoupled(name)}
     assert names == {"adamw", "lamb", "lars"}
 
@@ -58,6 +60,6 @@ def test_which_decay_weights_themselves():
         ({"lars_trust_coefficient": 0}, "lars_trust_coefficient must be positive"),
     ],
 )
-def test_impossible_settings_are_errors(options, said):
+def test_invalid_settings_are_errors(options, said):
     with pytest.raises(ValueError, match=said):
         optimizers.OptimizerConfig(**options)

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: what is mixed, by how much, and that the seed says all of it."""
+"""Mixup and CutMix: images, targets, weights, and that the seed decides them."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ BOTH = {"mixup_alpha": 0.4, "cutmix_alpha": 1.0}
 
 @pytest.fixture(scope="module")
 def mix():
-    """A function of options and seeds that gives the mixed batches, one for a seed.
+    """Returns a function of options and seeds to mixed batches, one per seed.
 
     Image n of the batch is n everywhere, in all of its 3 channels, and of class n.
     """
@@ -21,7 +21,7 @@ def mix():
     def build(options):
         with tf.Graph().as_default():
             seed = tf.placeholder(tf.int64, [2])
-            # A size that is known only when it is run.
+            # Height and width are unknown until it runs.
             images = tf.placeholder_with_default(images_in(), [BATCH, None, None, 3])
             targets = tf.one_hot(tf.range(BATCH), CLASSES)
             mixed = mixing.mix(images, targets, seed=seed, **options)
@@ -51,22 +51,22 @@ def seeds_of(count):
 
 
 def is_pasted(images):
-    """Whether every pixel is of one image, not a mean of two."""
+    """Whether every pixel is from one image, not a mean of two."""
     return np.array_equal(images, np.round(images))
 
 
 @pytest.mark.parametrize("options", [{"mixup_alpha": 0.4}, {"cutmix_alpha": 1.0}, BOTH])
-def test_targets_say_what_is_in_the_images(mix, options):
+def test_targets_match_the_images(mix, options):
     for images, targets in mix(options, seeds_of(20)):
         assert images.dtype == targets.dtype == np.float32
         np.testing.assert_allclose(targets.sum(1), 1, rtol=1e-6)
-        # Conservation: the batch as a whole holds what it held before.
+        # The sum over the batch does not change.
         np.testing.assert_allclose(targets.sum(0), [1] * BATCH + [0] * 2, rtol=1e-6)
         np.testing.assert_allclose(images.sum(0), images_in().sum(0), rtol=1e-5)
-        # The mean of an image is the mean class, just where shares equal weights.
+        # Image n has the value n, so its mean must equal the mean class.
         means = images.mean((1, 2, 3))
         np.testing.assert_allclose(means, targets @ np.arange(CLASSES), rtol=1e-5)
-        # The partner is the image before.
+        # Each image is mixed with the previous one.
         for row, target in enumerate(targets):
             assert set(np.flatnonzero(target)) <= {row, (row - 1) % BATCH}
 
@@ -78,7 +78,7 @@ def test_mixup_is_a_weighted_mean(mix):
         weights.append(weight)
         np.testing.assert_allclose(images[1], weight, rtol=1e-6)
         np.testing.assert_allclose(images[0], 3 * (1 - weight), rtol=1e-5, atol=1e-6)
-    # Beta(0.4, 0.4) has the mean 0.5 and the deviation 0.37.
+    # Beta(0.4, 0.4) has mean 0.5 and standard deviation 0.37.
     assert 0.3 < np.mean(weights) < 0.7
     assert 0.25 < np.std(weights) < 0.5
 
@@ -102,13 +102,13 @@ def test_cutmix_pastes_a_box_whose_area_is_the_weight(mix):
     assert len(set(areas)) > 20
 
 
-def test_with_both_each_batch_has_one(mix):
+def test_with_both_each_batch_uses_one(mix):
     found = [is_pasted(images) for images, _ in mix(BOTH, seeds_of(40))]
     assert 10 < sum(found) < 30
 
 
 @pytest.mark.parametrize("options", [{"mixup_alpha": 0.4}, {"cutmix_alpha": 1.0}, BOTH])
-def test_the_seed_decides(mix, options):
+def test_the_seed_decides_the_mix(mix, options):
     first, other = mix(options, [(1, 2), (1, 3)])
     (again,) = mix(options, [(1, 2)])
     np.testing.assert_array_equal(first[0], again[0])
@@ -117,7 +117,7 @@ def test_the_seed_decides(mix, options):
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 3.0])
-def test_weights_are_of_the_beta_distribution(alpha):
+def test_weights_follow_the_beta_distribution(alpha):
     with tf.Graph().as_default(), tf.Session() as session:
         seed = tf.placeholder(tf.int64, [2])
         seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
@@ -129,7 +129,7 @@ def test_weights_are_of_the_beta_distribution(alpha):
     np.testing.assert_allclose(found, expected, atol=0.07)
 
 
-def test_tiny_alphas_leave_whole_images(mix):
+def test_tiny_alphas_leave_images_unmixed(mix):
     for images, targets in mix({"mixup_alpha": 1e-4}, seeds_of(30)):
         assert np.isfinite(images).all() and np.isfinite(targets).all()
         np.testing.assert_allclose(targets.max(1), 1, atol=1e-3)
@@ -160,9 +160,9 @@ def test_videos_are_mixed_by_mixup():
         ([2, 4, 4, 3], tf.float32, {"mixup_alpha": -1.0}, "mixup_alpha must be 0 or"),
         ([2, 4, 4, 3], tf.float32, {"cutmix_alpha": -1.0}, "cutmix_alpha must be 0"),
         ([2, 8, 4, 4, 3], tf.float32, {"cutmix_alpha": 1.0}, "use mixup_alpha instead"),
-        ([2, 4, 4, 3], tf.uint8, {"mixup_alpha": 1.0}, "types uint8 and float32"),
+        ([2, 4, 4, 3], tf.uint8, {"mixup_alpha": 1.0}, "are uint8 and float32"),
     ],
 )
-def test_what_cannot_be_mixed_is_an_error(shape, dtype, options, said):
+def test_unsupported_inputs_are_errors(shape, dtype, options, said):
     with tf.Graph().as_default(), pytest.raises(ValueError, match=said):
         mixing.mix(tf.zeros(shape, dtype), tf.zeros([2, 5]), seed=None, **options)

@@ -1,4 +1,4 @@
-"""Training in this process: it learns, resumes, warm-starts, and says what it does."""
+"""Training in this process: it learns, resumes, warm-starts and logs its progress."""
 
 import logging
 import os
@@ -13,6 +13,7 @@ from toy_training import (
     build_one_pass,
     evaluate,
     make_config,
+    make_spec,
     network,
     read,
     train,
@@ -20,7 +21,7 @@ from toy_training import (
 
 from deployment.evaluate import evaluation
 from deployment.optimize.optimizers import OptimizerConfig
-from deployment.train import training_loop
+from deployment.train import loop
 from tf_slim_compat import slim, tf
 
 
@@ -37,12 +38,12 @@ def trained_dir(tmp_path_factory):
     return folder
 
 
-def test_a_short_run_evaluates_as_it_trained(trained_dir):
+def test_a_short_run_evaluates_as_well_as_it_trained(trained_dir):
     assert evaluate(trained_dir)["Accuracy"] > 0.9
 
 
 def test_moving_averages_of_a_short_run_are_unbiased(trained_dir):
-    """At decay 0.9997, 40 plain steps would leave 99 % of the initial values."""
+    """With plain averages of decay 0.9997, 40 steps would keep 99 % of the start."""
     with tf.Graph().as_default() as graph, tf.Session() as session:
         network(tf.constant(IMAGES), is_training=False)
         path = tf.train.latest_checkpoint(str(trained_dir))
@@ -54,10 +55,10 @@ def test_moving_averages_of_a_short_run_are_unbiased(trained_dir):
     ):
         average = read(trained_dir, f"Net/Conv/BatchNorm/{leaf}")
         np.testing.assert_allclose(average, expected, rtol=0.2, atol=0.2)
-    assert np.abs(maps.mean(axis=(0, 1, 2))).max() > 1  # not where it started
+    assert np.abs(maps.mean(axis=(0, 1, 2))).max() > 1  # Not the initial value.
 
 
-def test_progress_names_loss_rate_and_time_left(tmp_path, info_log):
+def test_progress_shows_loss_rate_and_time_left(tmp_path, info_log):
     train(tmp_path, steps=20)
     lines = [m for m in info_log.messages if m.startswith("global step 20: loss = ")]
     assert len(lines) == 1
@@ -79,19 +80,19 @@ def test_a_finished_run_takes_no_further_step(tmp_path, info_log):
     weights = read(tmp_path, "Net/Conv/weights")
     result = train(tmp_path, steps=5)
     assert (result.step, result.loss) == (5, None)
-    assert "step 5 of 5 is reached already: there is nothing to train" in info_log.text
+    assert "already at step 5; nothing to do for --max_number" in info_log.text
     np.testing.assert_array_equal(read(tmp_path, "Net/Conv/weights"), weights)
 
 
-def test_a_checkpoint_path_beside_a_resumed_run_is_pointed_out(
+def test_a_checkpoint_path_is_ignored_with_a_message_when_resuming(
     tmp_path, trained_dir, info_log
 ):
     train(tmp_path, steps=2)
     train(tmp_path, steps=3, checkpoint_path=str(trained_dir))
-    assert "is not used: --train_dir has a checkpoint" in info_log.text
+    assert "is not used: the checkpoint in --train_dir" in info_log.text
 
 
-def test_warm_start_restores_and_says_so(tmp_path, trained_dir, info_log):
+def test_warm_start_restores_and_logs_it(tmp_path, trained_dir, info_log):
     train(
         tmp_path,
         steps=1,
@@ -102,7 +103,7 @@ def test_warm_start_restores_and_says_so(tmp_path, trained_dir, info_log):
     assert "Net/Logits/biases" in info_log.text
     table = [m.split() for m in info_log.messages]
     for row in (
-        "trained freshly initialised 2 387",
+        "trained randomly initialized 2 387",
         "frozen restored 2 80",
         "statistics restored 2 16",
     ):
@@ -116,7 +117,7 @@ def test_warm_start_restores_and_says_so(tmp_path, trained_dir, info_log):
 
 
 def test_trainable_scopes_that_overlap_train_once(tmp_path, trained_dir):
-    """The predecessor applied such updates twice."""
+    """Such updates must not be applied twice."""
     options = {
         "steps": 1,
         "checkpoint_path": str(trained_dir),
@@ -135,25 +136,25 @@ def test_trainable_scopes_that_overlap_train_once(tmp_path, trained_dir):
     ("options", "said"),
     [
         (
-            {"num_classes": 7},
+            {"spec": make_spec(num_outputs=7)},
             r"Net/Logits/weights has the shape \[128, 7\].*"
             r"--checkpoint_exclude_scopes=Net/Logits\.$",
         ),
         ({"trainable_scopes": "Net/Logit5"}, "nearest scopes: Net/Logits"),
         ({"checkpoint_exclude_scopes": "Ned"}, "--checkpoint_exclude_scopes has"),
         ({"checkpoint_path": "/nowhere/model.ckpt"}, "There is no checkpoint"),
-        ({"optimizer": OptimizerConfig("adamax")}, "Did you mean 'adam'"),
+        ({"optimizer": OptimizerConfig("adamax")}, "Nearest: adam"),
     ],
 )
-def test_mistakes_are_one_clear_sentence(tmp_path, trained_dir, options, said):
+def test_mistakes_raise_one_clear_sentence(tmp_path, trained_dir, options, said):
     options = {"checkpoint_path": str(trained_dir), **options}
-    num_classes = options.get("num_classes", NUM_CLASSES)
+    num_classes = options.get("spec", make_spec()).num_outputs
     with pytest.raises(ValueError, match=said) as error:
         train(tmp_path, network_fn=lambda x: network(x, num_classes), **options)
     assert "\n" not in str(error.value)
 
 
-def test_missing_variables_need_the_flag(tmp_path, trained_dir):
+def test_missing_variables_need_ignore_missing_vars(tmp_path, trained_dir):
     def larger(images):
         logits, end_points = network(images)
         slim.fully_connected(logits, 2, scope="Net/Extra")
@@ -181,8 +182,8 @@ def test_a_train_dir_that_cannot_be_written_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"quantize_delay": 0}, "not built yet"),
-        ({"steps": 0}, "--max_number_of_steps must be 1 or more"),
+        ({"quantize_delay": 0}, "not supported yet"),
+        ({"steps": 0}, "number_of_steps must be 1 or more"),
     ],
 )
 def test_impossible_settings_are_errors(tmp_path, options, said):
@@ -190,7 +191,7 @@ def test_impossible_settings_are_errors(tmp_path, options, said):
         make_config(tmp_path, **options)
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
+def test_a_nan_loss_stops_and_keeps_the_last_checkpoint(tmp_path):
     train(tmp_path, steps=2)
 
     def broken(images):
@@ -206,13 +207,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(tmp_path):
 
 
 def test_sigterm_ends_after_the_step_with_a_checkpoint(tmp_path, monkeypatch, info_log):
-    class Interrupting(training_loop.Progress):
-        def report(self, step, **values):
-            super().report(step, **values)
+    class Interrupting(loop.Progress):
+        def report(self, step, *values, **times):
+            super().report(step, *values, **times)
             if step == 3:
                 os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(training_loop, "Progress", Interrupting)
+    monkeypatch.setattr(loop, "Progress", Interrupting)
     before = signal.getsignal(signal.SIGTERM)
     train(tmp_path, steps=1000)
     assert read(tmp_path, "global_step") == 3
@@ -220,7 +221,7 @@ def test_sigterm_ends_after_the_step_with_a_checkpoint(tmp_path, monkeypatch, in
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_moving_averages_of_the_weights_are_kept_and_evaluated(tmp_path):
+def test_moving_averages_of_the_weights_are_saved_and_evaluated(tmp_path):
     train(tmp_path, steps=30, moving_average_decay=0.9)
     weights = read(tmp_path, "Net/Conv/weights")
     average = read(tmp_path, "Net/Conv/weights/ExponentialMovingAverage")
@@ -228,7 +229,7 @@ def test_moving_averages_of_the_weights_are_kept_and_evaluated(tmp_path):
     assert evaluate(tmp_path, moving_average_decay=0.9)["Accuracy"] > 0.9
 
 
-def test_summaries_have_what_users_look_for(tmp_path):
+def test_summaries_have_the_usual_tags(tmp_path):
     train(tmp_path, steps=2, save_summaries_secs=1)
     (events,) = tmp_path.glob("events*")
     tags = {
@@ -248,7 +249,7 @@ def test_summaries_have_what_users_look_for(tmp_path):
 
 
 def test_evaluation_counts_every_image_once(trained_dir):
-    config = evaluation.EvaluationConfig(str(trained_dir), None, NUM_CLASSES)
+    config = evaluation.EvaluationConfig(str(trained_dir), None, make_spec())
     predictions = evaluation.predict(
         config, lambda images: network(images, is_training=False), build_one_pass
     )
@@ -256,25 +257,14 @@ def test_evaluation_counts_every_image_once(trained_dir):
     assert predictions.step == 40
 
 
-def test_max_num_batches_stops_early(trained_dir):
+def test_max_num_batches_limits_the_evaluation(trained_dir):
     config = evaluation.EvaluationConfig(
-        str(trained_dir), None, NUM_CLASSES, max_num_batches=2
+        str(trained_dir), None, make_spec(), max_num_batches=2
     )
     predictions = evaluation.predict(
         config, lambda images: network(images, is_training=False), build_one_pass
     )
     assert len(predictions.labels) == 14
-
-
-def test_metrics_by_hand():
-    logits = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [0.0, 3.0, 1.0]], np.float32)
-    predictions = evaluation.Predictions(0, np.array([0, 1, 2]), logits)
-    assert predictions.accuracy() == pytest.approx(1 / 3)
-    assert predictions.recall(2) == 1.0
-    losses = [
-        np.log(np.exp(row).sum()) - row[i] for i, row in enumerate(logits.astype(float))
-    ]
-    assert predictions.loss() == pytest.approx(np.mean(losses), rel=1e-6)
 
 
 def test_another_networks_checkpoint_cannot_be_evaluated(tmp_path):

@@ -1,4 +1,4 @@
-"""What else a training run can be told: limits, averages, weights, frozen layers."""
+"""Options of training: limits, averages, class weights, frozen layers."""
 
 import json
 import logging
@@ -31,7 +31,7 @@ def without_batch_norm(images):
 
 
 def broken_at(step):
-    """A network whose loss is no number at one step."""
+    """Returns a network whose loss is NaN at one step."""
 
     def network_fn(images):
         logits, end_points = network(images)
@@ -42,7 +42,7 @@ def broken_at(step):
     return network_fn
 
 
-def test_a_bad_number_stops_at_its_step_and_nothing_saved_is_lost(tmp_path):
+def test_a_nan_loss_stops_at_its_step_and_keeps_the_checkpoints(tmp_path):
     train(tmp_path, steps=6, seed=1)
     before = read_all(tmp_path)
     message = "At step 7 the loss softmax_cross_entropy_loss/value became NaN"
@@ -56,7 +56,7 @@ def test_a_bad_number_stops_at_its_step_and_nothing_saved_is_lost(tmp_path):
 def test_a_bad_gradient_is_named(tmp_path):
     def network_fn(images):
         logits, end_points = network(images)
-        # Finite, with a slope that is not: the square root at 0.
+        # The square root at 0: its value is finite, its gradient is not.
         kink = tf.sqrt(tf.nn.relu(tf.reduce_sum(logits, 1, keepdims=True)) * 0)
         return logits + kink, end_points
 
@@ -71,7 +71,7 @@ def test_bad_updates_are_skipped_up_to_a_limit(tmp_path, info_log):
     assert all(
         np.isfinite(value).all() for value in read_all(tmp_path / "run").values()
     )
-    # The optimizer's variables are named as they are when training stops instead.
+    # Variables have the same names as with on_bad_numbers="stop".
     train(tmp_path / "other", steps=1)
     assert read_all(tmp_path / "run").keys() == read_all(tmp_path / "other").keys()
 
@@ -84,7 +84,7 @@ def test_bad_updates_are_skipped_up_to_a_limit(tmp_path, info_log):
         train(tmp_path / "bad", steps=9, network_fn=always_broken, **options)
 
 
-def test_accumulated_gradients_are_those_of_a_large_batch(tmp_path):
+def test_accumulated_gradients_equal_those_of_a_large_batch(tmp_path):
     options = {"network_fn": without_batch_norm, "optimizer": SGD, "seed": 1}
     train(tmp_path / "large", steps=5, batch_size=24, **options)
     train(
@@ -100,7 +100,7 @@ def test_accumulated_gradients_are_those_of_a_large_batch(tmp_path):
         np.testing.assert_allclose(large[name], small[name], rtol=1e-4, atol=1e-6)
 
 
-def test_a_clipped_step_is_as_long_as_allowed(tmp_path):
+def test_a_clipped_step_has_the_largest_norm_allowed(tmp_path):
     options = {"network_fn": without_batch_norm, "optimizer": SGD, "seed": 1}
     train(tmp_path / "run", steps=1, **options)
     before = read_all(tmp_path / "run")
@@ -113,13 +113,13 @@ def test_a_clipped_step_is_as_long_as_allowed(tmp_path):
     assert norm == pytest.approx(0.01 * 0.5, rel=1e-4)
 
 
-def test_class_weights_weigh_the_loss(tmp_path):
-    """With the other classes at weight 0, only the first is learnt."""
+def test_class_weights_scale_the_loss(tmp_path):
+    """With weight 0 for the other classes, only the first is learned."""
     train(tmp_path, steps=60, class_weights=(1.0, 0.0, 0.0), seed=1)
     assert evaluate(tmp_path)["Accuracy"] == pytest.approx(1 / 3)
 
 
-def test_frozen_layers_stay_bit_for_bit(tmp_path):
+def test_frozen_layers_stay_bit_identical(tmp_path):
     train(tmp_path / "first", steps=2, seed=1)
     before = read_all(tmp_path / "first")
     options = {
@@ -136,13 +136,13 @@ def test_frozen_layers_stay_bit_for_bit(tmp_path):
     }
     assert all(np.array_equal(before[name], after[name]) for name in frozen)
     assert not np.array_equal(before["Net/Logits/weights"], after["Net/Logits/weights"])
-    # As the predecessor had it, on request.
+    # On request, they move.
     train(tmp_path / "third", freeze_batch_norm=False, **options)
     moved = read(tmp_path / "third", "Net/Conv/BatchNorm/moving_mean")
     assert not np.array_equal(moved, before["Net/Conv/BatchNorm/moving_mean"])
 
 
-def test_a_warm_start_has_sound_moving_averages_from_the_start(tmp_path):
+def test_a_warm_start_initializes_the_moving_averages(tmp_path):
     train(tmp_path / "first", steps=30)
     train(
         tmp_path / "second",
@@ -166,7 +166,7 @@ def make_card(**others):
     )
 
 
-def test_the_run_card_tells_the_whole_story(tmp_path):
+def test_the_run_card_records_seed_sessions_and_results(tmp_path):
     train(tmp_path, steps=4, card=make_card(), seed=5)
     train(tmp_path, steps=10, batch_size=16, card=make_card())
     card = json.loads((tmp_path / "run.json").read_text())
@@ -183,7 +183,7 @@ def test_the_run_card_tells_the_whole_story(tmp_path):
         train(tmp_path, steps=12, card=other)
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, info_log):
+def test_a_damaged_checkpoint_is_skipped(tmp_path, info_log):
     train(tmp_path, steps=3, seed=1)
     whole = read_all(tmp_path)
     train(tmp_path, steps=6, seed=1)
@@ -194,47 +194,61 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, info_log):
     assert read(tmp_path, "global_step") == 6 and whole["global_step"] == 3
 
 
-def test_old_checkpoints_go_after_a_restart_too(tmp_path):
+def test_old_checkpoints_are_deleted_after_a_restart_too(tmp_path):
     for steps in range(1, 5):
         train(tmp_path, steps=steps, max_checkpoints_to_keep=2)
     left = sorted(path.name for path in tmp_path.glob("*.index"))
     assert left == ["model.ckpt-3.index", "model.ckpt-4.index"]
 
 
-def test_a_dry_run_tells_what_it_takes_and_leaves_nothing(tmp_path, info_log):
+def test_a_dry_run_reports_its_cost_and_writes_nothing(tmp_path, info_log):
     config = make_config(tmp_path / "run", steps=5000)
     dry_run.dry_run(config, network, build_batches_from)
-    for word in ("memory", "speed", "duration", "for 5000 steps", "MB a checkpoint"):
+    for word in ("memory", "speed", "duration", "for 5000 steps", "MB per checkpoint"):
         assert word in info_log.text
     assert not (tmp_path / "run").exists()
 
 
-def test_waiting_for_data_is_told_from_computing(tmp_path):
-    def slow_network(images):
-        size = tf.cast(tf.reduce_sum(tf.shape(images)), tf.int64)
-        slept = tf.py_func(sleep, [size], tf.int64)
-        with tf.control_dependencies([slept]):
-            return network(tf.identity(images))
+class Clock:
+    """Stands still, except where a graph lets it advance by a second."""
 
-    def slow_batches(seed, start_image):
+    def __init__(self, monkeypatch):
+        self._now = 0.0
+        monkeypatch.setattr(time, "monotonic", lambda: self._now)
+        monkeypatch.setattr(
+            tf, "timestamp", lambda: tf.py_func(lambda: self._now, [], tf.float64)
+        )
+
+    def advance_after(self, tensor):
+        """Returns the tensor, available a second later."""
+
+        def advance(value):
+            self._now += 1
+            return value
+
+        late = tf.py_func(advance, [tensor], tensor.dtype)
+        late.set_shape(tensor.shape)
+        return late
+
+
+@pytest.mark.parametrize(("slow", "share"), [("network", 0.0), ("data", 1.0)])
+def test_time_waiting_for_data_is_measured(tmp_path, monkeypatch, slow, share):
+    clock = Clock(monkeypatch)
+
+    def network_fn(images):
+        return network(clock.advance_after(images) if slow == "network" else images)
+
+    def build_batches(seed, start_image):
         def load(images, labels):
-            slept = tf.py_func(sleep, [labels[0]], tf.int64)
-            with tf.control_dependencies([slept]):
-                return tf.identity(images), labels
+            return clock.advance_after(images) if slow == "data" else images, labels
 
-        return build_batches_from(seed, start_image).map(load)
+        options = tf.data.Options()  # Nothing is to be loaded ahead of its step.
+        options.autotune.enabled = False
+        options.experimental_optimization.inject_prefetch = False
+        batches = build_batches_from(seed, start_image).map(load)
+        return batches.with_options(options)
 
-    def sleep(value):
-        time.sleep(0.2)
-        return value
-
-    shares = []
-    for name, network_fn, build_batches in (
-        ("network", slow_network, build_batches_from),
-        ("data", network, slow_batches),
-    ):
-        config = make_config(tmp_path / name, steps=5, log_every_n_steps=5)
-        training.train(config, network_fn, build_batches)
-        lines = (tmp_path / name / "training.jsonl").read_text().splitlines()
-        shares.append(json.loads(lines[-1])["data_wait_share"])
-    assert shares[0] < 0.3 < 0.6 < shares[1]
+    config = make_config(tmp_path, steps=5, log_every_n_steps=5)
+    training.train(config, network_fn, build_batches)
+    lines = (tmp_path / "training.jsonl").read_text().splitlines()
+    assert json.loads(lines[-1])["data_wait_share"] == share

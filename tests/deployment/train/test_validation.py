@@ -1,4 +1,4 @@
-"""Validation while training: what is measured, kept, exported, and when it ends."""
+"""Validation during training: metrics, best checkpoints, exports, early stopping."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import pytest
 from toy_training import build_evaluator, evaluate, read_all, train
 
 from deployment.durations import Duration
-from deployment.train.validation import ValidationConfig
+from deployment.train.config import ValidationConfig
 from tf_slim_compat import tf
 
 
@@ -37,9 +37,11 @@ def read_rows(train_dir, name="metrics.jsonl"):
     return [json.loads(line) for line in (train_dir / name).open()]
 
 
-def test_each_evaluation_is_written_down_and_the_best_are_kept(tmp_path, info_log):
+def test_every_evaluation_is_recorded_and_the_best_are_kept(tmp_path, info_log):
     exported = []
-    train_and_validate(tmp_path, 18, on_new_best=exported.append)
+    train_and_validate(
+        tmp_path, 18, on_new_best=lambda prefix, spec: exported.append(prefix)
+    )
     rows = read_rows(tmp_path)
     assert [row["step"] for row in rows] == [4, 8, 12, 16, 18]
     epochs = [row["step"] / 6 for row in rows]
@@ -66,19 +68,19 @@ def test_each_evaluation_is_written_down_and_the_best_are_kept(tmp_path, info_lo
     assert validated == pytest.approx({row["step"]: row["accuracy"] for row in rows})
 
 
-def test_stops_where_it_gets_no_better_and_stays_stopped(tmp_path):
+def test_early_stopping_ends_the_run_and_a_restart_does_not_continue_it(tmp_path):
     result = train_and_validate(tmp_path, 400, patience=2, min_change=0.5)
     rows = read_rows(tmp_path)
     assert result.step == rows[-1]["step"] < 400
     assert "accuracy" in result.stopped_because
-    # The state of early stopping is the history: a second start knows it.
+    # Early stopping reads its state from the history.
     again = train_and_validate(tmp_path, 400, patience=2, min_change=0.5)
     assert (again.step, again.loss) == (result.step, None)
     assert again.stopped_because == result.stopped_because
     assert train_and_validate(tmp_path, result.step + 4).step == result.step + 4
 
 
-def test_a_run_killed_before_its_evaluation_makes_up_for_it(tmp_path):
+def test_a_run_killed_before_an_evaluation_repeats_it(tmp_path):
     train_and_validate(tmp_path, 8)
     lines = (tmp_path / "metrics.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "metrics.jsonl").write_text(lines[0])
@@ -86,14 +88,14 @@ def test_a_run_killed_before_its_evaluation_makes_up_for_it(tmp_path):
     assert [row["step"] for row in read_rows(tmp_path)] == [4, 8, 12]
 
 
-def test_validation_leaves_training_as_it_is(tmp_path):
+def test_validation_does_not_change_training(tmp_path):
     train(tmp_path / "without", 8, seed=1)
     train_and_validate(tmp_path / "with", 8)
     without, validated = read_all(tmp_path / "without"), read_all(tmp_path / "with")
     assert all(np.array_equal(without[name], validated[name]) for name in without)
 
 
-def test_a_metric_that_is_not_measured_is_named(tmp_path):
+def test_an_unknown_best_metric_is_an_error(tmp_path):
     config = ValidationConfig(every=Duration(2), best_metric="top_5")
-    with pytest.raises(ValueError, match="--best_metric=top_5 is not among.*accuracy"):
+    with pytest.raises(ValueError, match="--best_metric is 'top_5', but.*accuracy"):
         train(tmp_path, 4, validation=config, build_evaluator=build_evaluator)

@@ -1,0 +1,202 @@
+"""Compares exported models with their checkpoint, on real images."""
+
+import dataclasses
+import functools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from deployment import formats, tasks, text
+from deployment.formats.freezing import ExportConfig, FrozenModel
+from deployment.predict.predictor import CheckpointPredictor, Predictor
+from deployment.tasks.base import Comparison
+from tf_slim_compat import as_written, tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """Real images.
+
+    Attributes:
+      pixels: float32 [n, height, width, channels], preprocessed for evaluation.
+      encoded: object [n], the images' JPEG or PNG files as bytes.
+      labels: int64 [n], the right output of a classifier, negative where unknown; or
+        float32 [n, num_outputs], NaN where unknown.
+    """
+
+    pixels: np.ndarray
+    encoded: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """How a format compares with the checkpoint.
+
+    Attributes:
+      format: its name, with the signature if it has several.
+      size: size of its files in bytes.
+      comparison: what `Task.compare` returns.
+      millisecs: median time per image in milliseconds, one image at a time.
+      failure: what exceeds the format's tolerance; None if nothing does.
+    """
+
+    format: str
+    size: int
+    comparison: Comparison
+    millisecs: float
+    failure: str | None = None
+
+
+def read_samples(
+    build_batches: Callable[[], tf.data.Dataset],
+    model: FrozenModel,
+    preprocessing_fn: Callable,
+    count: int,
+) -> Samples:
+    """Reads images and preprocesses them.
+
+    Args:
+      build_batches: adds the input to the graph: a `tf.data.Dataset` of (images,
+        labels). Images are as stored, uint8 [1, height, width, channels], or encoded,
+        string [1]; labels have shape [1, ...].
+      model: the model that they are for.
+      preprocessing_fn: see `base.ExportOptions`.
+      count: largest number of images.
+
+    Raises:
+      ValueError: if there are no images.
+    """
+    height, width, _ = model.image_shape
+    channels = model.decoded_channels
+
+    @as_written
+    def prepare(images, labels):
+        image = encoded = images[0]
+        if image.dtype == tf.string:
+            image = tf.io.decode_image(encoded, channels, expand_animations=False)
+            image.set_shape([None, None, channels])
+        else:
+            encoded = tf.io.encode_png(image, compression=1)
+        return preprocessing_fn(image, height, width), encoded, labels[0]
+
+    rows = []
+    with tf.Graph().as_default(), tf.Session() as session:
+        dataset = build_batches().take(count).map(prepare, num_parallel_calls=4)
+        iterator = tf.data.make_initializable_iterator(dataset)
+        next_row = iterator.get_next()
+        session.run([iterator.initializer, tf.tables_initializer()])
+        while True:
+            try:
+                rows.append(session.run(next_row))
+            except tf.errors.OutOfRangeError:
+                break
+    if not rows:
+        raise ValueError(
+            "There are no images to check the exported models with: give --image_dir "
+            "or --dataset_dir, or skip the check with --check_images=0."
+        )
+    pixels, encoded, labels = zip(*rows, strict=True)
+    return Samples(np.stack(pixels), np.array(encoded, object), np.stack(labels))
+
+
+def check(
+    config: ExportConfig,
+    model: FrozenModel,
+    paths: Mapping[str, str],
+    samples: Samples,
+) -> list[Row]:
+    """Compares exported files with their checkpoint.
+
+    Args:
+      config: the configuration that they were exported with.
+      model: the model that they were exported from.
+      paths: format name to file.
+      samples: real images.
+
+    Returns:
+      A row for the checkpoint, then one for each signature of each format.
+
+    Raises:
+      ValueError: if a file cannot be loaded.
+    """
+    spec = model.spec.replace(use_grayscale=model.image_shape[2] == 1)
+    compare = functools.partial(
+        tasks.get_task(spec.task).compare, labels=samples.labels, spec=spec
+    )
+    build = functools.partial(
+        CheckpointPredictor, model.path, lambda num_outputs: config.network_fn, spec
+    )
+    expected, millisecs = _predict(build, samples)
+    size = sum(map(_measure, [model.path, *tf.gfile.Glob(f"{model.path}.[di]*")]))
+    rows = [Row("checkpoint", size, compare(expected, expected), millisecs)]
+    for name, path in paths.items():
+        format_ = formats.get_format(name)
+        for signature in format_.signatures:
+            build = functools.partial(
+                formats.open_predictor, path, signature=signature, spec=spec
+            )
+            scores, millisecs = _predict(build, samples)
+            comparison = compare(scores, expected)
+            title = f"{name}, {signature}" if signature else name
+            failure = format_.tolerance.find_failure(comparison, len(samples))
+            rows.append(Row(title, _measure(path), comparison, millisecs, failure))
+    return rows
+
+
+def format_table(rows: Sequence[Row]) -> str:
+    """Returns the rows as a text table with a header."""
+    header = ["format", "MB", "difference", "agreement", "score", "ms/image"]
+    lines = [
+        [
+            row.format,
+            f"{row.size / 1e6:.2f}",
+            f"{row.comparison.difference:.1e}",
+            f"{row.comparison.agreement:.1%}",
+            "" if row.comparison.score is None else f"{row.comparison.score:.1%}",
+            f"{row.millisecs:.2f}",
+        ]
+        for row in rows
+    ]
+    return text.format_table(header, lines, right=range(1, len(header)))
+
+
+def raise_failures(rows: Sequence[Row]) -> None:
+    """Raises ValueError if a format exceeds its tolerance."""
+    failures = [f"{row.format}: {row.failure}" for row in rows if row.failure]
+    if failures:
+        raise ValueError(
+            "The exported files do not match the checkpoint; do not use them ("
+            f"{'; '.join(failures)})."
+        )
+
+
+def _predict(
+    build: Callable[[], Predictor], samples: Samples
+) -> tuple[np.ndarray, float]:
+    """Returns the scores, and the median time per image in milliseconds."""
+    results, times = [], []
+    with build() as predictor:
+        inputs = samples.encoded if predictor.takes_files else samples.pixels
+        predictor.predict(inputs[:1])  # Graphs are optimized at the first call.
+        for i in range(len(inputs)):
+            started = time.perf_counter()
+            results.append(predictor.predict(inputs[i : i + 1]))
+            times.append(time.perf_counter() - started)
+    return np.concatenate(results), float(np.median(times)) * 1e3
+
+
+def _measure(path: str) -> int:
+    """Returns the size of a file, or of all files in a folder, in bytes."""
+    if not tf.gfile.Exists(path):
+        return 0
+    if not tf.gfile.IsDirectory(path):
+        return tf.gfile.Stat(path).length
+    return sum(
+        _measure(os.path.join(path, name)) for name in tf.gfile.ListDirectory(path)
+    )

@@ -1,0 +1,106 @@
+"""Writes a frozen model in any of the export formats."""
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+
+from absl import logging
+
+from deployment import files, formats
+from deployment.formats import freezing
+from deployment.formats.base import ExportOptions
+from tf_slim_compat import tf
+
+LABELS_NAME = "labels.txt"
+_FORMATS_OF_THE_BEST = ("frozen", "saved_model")
+
+
+def export_checkpoint(
+    config: freezing.ExportConfig, checkpoint_path: str, output_dir: str
+) -> None:
+    """Writes frozen graph, SavedModel and labels, replacing the folder atomically.
+
+    Args:
+      config: the model.
+      checkpoint_path: a checkpoint, or a folder, of which the newest is used.
+      output_dir: the folder; an older export in it is replaced.
+
+    Raises:
+      ValueError: if there is no checkpoint, or it does not fit the network.
+      OSError: if the folder cannot be written.
+    """
+    model = freezing.freeze(config, checkpoint_path)
+    with _replacing(output_dir.rstrip("/")) as partial:
+        options = ExportOptions(config.preprocessing_fn)
+        export(model, partial, _FORMATS_OF_THE_BEST, options)
+
+
+def export(
+    model: freezing.FrozenModel,
+    output_dir: str,
+    names: Sequence[str],
+    options: ExportOptions,
+) -> dict[str, str]:
+    """Writes a model in some formats, each atomically, and the names of its outputs.
+
+    Args:
+      model: the model.
+      output_dir: the folder; it is created if there is none.
+      names: names of formats.
+      options: the preprocessing, and images to calibrate with.
+
+    Returns:
+      Format name to path.
+
+    Raises:
+      ValueError: if a format is unknown, lacks a package or calibration images, or
+        cannot represent the network.
+      OSError: if the folder cannot be written.
+    """
+    formats.check_formats(names)
+    chosen = [formats.get_format(name) for name in names]
+    images = options.calibration_images
+    for format_ in chosen:
+        if format_.needs_calibration and (images is None or not len(images)):
+            raise ValueError(
+                f"{format_.name} needs images to calibrate with: give --dataset_dir or "
+                "--image_dir, and --calibration_images=100."
+            )
+    files.make_folder(output_dir)
+    paths = {}
+    for format_ in chosen:
+        path = os.path.join(output_dir, format_.file_name)
+        with _replacing(path) as partial:
+            format_.write(model, partial, options)
+        paths[format_.name] = path
+        logging.info("Wrote %s.", path)
+    lines = (f"{i}:{name}\n" for i, name in enumerate(model.spec.names))
+    files.write_text(os.path.join(output_dir, LABELS_NAME), "".join(lines))
+    return paths
+
+
+@contextlib.contextmanager
+def _replacing(path: str) -> Iterator[str]:
+    """Yields a path for a file or folder that replaces `path` once it is complete."""
+    partial, old = files.partial_path(path), files.partial_path(f"{path}.old")
+    try:
+        _remove(partial)
+        _remove(old)
+        files.make_folder(os.path.dirname(path) or ".")
+        yield partial
+        if tf.gfile.IsDirectory(path):
+            tf.gfile.Rename(path, old)
+        tf.gfile.Rename(partial, path, overwrite=True)
+        _remove(old)
+    except tf.errors.OpError as error:
+        reason = error.message.split("\n")[0].split(";")[-1].strip()
+        raise OSError(f"{path!r} cannot be written: {reason}.") from error
+    finally:
+        _remove(partial)
+
+
+def _remove(path: str) -> None:
+    if tf.gfile.IsDirectory(path):
+        tf.gfile.DeleteRecursively(path)
+    elif tf.gfile.Exists(path):
+        tf.gfile.Remove(path)

@@ -1,0 +1,217 @@
+"""SavedModels, for `tf.saved_model.load`, TensorFlow 1 and TensorFlow Serving.
+
+The signature `pixels`, which is also `serving_default`:
+
+- takes `pixels`, preprocessed images: float32 [n, height, width, channels];
+- returns `logits` and the scores, float32 [n, num_outputs]; their name is the first of
+  `Task.build_signature`, for classification `probabilities`.
+
+The signature `image_bytes`, which contains the preprocessing:
+
+- takes `image_bytes`, the content of JPEG, PNG, GIF or BMP files: string [n]; the EXIF
+  orientation of a JPEG is applied;
+- returns the outputs of `Task.build_signature`. For classification: `probabilities`,
+  float32 [n, num_classes], and `class_names`, string of the same shape, the same for
+  all images; and of the k = 5 top classes, best first, `top_probabilities` and
+  `top_names`, float32 and string [n, k].
+
+The constant `model_spec` is the model's specification.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from deployment import tasks
+from deployment.formats import base, exif_orientation
+from deployment.formats.freezing import FrozenModel
+from deployment.models import graph_files
+from deployment.models.spec import ModelSpec
+from deployment.predict import predictor
+from tf_slim_compat import tf
+
+_FILES = ("saved_model.pb", "saved_model.pbtxt")
+_TAGS = ["serve"]
+# In order of preference; a signature that contains the preprocessing comes first.
+_SIGNATURES = ("image_bytes", "pixels", "serving_default")
+_OUTPUTS = ("probabilities", "values", "predictions", "scores", "logits")
+_NAMES = ("class_names", "names", "classes")
+
+
+class SavedModelPredictor(predictor.GraphPredictor):
+    """A SavedModel, of this project or any other, as a `Predictor`.
+
+    The signature's only input is a batch of encoded images, string [n], or of
+    preprocessed images, float32 [n, height, width, channels].
+
+    Args:
+      path: the folder with `saved_model.pb`.
+      output: key of the signature's output; None chooses by the usual names, or the
+        only one that is floating point.
+      signature: the signature's key; None chooses image_bytes, pixels or
+        serving_default, or the only one.
+      spec: the model's specification, if the SavedModel contains none.
+
+    Raises:
+      ValueError: if it cannot be read, or has no such signature or output.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        output: str | None = None,
+        signature: str | None = None,
+        spec: ModelSpec | None = None,
+    ):
+        session = predictor.build_session(tf.Graph())
+        meta_graph = _load(session, path)
+        signatures = {
+            key: value
+            for key, value in meta_graph.signature_def.items()
+            if value.inputs and value.outputs
+        }
+        key = _choose(signature, signatures, _SIGNATURES, path, "--signature")
+        chosen = signatures[key]
+        source = _find_input(session.graph, chosen, key, path)
+        tensors = {
+            name: session.graph.get_tensor_by_name(info.name)
+            for name, info in chosen.outputs.items()
+        }
+        scores = {n: t for n, t in tensors.items() if t.dtype.is_floating}
+        output = _choose(output, scores, _OUTPUTS, path, "--output_node")
+        own_spec = graph_files.find_spec(meta_graph.graph_def)
+        super().__init__(session, source, scores[output], own_spec or spec)
+        self.takes_files = source.dtype == tf.string
+        texts = (tensors[name] for name in _NAMES if name in tensors)
+        names = next((t for t in texts if t.dtype == tf.string), None)
+        self._names = None if own_spec else names
+
+    def _score(self, inputs: np.ndarray) -> np.ndarray:
+        if self._names is not None:
+            names = self._session.run(self._names, {self._input: inputs[:1]})
+            if names.size > 1:  # Otherwise it is the name of the top-1 class.
+                names = (name.decode(errors="replace") for name in names.reshape(-1))
+                self.spec = base.with_names(self.spec, names)
+            self._names = None
+        return super()._score(inputs)
+
+
+def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
+    """Writes a SavedModel; the weights are in it once."""
+    builder = tf.saved_model.builder.SavedModelBuilder(path)
+    with tf.Graph().as_default() as graph:
+        pixels = tf.placeholder(tf.float32, [None, *model.image_shape], "pixels")
+        logits, scores = model.build(pixels)
+        encoded = tf.placeholder(tf.string, [None], "image_bytes")
+        prepare_all = _define_preparation(model, options.preprocessing_fn)
+        _, found = model.build(prepare_all(encoded), name="image_bytes_network")
+        outputs = tasks.get_task(model.spec.task).build_signature(found, model.spec)
+        describe = tf.saved_model.signature_def_utils.predict_signature_def
+        signatures = {
+            "pixels": describe(
+                {"pixels": pixels}, {"logits": logits, next(iter(outputs)): scores}
+            ),
+            "image_bytes": describe({"image_bytes": encoded}, outputs),
+        }
+        signatures["serving_default"] = signatures["pixels"]
+        tf.constant(model.spec.to_json(), name=graph_files.SPEC_NAME)
+        with tf.Session(graph=graph) as session:
+            builder.add_meta_graph_and_variables(
+                session, _TAGS, signatures, clear_devices=True
+            )
+    builder.save()
+
+
+def recognize(path: str, head: bytes) -> str | None:
+    """Recognizes the folder of a SavedModel, or its `saved_model.pb`."""
+    del head
+    folder, name = os.path.split(path.rstrip("/"))
+    if name in _FILES and tf.gfile.Exists(path):
+        return folder or "."
+    is_saved_model = any(tf.gfile.Exists(os.path.join(path, n)) for n in _FILES)
+    return path if is_saved_model else None
+
+
+def _define_preparation(model: FrozenModel, preprocessing_fn: Callable) -> Callable:
+    height, width, channels = model.image_shape
+
+    def prepare(encoded):
+        image = tf.io.decode_image(
+            encoded, model.decoded_channels, expand_animations=False
+        )
+        image = exif_orientation.apply_orientation(image, encoded)
+        image.set_shape([None, None, model.decoded_channels])
+        image = preprocessing_fn(image, height, width)
+        return tf.ensure_shape(image, [height, width, channels])
+
+    # TensorFlow builds the efficient loop of map_fn only inside a function.
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def prepare_all(encoded):
+        return tf.map_fn(prepare, encoded, fn_output_signature=tf.float32)
+
+    return prepare_all
+
+
+def _load(session: tf.Session, path: str) -> tf.MetaGraphDef:
+    """Loads a SavedModel into the session."""
+    try:
+        with session.graph.as_default():
+            return tf.saved_model.loader.load(session, _TAGS, path)
+    except (DecodeError, OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
+        lines = getattr(error, "message", str(error)).strip().split("\n")
+        raise ValueError(
+            f"{path!r} cannot be loaded as a SavedModel: {lines[0].rstrip('.')}."
+        ) from error
+
+
+def _choose(
+    wanted: str | None, known: Mapping, preferred: tuple, path: str, flag: str
+) -> str:
+    """Returns the wanted key, else the first preferred one, else the only one."""
+    if wanted is None:
+        keys = [key for key in preferred if key in known] or list(known)
+        if keys and (len(known) == 1 or keys[0] in preferred):
+            return keys[0]
+    elif wanted in known:
+        return wanted
+    names = ", ".join(sorted(known)) or "(there is none of the right type)"
+    what = f"has no {wanted!r}" if wanted else "has several"
+    raise ValueError(f"The SavedModel {path!r} {what}: choose with {flag} of {names}.")
+
+
+def _find_input(graph: tf.Graph, signature: Any, key: str, path: str) -> tf.Tensor:
+    """Returns the tensor of the images; ValueError if the signature has none."""
+    (name, info), *others = signature.inputs.items()
+    if not others:
+        tensor = graph.get_tensor_by_name(info.name)
+        rank = tensor.shape.rank
+        is_example = "example" in f"{name} {info.name}".lower()
+        if tensor.dtype == tf.float32 and rank == 4:
+            return tensor
+        if tensor.dtype == tf.string and rank in (None, 1) and not is_example:
+            return tensor
+    inputs = (
+        f"{name} ({tf.as_dtype(info.dtype).name} {tf.TensorShape(info.tensor_shape)})"
+        for name, info in signature.inputs.items()
+    )
+    raise ValueError(
+        f"The signature {key!r} of the SavedModel {os.path.basename(path)!r} takes "
+        f"{', '.join(inputs)}: it should take one batch of encoded images (string) or "
+        "of images (float32, [batch, height, width, channels]); choose another one "
+        "with --signature."
+    )
+
+
+FILE_TYPE = base.FileType(
+    name="SavedModel",
+    recognize=recognize,
+    open_predictor=SavedModelPredictor,
+    formats=(
+        base.Format(
+            "saved_model", "saved_model", write, signatures=("pixels", "image_bytes")
+        ),
+    ),
+)

@@ -1,0 +1,272 @@
+"""Trained models as predictors: their input and output are found, batches are run.
+
+    with formats.open_predictor("frozen.pb") as predictor:
+        scores = predictor.predict(images)
+
+A model file is opened by `formats.open_predictor`; a checkpoint, which needs its
+network, by `CheckpointPredictor`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from deployment import model_deploy, tasks
+from deployment.model_deploy import DeploymentConfig
+from deployment.models import averages, graph_files, restoring
+from deployment.models.checkpoint import Checkpoint
+from deployment.models.spec import ModelSpec
+from tf_slim_compat import slim, tf
+
+_SHAPE_OPS = {"Identity", "Reshape", "Squeeze"}
+_CALL_OPS = {"PartitionedCall", "StatefulPartitionedCall", "StatelessPartitionedCall"}
+_SUM_TOLERANCE = 1e-3
+# Files of unknown origin are classifiers, and may return logits.
+_DEFAULT_TASK = "classification"
+
+
+class Predictor:
+    """A model that turns images into scores.
+
+    Close it, or use it in a `with` statement.
+
+    Attributes:
+      takes_files: whether the input is encoded JPEG and PNG files, string [n];
+        otherwise preprocessed images, float32 [n, height, width, channels].
+      image_size: (height, width) of the input in pixels; None where it is variable.
+      channels: 1 for grayscale images, 3 for color.
+      batch_size: the model's fixed batch size; None if it is variable. `predict` takes
+        any number of images in either case.
+      scopes: top-level name scopes of the model's nodes, which identify the network.
+      spec: the model's specification; None if unknown.
+    """
+
+    takes_files: bool = False
+    image_size: tuple[int | None, int | None] = (None, None)
+    channels: int = 3
+    batch_size: int | None = None
+    scopes: tuple[str, ...] = ()
+    spec: ModelSpec | None = None
+
+    def __enter__(self) -> "Predictor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Releases the model's resources; it cannot be used afterwards."""
+
+    def predict(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns the scores of images.
+
+        Args:
+          inputs: see `takes_files`.
+
+        Returns:
+          float32 [n, num_outputs], after the activation of the model's task:
+          probabilities, or values in the target's unit.
+        """
+        size = self.batch_size or len(inputs)
+        parts = []
+        for start in range(0, len(inputs), size):
+            part = inputs[start : start + size]
+            # A fixed batch is filled up with repetitions, whose scores are dropped.
+            full = np.resize(part, (size, *part.shape[1:]))
+            scores = self._score(full if len(part) < size else part)
+            parts.append(self._activate(scores.reshape(size, -1)[: len(part)]))
+        return np.concatenate(parts)
+
+    def predict_all(
+        self, build_batches: Callable[[], tf.data.Dataset]
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Yields `(index, scores)` for every image.
+
+        Args:
+          build_batches: adds the input to a graph and returns a `tf.data.Dataset` of
+            (inputs, indices).
+        """
+        with tf.Graph().as_default(), tf.Session() as session:
+            iterator = tf.data.make_initializable_iterator(build_batches())
+            next_batch = iterator.get_next()
+            session.run(iterator.initializer)
+            while True:
+                try:
+                    inputs, indices = session.run(next_batch)
+                except tf.errors.OutOfRangeError:
+                    return
+                yield from zip(indices, self.predict(inputs), strict=True)
+
+    def _score(self, inputs: np.ndarray) -> np.ndarray:
+        """Returns scores or logits, [n, ..., num_outputs] or flat."""
+        raise NotImplementedError
+
+    def _activate(self, scores: np.ndarray) -> np.ndarray:
+        """Returns scores, float32 [n, num_outputs]; logits of classes get a softmax."""
+        scores = np.asarray(scores, np.float32)
+        if self.spec is not None and self.spec.task != _DEFAULT_TASK:
+            return scores
+        return scores if self._is_normalized(scores) else _softmax(scores)
+
+    def _is_normalized(self, scores: np.ndarray) -> bool:
+        """Returns whether the scores of classes are probabilities, not logits."""
+        return are_probabilities(scores)
+
+
+class GraphPredictor(Predictor):
+    """A TensorFlow graph in a session as a predictor.
+
+    Args:
+      session: a `tf.Session` in which all variables have values.
+      input_tensor: the images.
+      output_tensor: the scores, floating point.
+      spec: the model's specification; None if unknown.
+    """
+
+    def __init__(
+        self,
+        session: tf.Session,
+        input_tensor: tf.Tensor,
+        output_tensor: tf.Tensor,
+        spec: ModelSpec | None = None,
+    ):
+        self.spec = spec
+        self._session = session
+        self._input, self._output = input_tensor, output_tensor
+        names = (op.name for op in session.graph.get_operations())
+        self.scopes = tuple(sorted({name.split("/")[0] for name in names}))
+        if input_tensor.shape.rank == 4:
+            shape = input_tensor.shape.as_list()
+            self.image_size, self.channels = tuple(shape[1:3]), shape[3] or 3
+            self.batch_size = shape[0]
+        self._softmax = _comes_from_softmax(output_tensor.op)
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _score(self, inputs: np.ndarray) -> np.ndarray:
+        return self._session.run(self._output, {self._input: inputs})
+
+    def _is_normalized(self, scores: np.ndarray) -> bool:
+        return are_probabilities(scores) if self._softmax is None else self._softmax
+
+
+class CheckpointPredictor(GraphPredictor):
+    """A network with the weights of a checkpoint as a predictor.
+
+    Its `spec` tells the outputs and channels that the checkpoint turned out to have.
+
+    Args:
+      path: a checkpoint's prefix, one of its files, or a folder with checkpoints, of
+        which the newest is used.
+      get_network_fn: called with a number of outputs; returns a function that adds the
+        network for evaluation to the graph: float32 images to `(logits, end_points)`.
+      spec: the model's specification. The checkpoint of a classifier may have one
+        output more or less, the background, or one channel instead of three.
+
+    Raises:
+      ValueError: if there is no such checkpoint, or it does not fit the network.
+    """
+
+    def __init__(
+        self, path: str, get_network_fn: Callable[[int], Callable], spec: ModelSpec
+    ):
+        checkpoint = Checkpoint(path)
+        fitted, built = _fit(checkpoint, get_network_fn, spec)
+        if fitted.misshapen:
+            guess = _guess_spec(fitted, spec)
+            other, others_built = _fit(checkpoint, get_network_fn, guess)
+            if not other.misshapen:
+                fitted, built, spec = other, others_built, guess
+        restoring.check_fit(
+            fitted,
+            "Give the --model_name, --label_path and --moving_average_decay of the "
+            "training run.",
+        )
+        restore_fn, images, scores = built
+        session = build_session(images.graph)
+        restore_fn(session)
+        super().__init__(session, images, scores, spec)
+
+
+def fit_names(
+    labels_to_names: Mapping[int, str] | None, num_outputs: int
+) -> tuple[str, ...]:
+    """Returns a name for each of a classifier's outputs.
+
+    Args:
+      labels_to_names: label to name; None numbers the classes. It may lack one class,
+        the background, or have one more: then names are shifted by one.
+      num_outputs: the model's outputs.
+
+    Raises:
+      ValueError: if the numbers of names and outputs differ by more than one.
+    """
+    names = labels_to_names or {}
+    shift = len(names) - num_outputs if names else 0
+    if abs(shift) > 1:
+        raise ValueError(
+            f"The model has {num_outputs} outputs, but there are {len(names)} names: "
+            "give the names of the training data with --label_path."
+        )
+    return tuple(names.get(i + shift, f"class {i}") for i in range(num_outputs))
+
+
+def build_session(graph: tf.Graph) -> tf.Session:
+    """Creates a session for inference on this machine."""
+    deployment = DeploymentConfig(
+        clone_on_cpu=not tf.config.list_physical_devices("GPU")
+    )
+    config = model_deploy.build_session_config(deployment)
+    return tf.Session(graph=graph, config=config)
+
+
+def are_probabilities(scores: np.ndarray, tolerance: float = _SUM_TOLERANCE) -> bool:
+    """Returns whether the rows of scores [n, num_outputs] are distributions.
+
+    Args:
+      scores: float [n, num_outputs].
+      tolerance: largest difference of a row's sum from 1.
+    """
+    sums = scores.sum(axis=1)
+    return bool(scores.min() >= 0 and np.abs(sums - 1).max() <= tolerance)
+
+
+def _fit(checkpoint: Checkpoint, get_network_fn: Callable, spec: ModelSpec) -> tuple:
+    """Returns a `restoring.Fit`, and (restore_fn, images, scores) of a new graph."""
+    shape = [None, spec.image_size, spec.image_size, spec.channels]
+    with tf.Graph().as_default():
+        images = tf.placeholder(tf.float32, shape, graph_files.INPUT_NAME)
+        logits, _ = get_network_fn(spec.num_outputs)(images)
+        if logits.shape.rank != 2:
+            logits = tf.reshape(logits, [-1, spec.num_outputs])
+        variables = averages.get_variables_to_restore(
+            slim.get_model_variables(), spec.moving_average_decay
+        )
+        fitted = restoring.fit(checkpoint, variables)
+        restore_fn = restoring.build_restore_fn(fitted)
+        scores = tasks.get_task(spec.task).build_scores(logits, spec)
+        return fitted, (restore_fn, images, scores)
+
+
+def _guess_spec(fitted: restoring.Fit, spec: ModelSpec) -> ModelSpec:
+    """Returns the specification that a checkpoint might have instead."""
+    for _, expected, found in fitted.misshapen:
+        if len(expected) == len(found) == 4 and (expected[2], found[2]) == (3, 1):
+            spec = spec.replace(use_grayscale=True)
+        is_output = spec.task == _DEFAULT_TASK and expected[-1:] == [spec.num_outputs]
+        if is_output and found and abs(found[-1] - expected[-1]) == 1:
+            spec = spec.replace(num_outputs=found[-1], output_names=None)
+    return spec
+
+
+def _comes_from_softmax(op: tf.Operation) -> bool | None:
+    """Returns whether an operation returns probabilities; None if unknown."""
+    while op.type in _SHAPE_OPS:
+        op = op.inputs[0].op
+    return None if op.type in _CALL_OPS else op.type == "Softmax"
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)

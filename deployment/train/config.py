@@ -1,0 +1,252 @@
+"""The configuration of a training run, checked before any work is done."""
+
+import dataclasses
+import math
+
+from deployment.config_flags import SettingError, setting
+from deployment.durations import Duration, parse_duration
+from deployment.model_deploy import DeploymentConfig
+from deployment.models.spec import ModelSpec
+from deployment.optimize import learning_rates, optimizers
+from deployment.tasks.base import LossOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationConfig:
+    """How a run is validated while it trains.
+
+    Attributes:
+      split_name: the split to evaluate.
+      every: how often to evaluate; the last step is always evaluated.
+      best_metric: the metric that selects the best checkpoints and stops early; None
+        for the task's own.
+      num_best_checkpoints: how many of the best to keep in `train_dir/best`.
+      patience: evaluations in a row without improvement after which training stops; 0
+        never stops.
+      min_change: smallest improvement that counts.
+    """
+
+    split_name: str = "validation"
+    every: Duration = setting(
+        Duration(1, "epochs"),
+        "How often to validate: steps (500), epochs (2epochs) or time (10mins).",
+        flag="eval_every",
+        flag_default="1epoch",
+        kind=str,
+        parse=lambda text: parse_duration(text, "--eval_every"),
+    )
+    best_metric: str | None = setting(
+        None,
+        "Metric that selects the best checkpoints and stops training early, such as "
+        "accuracy, loss or top_5. If unset: accuracy for classification, "
+        "mean_average_precision for multilabel, r2 for regression.",
+    )
+    num_best_checkpoints: int = setting(
+        1, "Number of best checkpoints to keep in --train_dir/best."
+    )
+    patience: int = setting(
+        0,
+        "Stop after this many validations in a row without improvement; 0: never.",
+        flag="early_stopping_patience",
+    )
+    min_change: float = setting(
+        0.0,
+        "Smallest improvement of the metric that counts for early stopping.",
+        flag="early_stopping_min_change",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """The configuration of a training run.
+
+    What the fields mean is said where their flags are defined, below; in addition:
+
+    Attributes:
+      train_dir: folder of checkpoints and summaries; training resumes from the newest
+        checkpoint in it.
+      spec: the model to train.
+      num_samples: images per epoch.
+      deployment: where clones and variables are placed.
+      schedule: the learning rate over time.
+      optimizer: the update rule.
+      class_weights: weight of each output in the loss; None weighs all alike.
+      validation: how the run is validated; None for no validation.
+    """
+
+    train_dir: str
+    spec: ModelSpec
+    num_samples: int
+    batch_size: int = setting(32, "Images per batch of each clone.")
+    number_of_steps: int | None = setting(
+        None,
+        "Global step to stop at. If unset, training continues until it is stopped.",
+        flag="max_number_of_steps",
+    )
+    deployment: DeploymentConfig = dataclasses.field(default_factory=DeploymentConfig)
+    schedule: learning_rates.Schedule = learning_rates.Schedule()
+    optimizer: optimizers.OptimizerConfig = optimizers.OptimizerConfig()
+    label_smoothing: float = setting(
+        0.0,
+        "Fraction of the target that is spread evenly over all classes (Szegedy et al. "
+        "2015, arXiv:1512.00567, section 7).",
+    )
+    regression_loss: str = setting(
+        "mse",
+        "Loss of --task=regression, on standardized targets: mean squared error, mean "
+        "absolute error or Huber loss.",
+        choices=("mse", "mae", "huber"),
+    )
+    huber_delta: float = setting(
+        1.0,
+        "Error from which --regression_loss=huber is linear, in standard deviations of "
+        "the target.",
+    )
+    sync_replicas: bool = setting(
+        False, "Whether workers update synchronously, with parameter servers."
+    )
+    replicas_to_aggregate: int = setting(
+        1, "Number of workers whose gradients make one step with --sync_replicas."
+    )
+    quantize_delay: int = setting(
+        -1,
+        "Steps before quantization-aware training starts; only -1 (never) is "
+        "supported yet.",
+    )
+    master: str = setting(
+        "", "Address of the TensorFlow server; empty for this process."
+    )
+    checkpoint_path: str | None = setting(
+        None,
+        "Checkpoint, or folder of checkpoints, to initialize the weights from (warm "
+        "start).",
+    )
+    checkpoint_exclude_scopes: str | None = setting(
+        None,
+        "Comma-separated scopes of variables that --checkpoint_path does not "
+        "initialize.",
+    )
+    ignore_missing_vars: bool = setting(
+        False,
+        "Whether variables that --checkpoint_path lacks are initialized randomly "
+        "instead of being an error.",
+    )
+    trainable_scopes: str | None = setting(
+        None, "Comma-separated scopes of variables to train. If unset, all are trained."
+    )
+    freeze_batch_norm: bool = setting(
+        True,
+        "Whether batch normalization outside --trainable_scopes uses and keeps its "
+        "moving statistics. TF-Slim kept updating them: --nofreeze_batch_norm.",
+    )
+    mixup_alpha: float = setting(
+        0.0, "Strength of mixup (arXiv:1710.09412), such as 0.2; 0 for none."
+    )
+    cutmix_alpha: float = setting(
+        0.0, "Strength of CutMix (arXiv:1905.04899), such as 1.0; 0 for none."
+    )
+    class_weights: tuple[float, ...] | None = None
+    gradient_accumulation_steps: int = setting(
+        1, "Number of batches whose gradients are averaged for one step."
+    )
+    clip_gradient_norm: float | None = setting(
+        None, "Largest global norm of the gradients. If unset, they are not clipped."
+    )
+    clip_gradient_value: float | None = setting(
+        None,
+        "Largest absolute value in a gradient. If unset, values are not clipped.",
+    )
+    on_bad_numbers: str = setting(
+        "stop",
+        "What to do when a loss or gradient is NaN or infinite: stop training, or skip "
+        "the update.",
+        choices=("stop", "skip"),
+    )
+    max_skipped_steps: int = setting(
+        10, "Number of updates that --on_bad_numbers=skip may skip."
+    )
+    seed: int | None = setting(
+        None, "Random seed. If unset, one is generated and recorded in run.json."
+    )
+    deterministic: bool = setting(
+        False,
+        "Whether two runs with the same --seed give bit-identical weights; slower.",
+    )
+    validation: ValidationConfig | None = None
+    max_checkpoints_to_keep: int = setting(
+        5, "Number of newest checkpoints to keep; 0 keeps all."
+    )
+    log_every_n_steps: int = setting(10, "Steps between progress lines.")
+    save_summaries_secs: float = setting(
+        600,
+        "Seconds between TensorBoard summaries; 0 disables them. They are written less "
+        "often if they would take more than 5 % of the time.",
+        kind=int,
+    )
+    save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
+
+    def __post_init__(self):
+        if self.quantize_delay >= 0:
+            raise SettingError(
+                "Quantization-aware training is not supported yet: leave "
+                f"{{{{quantize_delay}}}} at -1 (it is {self.quantize_delay})."
+            )
+        for name in ("batch_size", "gradient_accumulation_steps"):
+            if getattr(self, name) < 1:
+                raise SettingError(
+                    f"{{{{{name}}}}} must be 1 or more, but is {getattr(self, name)}."
+                )
+        if self.number_of_steps is not None and self.number_of_steps < 1:
+            raise SettingError(
+                "{{number_of_steps}} must be 1 or more, but is "
+                f"{self.number_of_steps}; leave it out to train until stopped."
+            )
+        if self.on_bad_numbers not in ("stop", "skip"):
+            raise SettingError(
+                "{{on_bad_numbers}} must be stop or skip, but is "
+                f"{self.on_bad_numbers!r}."
+            )
+        if not 0 < self.huber_delta < math.inf:
+            raise SettingError(
+                f"{{{{huber_delta}}}} must be positive, but is {self.huber_delta}."
+            )
+        if self.sync_replicas and (
+            self.gradient_accumulation_steps > 1 or self.on_bad_numbers == "skip"
+        ):
+            raise SettingError(
+                "Synchronous replicas aggregate gradients themselves: with "
+                "{{sync_replicas}} leave {{gradient_accumulation_steps}} at 1 and "
+                "{{on_bad_numbers}} at stop, and raise {{replicas_to_aggregate}} "
+                "instead."
+            )
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this worker saves checkpoints and reports progress."""
+        return self.deployment.replica_id == 0
+
+    @property
+    def loss_options(self) -> LossOptions:
+        """The options of the loss."""
+        names = (field.name for field in dataclasses.fields(LossOptions))
+        return LossOptions(**{name: getattr(self, name) for name in names})
+
+    @property
+    def images_per_step(self) -> int:
+        """Images per global step, over all clones and replicas."""
+        replicas = self.replicas_to_aggregate if self.sync_replicas else 1
+        return (
+            self.batch_size
+            * self.deployment.num_clones
+            * self.gradient_accumulation_steps
+            * replicas
+        )
+
+    @property
+    def steps_per_epoch(self) -> float:
+        """Global steps per epoch; fractions count."""
+        return self.num_samples / self.images_per_step
+
+    def steps_to_epochs(self, steps: int) -> float:
+        """Converts global steps into epochs."""
+        return steps / self.steps_per_epoch
