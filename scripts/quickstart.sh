@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# From a folder of pictures to a classifier, with every command printed:
-#   ./scripts/quickstart.sh                    draws a small set of pictures first
-#   ./scripts/quickstart.sh path/to/photos     takes yours: one folder to a class
-# Everything is written to quickstart/, or quickstart_photos/ (WORK_DIR).
+# From a folder of images to a classifier, printing every command:
+#   ./scripts/quickstart.sh                    draws a small image folder first
+#   ./scripts/quickstart.sh path/to/photos     uses yours, with a folder for each class
+# Results go to quickstart/, or quickstart_photos/ (WORK_DIR).
 set -euo pipefail
-cd_to=$(dirname "$0")/..
+root=$(dirname "$0")/..
 photos=${1:+$(realpath "$1")}
-cd "$cd_to"
+cd "$root"
 
 work_dir=${WORK_DIR:-quickstart${photos:+_$(basename "$photos")}}
-# A network that learns the drawn set in a minute on two cores; for photographs of
-# your own, MODEL=mobilenet_v1 IMAGE_SIZE=224 STEPS=5000 is a better start.
+# LeNet learns the drawn images in a minute on two cores. For photographs, set
+# MODEL=mobilenet_v1 IMAGE_SIZE=224 STEPS=5000.
 model=${MODEL:-lenet}
 image_size=${IMAGE_SIZE:-28}
 steps=${STEPS:-1200}
@@ -20,16 +20,17 @@ if [ ! -x "$python" ]; then
   python3 -m venv .venv
 fi
 if ! "$python" -c "import tf_slim, PIL, tqdm, matplotlib" 2>/dev/null; then
+  echo "Installing the requirements into .venv, which takes some minutes."
   .venv/bin/pip install --disable-pip-version-check --quiet -e .
 fi
 
 run() {
+  printf '\n$ %s\n' "$(printf '%q ' "$@")"
   "$@"
-  printf '\n   That was:  %s\n\n' "$(printf '%q ' "$@")"
 }
 
 if [ -z "$photos" ]; then
-  photos=$work_dir/pictures
+  photos=$work_dir/images
   run "$python" scripts/draw_patterns.py "$photos"
 fi
 
@@ -43,7 +44,7 @@ run "$python" train_image_classifier.py --train_dir="$work_dir/train" \
   --optimizer=adam --learning_rate=0.001 --learning_rate_decay_type=fixed \
   --log_every_n_steps=50
 
-# From here on, what the training folder says of its run is all that is needed.
+# The run card in the training folder provides all further settings.
 run "$python" eval_image_classifier.py --checkpoint_path="$work_dir/train"
 
 run "$python" export_inference_graph.py --checkpoint_path="$work_dir/train" \
@@ -52,7 +53,6 @@ run "$python" export_inference_graph.py --checkpoint_path="$work_dir/train" \
 run "$python" freeze_graph.py --input_graph="$work_dir/graph.pb" --input_binary=true \
   --input_checkpoint="$work_dir/train" --output_graph="$work_dir/frozen.pb"
 
-picture=$(find -L "$photos" -type f -iregex '.*\.\(jpe?g\|png\|bmp\|gif\|webp\)' | sort | sed -n 1p)
+image=$(find -L "$photos" -type f -iregex '.*\.\(jpe?g\|png\|bmp\|gif\|webp\)' | sort | sed -n 1p)
 run "$python" classify_image.py --model_path="$work_dir/frozen.pb" \
-  --label_path="$work_dir/data/labels.txt" --preprocessing_name=inception \
-  --image_file="$picture"
+  --image_file="$image"
