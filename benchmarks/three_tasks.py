@@ -94,7 +94,7 @@ def run_task(task: str, options: argparse.Namespace) -> dict:
             "export_model.py",
             f"--checkpoint_path={train_dir}",
             f"--output_dir={folder}/out",
-            "--formats=frozen,saved_model,tflite,tflite_float16,tflite_int8",
+            f"--formats={options.formats}",
         )
     )
     image = next(photos.glob("*/*"))
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("--model_name", default="mobilenet_v1_025")
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--formats", default="frozen,saved_model,tflite,tflite_int8")
     parser.add_argument("--tasks", default="classification,multilabel,regression")
     options = parser.parse_args()
     pathlib.Path(options.work_dir).mkdir(parents=True, exist_ok=True)
