@@ -1,6 +1,6 @@
 """Linear regression: numbers as linear functions of the pixels.
 
-Input: float [batch, 32, 32, 3], each image standardized; any other known size also
+Input: float [batch, 32, 32, 3], values in [-1, 1]; any other known size also
 works. Output: values [batch, num_classes], a column for each target. Parameters:
 (pixels + 1) * targets, with one target 3,073, or 785 on 28x28 grayscale images.
 

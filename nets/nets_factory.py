@@ -123,7 +123,7 @@ _ROWS = (
     *_family("lenet", "lenet5_arg_scope", "lenet", "LeCun et al. 1998", [
         ("lenet5", "lenet5", "LeNet5", None),
     ]),
-    *_family("linear_regression", "linear_regression_arg_scope", "cifarnet",
+    *_family("linear_regression", "linear_regression_arg_scope", "inception",
              "textbooks", [
         ("linear_regression", "linear_regression", "LinearRegression", None),
     ]),

@@ -38,7 +38,13 @@ FAMILIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     "lenet": (lenet_preprocessing, ("lenet", "lenet5")),
     "cifarnet": (
         cifarnet_preprocessing,
-        ("cifarnet", "nasnet_cifar", "simple_cnn", "*_regression"),
+        (
+            "cifarnet",
+            "nasnet_cifar",
+            "simple_cnn",
+            "logistic_regression",
+            "softmax_regression",
+        ),
     ),
     "vgg": (
         vgg_preprocessing,
@@ -46,7 +52,16 @@ FAMILIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
     "inception": (
         inception_preprocessing,
-        ("inception*", "mobilenet*", "nasnet*", "pnasnet*", "i3d", "s3dg"),
+        (
+            "inception*",
+            "mobilenet*",
+            "nasnet*",
+            "pnasnet*",
+            "i3d",
+            "s3dg",
+            # Standardization of each image would hide its brightness.
+            "linear_regression",
+        ),
     ),
 }
 
