@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from absl import logging
 
+from deployment import text
 from deployment.models import checkpoint, restoring
 from deployment.models.checkpoint import Checkpoint
 from deployment.train import saving
@@ -122,8 +123,7 @@ def _log_warm_start(fitted):
         ("in the checkpoint but not in this network", fitted.unused),
     ):
         if names:
-            shown = ", ".join(sorted(names)[:4]) + (", ..." if len(names) > 4 else "")
-            logging.info("  %d %s: %s", len(names), what, shown)
+            logging.info("  %d %s: %s", len(names), what, text.shorten(sorted(names)))
 
 
 def _log_variables(trained, restored):
