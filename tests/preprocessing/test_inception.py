@@ -134,6 +134,25 @@ def test_training_images_are_in_range(fast_mode, random_crop):
     assert np.max(results) > 0.5 and np.min(results) < -0.5
 
 
+@pytest.mark.parametrize(("fast_mode", "expected"), [(True, {1, 2}), (False, {4})])
+def test_training_chooses_among_all_resize_methods_and_color_orderings(
+    monkeypatch, fast_mode, expected
+):
+    nums = set()
+    apply = inception.apply_with_random_selector
+
+    def record(x, fn, num_cases):
+        nums.add(num_cases)
+        return apply(x, fn, num_cases)
+
+    monkeypatch.setattr(inception, "apply_with_random_selector", record)
+    with tf.Graph().as_default():
+        inception.preprocess_for_train(
+            noise_image(40, 40), 16, 16, None, fast_mode=fast_mode
+        )
+    assert nums == expected
+
+
 def test_training_brightness_is_spread_around_the_image():
     image = np.full((40, 40, 3), 128, np.uint8)
     results = evaluate(
