@@ -262,11 +262,9 @@ def compute_class_weights(
 def card_from_flags(dataset: slim.dataset.Dataset, config: TrainingConfig) -> RunCard:
     """Returns the run card at the start of training."""
     names = dataset.labels_to_names
-    values = dataclasses.asdict(config.spec)
-    values["num_classes"] = values.pop("num_outputs")
-    del values["output_names"]
-    return RunCard(
-        **values,
+    return dataclasses.replace(
+        RunCard.from_spec(config.spec),
+        labels_offset=config.spec.labels_offset,
         class_names=tuple(names[i] for i in sorted(names)) if names else None,
         weight_decay=FLAGS.weight_decay,
         dataset_name=FLAGS.dataset_name,

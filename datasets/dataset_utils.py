@@ -310,32 +310,6 @@ def _read_in_batches(
                 yield session.run(element)
 
 
-def compute_class_weights(counts: Sequence[int]) -> np.ndarray:
-    """Returns class weights that give all classes the same influence on the loss.
-
-    Args:
-      counts: the number of images of each class, such as from `count_labels`.
-
-    Returns:
-      float32 [num_classes]: N / (C * n) for a class of n images, where N images belong
-      to C different classes, which makes the mean weight of an image 1. A class without
-      images has weight 0 and is not counted in C.
-
-    Raises:
-      ValueError: if no class has an image, or a count is negative.
-    """
-    counts = np.asarray(counts, np.float64)
-    if not counts.any() or (counts < 0).any():
-        raise ValueError(
-            f"The numbers of images per class are {counts.tolist()}: none may be "
-            "negative, and at least one must be above 0."
-        )
-    num_present = np.count_nonzero(counts)
-    weights = np.zeros(counts.shape, np.float32)
-    np.divide(counts.sum(), num_present * counts, out=weights, where=counts > 0)
-    return weights
-
-
 def fingerprint(dataset: slim.dataset.Dataset) -> str:
     """Returns a text that identifies the dataset's files, wherever they lie.
 

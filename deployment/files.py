@@ -27,15 +27,12 @@ def read_text(path: str) -> str | None:
 
 def write_text(path: str, text: str) -> None:
     """Replaces a file atomically: readers find either the old text or the new one."""
-    partial = partial_path(path)
-    try:
-        with _named_errors(path, "written"):
-            with tf.gfile.Open(partial, "w") as file:
-                file.write(text)
-            tf.gfile.Rename(partial, path, overwrite=True)
-    except OSError:
-        remove(partial)
-        raise
+    _replace(path, "w", text)
+
+
+def write_bytes(path: str, content: bytes) -> None:
+    """Replaces a file atomically, as `write_text` does."""
+    _replace(path, "wb", content)
 
 
 def make_folder(path: str) -> None:
@@ -125,3 +122,15 @@ def _named_errors(path: str, what: str) -> Iterator[None]:
     except tf.errors.OpError as error:
         reason = error.message.split("\n")[0].split(";")[-1].strip()
         raise OSError(f"{path!r} cannot be {what}: {reason}.") from error
+
+
+def _replace(path: str, mode: str, content: str | bytes) -> None:
+    partial = partial_path(path)
+    try:
+        with _named_errors(path, "written"):
+            with tf.gfile.Open(partial, mode) as file:
+                file.write(content)
+            tf.gfile.Rename(partial, path, overwrite=True)
+    except OSError:
+        remove(partial)
+        raise

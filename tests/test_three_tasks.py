@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from script_runner import run_script
 
+from datasets import dataset_factory
+
 CLASSES = ("checks", "dots", "rings", "stripes", "zigzags")
 # Every image of a class has these labels; rings have none.
 LABELS = {"angular": {"checks", "zigzags"}, "repeated": {"checks", "dots", "stripes"}}
@@ -170,3 +172,45 @@ def test_options_without_a_meaning_are_one_sentence(trained, tmp_path, flag, mes
     )
     assert status == 1 and "Traceback" not in err
     assert re.search(message, err), err
+
+
+NO_SUMMARY = """
+from datasets import dataset_factory, image_folder
+
+class NoSummary:
+    @staticmethod
+    def get_split(*args):
+        dataset = image_folder.get_split(*args)
+        dataset.label_summary = None
+        return dataset
+
+dataset_factory.register("no_summary", NoSummary)
+"""
+
+
+def test_targets_of_a_dataset_without_statistics_are_measured(trained, tmp_path):
+    task, folder = trained
+    (tmp_path / f"no_summary_{task}.py").write_text(NO_SUMMARY)
+    try:
+        succeed(
+            "train_image_classifier.py",
+            f"--user_module={tmp_path}/no_summary_{task}.py",
+            f"--train_dir={tmp_path}/run",
+            "--dataset_name=no_summary",
+            f"--dataset_dir={folder}/data",
+            "--model_name=linear_regression",
+            "--train_image_size=8",
+            "--max_number_of_steps=1",
+            "--save_summaries_secs=0",
+        )
+    finally:
+        dataset_factory.datasets_map.pop("no_summary")
+    states = [
+        json.loads((place / "run" / "run.json").read_text())["task_state"]
+        for place in (folder, tmp_path)
+    ]
+    if task == "multilabel":
+        assert states[1] == {"thresholds": [0.5, 0.5]}
+    else:
+        for name, values in states[0].items():
+            assert states[1][name] == pytest.approx(values, rel=1e-6)

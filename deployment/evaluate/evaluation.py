@@ -22,7 +22,7 @@ from deployment import model_deploy, tasks
 from deployment.config_flags import SettingError, setting
 from deployment.evaluate import evaluation_summaries
 from deployment.model_deploy import DeploymentConfig
-from deployment.models import restoring
+from deployment.models import averages, restoring
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
 from deployment.tasks.base import Predictions
@@ -98,7 +98,9 @@ class Evaluator:
                 images, labels = iterator.get_next()
             logits, _ = network_fn(images)
             self._fetches = (labels, logits)
-            self._variables = _get_variables(config.spec.moving_average_decay)
+            self._variables = averages.get_variables_to_restore(
+                slim.get_model_variables(), config.spec.moving_average_decay
+            )
             self._saver = tf.train.Saver(self._variables, reshape=False)
             self._rewind = iterator.initializer
             initialize_tables = tf.tables_initializer()
@@ -232,12 +234,3 @@ def log(predictions: Predictions, values: Mapping[str, float]) -> None:
 
 def _compute(predictions: Predictions, spec: ModelSpec) -> dict[str, float]:
     return tasks.get_task(spec.task).compute(predictions, spec)
-
-
-def _get_variables(moving_average_decay: float | None) -> dict[str, tf.Variable]:
-    """Returns variables to restore, by their names in the checkpoint."""
-    variables = slim.get_model_variables()
-    if moving_average_decay:
-        averages = tf.train.ExponentialMovingAverage(moving_average_decay)
-        return averages.variables_to_restore(variables)
-    return {variable.op.name: variable for variable in variables}

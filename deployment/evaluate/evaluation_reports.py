@@ -172,7 +172,7 @@ def write_report(eval_dir: str, report: Report, facts: Mapping[str, Any]) -> Non
     for name, rows in report.tables.items():
         files.write_text(os.path.join(eval_dir, name), format_csv(rows))
     for name, (png, _, _) in report.images.items():
-        _write_bytes(os.path.join(eval_dir, f"{name}.png"), png)
+        files.write_bytes(os.path.join(eval_dir, f"{name}.png"), png)
 
 
 def write_predictions(
@@ -202,10 +202,3 @@ def format_csv(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _write_bytes(path: str, content: bytes) -> None:
-    partial = files.partial_path(path)
-    with tf.gfile.Open(partial, "wb") as file:
-        file.write(content)
-    files.rename(partial, path)

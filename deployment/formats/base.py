@@ -11,7 +11,6 @@ from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
 from deployment.predict.predictor import Predictor
 from deployment.tasks.base import Comparison
-from tf_slim_compat import tf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -180,9 +179,3 @@ def with_names(spec: ModelSpec | None, names: Iterable[str]) -> ModelSpec:
     names = tuple(names)
     spec = spec or ModelSpec(model_name=None, num_outputs=len(names))
     return spec.replace(num_outputs=len(names), output_names=names)
-
-
-def write_bytes(path: str, content: bytes) -> None:
-    """Writes a file, local or remote."""
-    with tf.gfile.Open(path, "wb") as file:
-        file.write(content)

@@ -6,6 +6,7 @@ such as `MobilenetV1/Predictions/Reshape_1`; scores that the network does not co
 itself are the node `scores`. The specification is the constant `model_spec`.
 """
 
+from deployment import files
 from deployment.formats import base
 from deployment.formats.freezing import FrozenModel
 from deployment.models import graph_files
@@ -58,7 +59,7 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     graph_def = tf.GraphDef()
     graph_def.CopyFrom(model.graph_def)
     graph_files.add_spec(graph_def, model.spec)
-    base.write_bytes(path, graph_def.SerializeToString())
+    files.write_bytes(path, graph_def.SerializeToString())
 
 
 def recognize(path: str, head: bytes) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from deployment import files
 from deployment.formats import base
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
@@ -105,7 +106,7 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     scopes = sorted({op.name.split("/")[0] for op in graph.get_operations()})
     converted.metadata_props.add(key=_SPEC_KEY, value=model.spec.to_json())
     converted.metadata_props.add(key=_SCOPES_KEY, value=json.dumps(scopes))
-    base.write_bytes(path, converted.SerializeToString())
+    files.write_bytes(path, converted.SerializeToString())
 
 
 def recognize(path: str, head: bytes) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from deployment import files
 from deployment.formats import base
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
@@ -190,7 +191,7 @@ def _write(
         raise ValueError(
             f"The network cannot be converted to {name}: {reason.rstrip('.')}."
         ) from error
-    base.write_bytes(path, _add_spec(content, model.spec))
+    files.write_bytes(path, _add_spec(content, model.spec))
 
 
 def _add_spec(content: bytes, spec: ModelSpec) -> bytes:

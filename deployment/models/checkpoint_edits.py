@@ -16,14 +16,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from deployment.models import variable_kinds
+from deployment.models import averages, variable_kinds
 from deployment.models.checkpoint import Checkpoint, Variable
 from deployment.text import format_shape, nearest
 from tf_slim_compat import tf
 
 _SHARD_BYTES = 1 << 27  # Written at a time, to limit memory.
 _ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
-_AVERAGE = "/ExponentialMovingAverage"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,8 +224,8 @@ def _plan(edit: Edit, reader: Checkpoint) -> dict[str, str]:
         if edit.use_moving_averages:
             if kind == "average":
                 continue
-            if kind == "model" and name + _AVERAGE in names:
-                source = name + _AVERAGE
+            if kind == "model" and averages.average_name(name) in names:
+                source = averages.average_name(name)
         plan[name] = source
     if edit.use_moving_averages and not any(s != n for n, s in plan.items()):
         raise ValueError(

@@ -3,9 +3,10 @@
 import re
 from collections.abc import Container
 
+from deployment.models import averages
+
 # State of an optimizer that belongs to no single variable.
 _SHARED_STATE = re.compile(r"(.*/)?beta[12]_power(_\d+)?$")
-_AVERAGE = "ExponentialMovingAverage"
 KINDS = {
     "model": "model",
     "average": "moving averages of the model",
@@ -25,5 +26,5 @@ def get_kind(name: str, names: Container[str]) -> str:
     if last == "global_step":
         return "step"
     if owner in names:
-        return "average" if last == _AVERAGE else "optimizer"
+        return "average" if name == averages.average_name(owner) else "optimizer"
     return "optimizer" if _SHARED_STATE.match(name) else "model"

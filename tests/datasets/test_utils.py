@@ -206,15 +206,11 @@ def test_counting_labels_of_a_broken_shard(tmp_path):
         dataset_utils.count_labels(dataset)
 
 
-def test_class_weights():
-    weights = dataset_utils.compute_class_weights([10, 30, 0, 20])
-    assert weights.dtype == np.float32
-    np.testing.assert_allclose(weights, [2, 2 / 3, 0, 1])
-    # The mean over the images is 1.
-    assert np.average(weights, weights=[10, 30, 0, 20]) == pytest.approx(1)
-    for counts in [0, 0], [3, -1]:
-        with pytest.raises(ValueError, match="above 0"):
-            dataset_utils.compute_class_weights(counts)
+def test_all_labels_are_read_in_file_order(tmp_path):
+    dataset = write_shards(tmp_path, [4, 0, 3, 1, 2])
+    labels = dataset_utils.read_all_labels(dataset)
+    assert labels.dtype == np.int64 and sorted(labels) == [0, 1, 2, 3, 4]
+    assert (labels == dataset_utils.read_all_labels(dataset)).all()
 
 
 def test_fingerprint(tmp_path, data_dir):

@@ -7,11 +7,21 @@ import time
 import numpy as np
 import pytest
 from toy_training import build_batches as build_batches_from
-from toy_training import evaluate, make_config, network, read, read_all, train
+from toy_training import (
+    build_evaluator,
+    evaluate,
+    make_config,
+    make_spec,
+    network,
+    read,
+    read_all,
+    train,
+)
 
 from deployment.models import run_card
 from deployment.optimize.optimizers import OptimizerConfig
-from deployment.train import dry_run, training
+from deployment.train import dry_run, summaries, training
+from deployment.train.config import ValidationConfig
 from tf_slim_compat import slim, tf
 
 SGD = OptimizerConfig("sgd")
@@ -252,3 +262,28 @@ def test_time_waiting_for_data_is_measured(tmp_path, monkeypatch, slow, share):
     training.train(config, network_fn, build_batches)
     lines = (tmp_path / "training.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["data_wait_share"] == share
+
+
+def test_a_resumed_run_keeps_what_its_task_has_learned(tmp_path):
+    for state in ({"a": [1.0]}, {"a": [2.0]}):
+        train(
+            tmp_path,
+            steps=2 if state["a"] == [1.0] else 4,
+            card=make_card(task_state=state),
+            spec=make_spec(task_state=state),
+            validation=ValidationConfig(),
+            build_evaluator=build_evaluator,
+        )
+        card = json.loads((tmp_path / "run.json").read_text())
+        assert card["task_state"] == {"a": [1.0]}
+
+
+def test_without_summaries_none_are_built(tmp_path, monkeypatch):
+    built = []
+    monkeypatch.setattr(
+        summaries, "build_summaries", lambda *args: built.append(args) or None
+    )
+    train(tmp_path / "without", steps=1, save_summaries_secs=0)
+    assert not built
+    train(tmp_path / "with", steps=1)
+    assert len(built) == 1
