@@ -35,7 +35,10 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
-        "mutation": ["cosmic-ray>=8.4,<9"],  # For benchmarks/mutation_score.py.
+        "mutation": [
+            "cosmic-ray>=8.4,<9",
+            "coverage>=7.10",
+        ],  # For benchmarks/mutation_score.py.
         "multilabel": MULTILABEL,  # For splitting datasets with several labels.
         "onnx": ONNX,
         "test": [

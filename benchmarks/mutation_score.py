@@ -1,16 +1,14 @@
 """Measures how many small faults in the code the tests find.
 
+  python -m benchmarks.test_coverage --output=build/test_coverage
   python -m benchmarks.mutation_score --seed=0 --mutants=300 --jobs=2
 
 Needs the extra `mutation`. Cosmic Ray's operators make the mutants: one place each,
 sampled uniformly from the places that any operator can change, outside of type
-annotations. Each mutant is written into a copy of the project and tested in stages,
-until one fails:
-
-1. the tests that mirror its module (tests/datasets for datasets/), those that import
-   it first;
-2. the other tests that depend on it;
-3. with --thorough, both again with the tests marked slow.
+annotations. Each mutant is written into a copy of the project and tested, until one
+fails, by the tests that run the changed statement, which the recorded coverage tells:
+those of the module itself first, then the shortest, for at most `--budget_secs` of
+recorded time.
 
 A mutant is also killed by taking longer than `--time_factor` times what the same
 tests take without it. Every mutant is tested in a fork of a process that has
@@ -39,17 +37,9 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from benchmarks import test_dependencies
+from benchmarks import test_coverage
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLACES = (
-    "datasets",
-    "preprocessing",
-    "deployment",
-    "tf_slim_compat.py",
-    "slim_batch_norm.py",
-    "slim_moving_averages.py",
-)
 # What tests load and a fork need not load again. Nothing of the project is among it.
 PRELOADED = (
     "PIL.Image",
@@ -61,7 +51,6 @@ PRELOADED = (
     "tqdm",
 )
 _EXTRA_SECS = 30
-_NOT_SLOW = ("-m", "not slow")
 _PASSED = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
 
 
@@ -100,12 +89,14 @@ class Outcome:
     """What became of a mutant.
 
     Attributes:
-      killed_by: "stage 1: tests", "stage 2: time", ...; None if it survived.
-      secs: how long its tests took.
+      killed_by: "tests", "time" or None if it survived.
+      tests: how many were selected.
+      secs: how long they took.
       diff: the change.
     """
 
     killed_by: str | None
+    tests: int
     secs: float
     diff: str
 
@@ -113,7 +104,7 @@ class Outcome:
 def list_modules() -> list[str]:
     """Returns the paths of all modules that are mutated, relative to the project."""
     found = []
-    for place in PLACES:
+    for place in test_coverage.PLACES:
         path = ROOT / place
         found += [path] if path.is_file() else sorted(path.rglob("*.py"))
     return [str(path.relative_to(ROOT)) for path in found]
@@ -204,14 +195,9 @@ def run_pytest(project: pathlib.Path, arguments: list[str], log: pathlib.Path) -
 
 def run_tests(
     project: pathlib.Path, arguments: list[str], limit_secs: float | None
-) -> tuple[int | None, float]:
-    """Runs pytest in a fork.
-
-    Returns:
-      Its status, None when it took longer than the limit, and the seconds it took.
-    """
+) -> int | None:
+    """Runs pytest in a fork; returns its status, None where it exceeds the limit."""
     log = project.parent / "log.txt"
-    began = time.monotonic()
     fork = multiprocessing.get_context("fork")
     process = fork.Process(target=run_pytest, args=(project, arguments, log))
     process.start()
@@ -220,32 +206,42 @@ def run_tests(
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.join()
-    return status, time.monotonic() - began
+    return status
 
 
 class Tester:
     """Tests mutants in its own copy of the project."""
 
-    def __init__(self, folder: pathlib.Path, thorough: bool, time_factor: float):
+    def __init__(self, folder: pathlib.Path, options: argparse.Namespace):
         self._project = copy_project(folder)
-        self._thorough = thorough
-        self._time_factor = time_factor
-        self._limits: dict[tuple[str, ...], float] = {}
-        self._dependencies = test_dependencies.read_dependencies(ROOT)
+        self._records = test_coverage.read_records(options.coverage)
+        self._options = options
 
     def test(self, mutant: Mutant) -> Outcome:
-        """Runs the stages until one kills the mutant."""
+        """Runs the tests that may kill the mutant, until one does."""
+        source = (ROOT / mutant.module).read_text()
+        lines = test_coverage.find_statement(source, mutant.line)
+        tests, secs = self._records.select_tests(
+            mutant.module, lines, self._options.budget_secs
+        )
         began = time.monotonic()
         killed_by = None
-        for number, stage in enumerate(self._list_stages(mutant.module), start=1):
-            limit_secs = self._measure_limit(stage)
+        if tests:
+            limit_secs = _EXTRA_SECS + self._options.time_factor * secs
             with self._applied(mutant):
-                status, _ = run_tests(self._project, stage, limit_secs)
+                status = run_tests(self._project, tests, limit_secs)
+            if status == pytest.ExitCode.USAGE_ERROR:
+                self._check_names(tests)
             if status not in _PASSED:
-                cause = "time" if status is None else "tests"
-                killed_by = f"stage {number}: {cause}"
-                break
-        return Outcome(killed_by, time.monotonic() - began, describe(mutant))
+                killed_by = "time" if status is None else "tests"
+        secs = time.monotonic() - began
+        return Outcome(killed_by, len(tests), secs, describe(mutant))
+
+    def _check_names(self, tests: list[str]) -> None:
+        """Raises RuntimeError where tests are not found, even without a mutant."""
+        arguments = ["--collect-only", *tests]
+        if run_tests(self._project, arguments, None) != pytest.ExitCode.OK:
+            raise RuntimeError("The recorded tests are of another state; record anew.")
 
     @contextlib.contextmanager
     def _applied(self, mutant: Mutant) -> Iterator[None]:
@@ -257,28 +253,11 @@ class Tester:
         finally:
             path.write_text(source)
 
-    def _list_stages(self, module: str) -> list[list[str]]:
-        mirror, others = self._dependencies.order_tests(module)
-        stages = [[*_NOT_SLOW, *mirror], [*_NOT_SLOW, *others]]
-        if self._thorough:
-            stages += [["-m", "slow", *mirror], ["-m", "slow", *others]]
-        return [stage for stage in stages if len(stage) > 2]
-
-    def _measure_limit(self, stage: list[str]) -> float:
-        key = tuple(stage)
-        if key not in self._limits:
-            status, secs = run_tests(self._project, stage, None)
-            if status not in _PASSED:
-                log = (self._project.parent / "log.txt").read_text()
-                raise RuntimeError(f"Tests fail without a mutant:\n{log[-3000:]}")
-            self._limits[key] = _EXTRA_SECS + self._time_factor * secs
-        return self._limits[key]
-
 
 def work(mutants: list[Mutant], options: argparse.Namespace) -> None:
     """Tests mutants one after another and appends their outcomes to the output."""
     with tempfile.TemporaryDirectory() as folder:
-        tester = Tester(pathlib.Path(folder), options.thorough, options.time_factor)
+        tester = Tester(pathlib.Path(folder), options)
         for mutant in mutants:
             outcome = tester.test(mutant)
             record = {"name": mutant.name, **dataclasses.asdict(outcome)}
@@ -315,7 +294,10 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mutants", type=int, default=300)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--time_factor", type=float, default=5.0)
-    parser.add_argument("--thorough", action="store_true")
+    parser.add_argument("--budget_secs", type=float, default=60.0)
+    parser.add_argument(
+        "--coverage", type=pathlib.Path, default=pathlib.Path("build/test_coverage")
+    )
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path("build/mutants.jsonl")
     )

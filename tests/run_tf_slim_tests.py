@@ -122,12 +122,20 @@ def run_modules(
     """
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / "report.json"
-        command = [sys.executable, __file__, "--report", str(report), *modules]
+        command = [
+            sys.executable,
+            os.path.abspath(__file__),
+            "--report",
+            str(report),
+            *modules,
+        ]
         ended = subprocess.run(
             command + ["--as_installed"] * as_installed,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # Some tests look for checkpoints in the current folder.
+            cwd=folder,
             env=os.environ | {"TMPDIR": folder},
         )
         if not report.exists():

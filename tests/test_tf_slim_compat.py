@@ -31,7 +31,6 @@ SLIM_TESTS = [
     "evaluation_test",
     "layers.layers_test",
     "learning_test",
-    "nets.inception_v3_test",
     "nets.resnet_v1_test",
     "ops.variables_test",
     "training.evaluation_test",
