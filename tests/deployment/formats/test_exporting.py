@@ -63,10 +63,12 @@ def test_moving_averages_are_exported(tmp_path):
     assert results[0] != results[1]
 
 
-def test_a_network_without_predictions_gets_probabilities(tmp_path):
+@pytest.mark.parametrize("shape", [[-1, 5], [-1, 1, 1, 5]])
+def test_a_network_without_predictions_gets_probabilities(shape, tmp_path):
     def network_fn(images):
         flat = slim.flatten(images)
-        return slim.fully_connected(flat, len(CLASSES), None, scope="fc"), {}
+        logits = slim.fully_connected(flat, len(CLASSES), None, scope="fc")
+        return tf.reshape(logits, shape, name="logits"), {}
 
     size = exported_models.SIZE
     with tf.Graph().as_default(), tf.Session() as session:
@@ -77,7 +79,7 @@ def test_a_network_without_predictions_gets_probabilities(tmp_path):
     names = ["frozen", "saved_model", "tflite"]
     model, rows = export_and_check(config, path, tmp_path, names)
     assert model.spec.output_names == ("0", "1", "2", "3", "4")
-    assert model.scores == "scores:0" and model.logits == "fc/BiasAdd:0"
+    assert model.scores == "scores:0" and model.logits == "logits:0"
     assert graph_files.find_outputs(model.graph_def) == ["scores"]
     assert max(row.comparison.difference for row in rows) < 1e-5
 

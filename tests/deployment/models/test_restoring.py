@@ -1,5 +1,7 @@
 """Finding checkpoints of both formats, and fitting them to a graph."""
 
+import dataclasses
+
 import pytest
 
 from deployment.models import restoring
@@ -74,6 +76,9 @@ def test_missing_variables_are_named(tmp_path):
         extra = tf.get_variable("Net/Extra/weights", [1])
         fitted = restoring.fit(Checkpoint(path), [*build_variables(), extra])
     with pytest.raises(ValueError, match="does not hold Net/Extra/weights. Add it"):
+        restoring.check_fit(fitted, "Add it.")
+    fitted = dataclasses.replace(fitted, missing=["a", "b"])
+    with pytest.raises(ValueError, match=r"does not hold a \(and 1 more\)\. Add it"):
         restoring.check_fit(fitted, "Add it.")
 
 

@@ -184,6 +184,19 @@ def test_a_train_dir_that_cannot_be_written_is_an_error(tmp_path):
     [
         ({"quantize_delay": 0}, "not supported yet"),
         ({"steps": 0}, "number_of_steps must be 1 or more"),
+        ({"batch_size": 0}, "batch_size must be 1 or more, but is 0"),
+        ({"gradient_accumulation_steps": 0}, "steps must be 1 or more, but is 0"),
+        ({"on_bad_numbers": "halt"}, "must be stop or skip, but is 'halt'"),
+        ({"huber_delta": 0.0}, "huber_delta must be positive, but is 0.0"),
+        ({"huber_delta": float("inf")}, "huber_delta must be positive, but is inf"),
+        (
+            {"sync_replicas": True, "gradient_accumulation_steps": 2},
+            "leave gradient_accumulation_steps at 1",
+        ),
+        (
+            {"sync_replicas": True, "on_bad_numbers": "skip"},
+            "leave gradient_accumulation_steps at 1 and on_bad_numbers at stop",
+        ),
     ],
 )
 def test_impossible_settings_are_errors(tmp_path, options, said):
