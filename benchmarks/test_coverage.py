@@ -88,13 +88,14 @@ class Records:
         files: set[str] = set()
         own_file = _name_test_file(module)
         for group in groups:
-            order = {t: (not t.startswith(own_file), self._measure(t)) for t in group}
+            costs = {test: self._measure(test) for test in group}
+            order = {t: (not t.startswith(own_file), sum(costs[t])) for t in group}
             for test in sorted(order, key=order.__getitem__):
                 if test in chosen:
                     continue
                 file = test.partition("::")[0]
-                secs = self._measure(test)
-                secs += 0 if file in files else self._longest_setups[file]
+                call, setup = costs[test]
+                secs = call if file in files else call + setup
                 if chosen and sum(chosen.values()) + secs > budget_secs:
                     continue
                 chosen[test] = secs
@@ -114,8 +115,10 @@ class Records:
                 found.add(match["test"])
         return found
 
-    def _measure(self, test: str) -> float:
-        return self.durations[test].get("call", 0.0)
+    def _measure(self, test: str) -> tuple[float, float]:
+        """Returns the seconds of a test, and at most how many of its fixtures."""
+        setup = self._longest_setups[test.partition("::")[0]]
+        return self.durations[test].get("call", 0.0), setup
 
     @functools.cached_property
     def _tests_by_file(self) -> dict[str, list[str]]:

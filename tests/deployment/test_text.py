@@ -61,6 +61,8 @@ def test_an_unknown_name_is_answered_with_the_nearest_then_all():
 
 def test_numbers_are_readable():
     assert text.format_bytes(553_446_564) == "553.4 MB"
+    assert text.format_bytes(1_000_000) == "1.0 MB"
+    assert text.format_bytes(999_999) == "1000.0 kB"
     assert text.format_bytes(12) == "12 bytes"
     assert text.format_millions(5_713_216_096) == "5.7 G"
     assert text.format_shape([None, -1, 3]) == "[?, ?, 3]"

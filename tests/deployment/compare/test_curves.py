@@ -78,6 +78,13 @@ def test_runs_with_different_metrics_are_drawn_together(drawn):
     ]
 
 
+def test_short_lines_have_markers(drawn):
+    rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 3, "loss": 1}]
+    for count, marker in (2, "."), (3, "None"):
+        panels, _ = drawn(Run("a", None, rows[:count], []))
+        assert [line.get_marker() for line in panels["loss"].lines][1] == marker
+
+
 def test_limits_hide_outliers(drawn):
     panels, _ = drawn(make_run(**REGRESSION), smoothing=0)
     bottom, top = panels["r2"].get_ylim()

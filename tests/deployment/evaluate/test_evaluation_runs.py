@@ -1,10 +1,13 @@
 """Evaluates one checkpoint, all of a folder, or a run that trains; and the reports."""
 
+import base64
 import csv
 import html.parser
+import io
 import json
 import logging
 import os
+import re
 import shutil
 
 import numpy as np
@@ -24,6 +27,8 @@ from evaluated_runs import (
 from PIL import Image
 
 from deployment import tasks
+from deployment.evaluate import gallery
+from deployment.tasks.base import Mistake
 from tf_slim_compat import tf
 
 
@@ -215,6 +220,15 @@ def test_a_gallery_without_mistakes(tmp_path):
     save(tmp_path, 1, 0)
     run(tmp_path, gallery=str(tmp_path / "page.html"))
     assert "0 of 40 images" in (tmp_path / "page.html").read_text()
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
+def test_images_in_the_gallery_keep_their_channels(channels, mode):
+    image = np.full((4, 6, channels), 200, np.uint8)
+    page = gallery.build_page("", "", [Mistake(0, ())], ["a.jpg"], {0: image})
+    (encoded,) = re.findall('base64,([^"]*)', page)
+    with Image.open(io.BytesIO(base64.b64decode(encoded))) as shown:
+        assert (shown.mode, shown.size) == (mode, (6, 4))
 
 
 ONE_HOT = np.eye(NUM_CLASSES, dtype=np.float32)[LABELS]

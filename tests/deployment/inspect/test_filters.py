@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from saved_checkpoints import save
 
@@ -189,6 +190,17 @@ def test_only_the_first_of_many_outputs_are_drawn(monkeypatch):
     assert (
         linear_weights.draw(weights).width > linear_weights.draw(weights[:, 2:]).width
     )
+
+
+@pytest.mark.parametrize(
+    ("channels", "title"),
+    [(1, "Weights"), (3, "Weights of the red, green and blue channels")],
+)
+def test_the_figure_is_titled(monkeypatch, channels, title):
+    titles = []
+    monkeypatch.setattr(Figure, "suptitle", lambda _, text, **__: titles.append(text))
+    linear_weights.draw(np.ones((16 * channels, 2)))
+    assert titles == [title]
 
 
 def test_weights_that_are_not_finite_are_an_error():
