@@ -18,7 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import coverage
 import pytest
@@ -171,8 +171,14 @@ def read_records(folder: pathlib.Path) -> Records:
     return Records(record["durations"], contexts)
 
 
-def record_suite(folder: pathlib.Path, jobs: int) -> None:
-    """Runs the suite under coverage.py and writes what it shows into a folder."""
+def record_suite(folder: pathlib.Path, jobs: int, tests: Sequence[str] = ()) -> None:
+    """Runs tests under coverage.py and writes what they show into a folder.
+
+    Args:
+      folder: where to write; what it contains is removed.
+      jobs: number of processes.
+      tests: files or folders; by default the whole suite.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     startup = folder.resolve() / "startup"
     startup.mkdir(parents=True)
@@ -196,7 +202,7 @@ def record_suite(folder: pathlib.Path, jobs: int) -> None:
     }
     subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "benchmarks.test_coverage"]
-        + ["-n", str(jobs), "--dist", "loadfile"],
+        + ["-n", str(jobs), "--dist", "loadfile", *tests],
         cwd=ROOT,
         env=environment,
         check=True,
@@ -250,8 +256,9 @@ def main() -> None:
     )
     parser.add_argument("--output", type=pathlib.Path, default="build/test_coverage")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("tests", nargs="*", help="Files or folders (default: all).")
     options = parser.parse_args()
-    record_suite(options.output, options.jobs)
+    record_suite(options.output, options.jobs, options.tests)
 
 
 if __name__ == "__main__":

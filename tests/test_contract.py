@@ -129,6 +129,16 @@ FLAGS = {
 }
 
 
+# Images of each split.
+DATASETS = {
+    "cifar10": {"train": 50000, "test": 10000},
+    "flowers": {"train": 3320, "validation": 350},
+    "imagenet": {"train": 1281167, "validation": 50000},
+    "mnist": {"train": 60000, "test": 10000},
+    "visualwakewords": {"train": 82783, "val": 40504},
+}
+
+
 def load_api():
     path = REFERENCE / "api.json"
     return json.loads(path.read_text()) if path.exists() else {}
@@ -138,6 +148,12 @@ def load_api():
 def test_flags_have_the_defaults_of_the_reference(script):
     defaults = load_flags(script)
     assert {name: defaults[name] for name in FLAGS[script]} == FLAGS[script]
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_splits_of_datasets(name):
+    module = importlib.import_module(f"datasets.{name}")
+    assert module.TABLE.splits_to_sizes == DATASETS[name]
 
 
 @needs_reference

@@ -64,7 +64,7 @@ def fresh_process(tmp_path_factory):
     ended = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path_factory.mktemp("fresh"),
-        env=os.environ | {"PYTHONPATH": str(run_tf_slim_tests.ROOT)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
     )

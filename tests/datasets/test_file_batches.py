@@ -94,6 +94,7 @@ def test_folders_patterns_and_files_are_listed_once(pictures_dir, tmp_path):
             str(tmp_path / "c.txt"),
             str(tmp_path),
             str(tmp_path / "*.png"),
+            str(tmp_path / "sub" / "**" / "d.jpg"),
             str(tmp_path / "[1].jpg"),
             str(tmp_path / "*.bmp"),
             str(tmp_path / "nothing"),
@@ -101,7 +102,7 @@ def test_folders_patterns_and_files_are_listed_once(pictures_dir, tmp_path):
         failed.__setitem__,
     )
     names = [path[len(str(tmp_path)) + 1 :] for path in paths]
-    assert names[:4] == ["c.txt", "[1].jpg", "a.JPG", "b.png"]
+    assert names[:4] == ["c.txt", "[1].jpg", "a.JPG", "b.png"], names
     assert "sub/d.jpg" in names and "linked/0.jpg" in names
     assert len(names) == 5 + 20
     assert set(failed) == {str(tmp_path / "*.bmp"), str(tmp_path / "nothing")}

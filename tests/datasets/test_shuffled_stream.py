@@ -111,6 +111,35 @@ def test_the_seed_of_the_graph_does_not_matter(folder, small_groups):
     assert list_indices(results) == expected
 
 
+def test_the_order_for_a_seed_stays_from_version_to_version(folder, small_groups):
+    """Runs that began with another version continue in their own order."""
+    assert read_indices(folder, NUM_IMAGES) == [
+        1,
+        21,
+        20,
+        5,
+        6,
+        0,
+        16,
+        15,
+        11,
+        10,
+        12,
+        2,
+        22,
+        14,
+        4,
+        19,
+        7,
+        17,
+        9,
+        3,
+        13,
+        8,
+        18,
+    ]
+
+
 def test_groups_of_shards_are_left_out_unread(folder, small_groups, monkeypatch):
     read = shuffled_stream._Stream._read
     groups = []

@@ -98,6 +98,18 @@ def test_limits_hide_outliers(drawn):
     assert bottom == 0 and 1 < top < 2
 
 
+def test_learning_rates_of_different_magnitudes_have_a_logarithmic_scale(drawn):
+    def make(name, *rates):
+        rows = [{"step": i, "learning_rate": rate} for i, rate in enumerate(rates)]
+        return Run(name, None, rows, [])
+
+    panels, _ = drawn(make("a", 0.1, 0.05), make("b", 0.02))
+    assert panels["learning rate"].get_yscale() == "linear"
+    panels, _ = drawn(make("a", 0.1, 0.0), make("b", 0.005, 0.0001))
+    assert panels["learning rate"].get_yscale() == "log"
+    assert panels["learning rate"].get_ylim()[0] == pytest.approx(0.00007)
+
+
 def test_what_is_not_measured_is_said(drawn):
     run = Run("a", None, [{"step": 1, "loss": 2.0}], [])
     panels, legend = drawn(run)

@@ -137,4 +137,5 @@ def test_the_run_card_gives_epochs_to_event_files(tmp_path):
 
 def test_names_are_as_short_as_possible():
     assert measurements.name_runs(["x/a", "y/b/"]) == ["a", "b"]
+    assert measurements.name_runs(["/a", "/b"]) == ["a", "b"]
     assert measurements.name_runs(["x/run", "y/run"]) == ["x/run", "y/run"]

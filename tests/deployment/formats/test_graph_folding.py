@@ -92,6 +92,19 @@ def test_normalization_before_a_convolution_stays():
     assert ops["FusedBatchNormV3"] == 1 and ops["BiasAdd"] == 1
 
 
+def test_normalization_by_the_batch_stays():
+    def build(images):
+        convolved = slim.conv2d(images, 4, 3, activation_fn=None)
+        scale = tf.constant([1.0, 2.0, 3.0, 4.0])
+        given = {"mean": tf.zeros([4]), "variance": tf.ones([4])}
+        normalized = tf.nn.fused_batch_norm(
+            convolved, scale, scale, exponential_avg_factor=0.5, **given
+        )
+        return [normalized[0]]
+
+    assert fold(build)["FusedBatchNormV3"] == 1
+
+
 def test_a_convolution_with_other_readers_stays():
     def build(images):
         convolved = slim.conv2d(

@@ -58,6 +58,9 @@ def test_the_filters_of_the_first_layer_are_drawn(tmp_path):
 def test_filters_of_other_shapes():
     assert filters.draw_filters(np.ones((5, 5, 1, 20))).mode == "L"
     assert filters.draw_filters(np.zeros((7, 7, 7, 3, 4))).mode == "RGB"
+    for count in (1, 2):
+        drawn = filters.draw_filters(np.ones((3, 3, 3, count)))
+        assert (drawn.size, drawn.mode) == ((2 * 51 + 3, 51 + 3), "RGB")
     with pytest.raises(ValueError, match="NaN"):
         filters.draw_filters(np.full((3, 3, 3, 2), np.nan))
     with pytest.raises(ValueError, match=r"not \[2, 3, 4\]"):

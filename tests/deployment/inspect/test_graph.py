@@ -50,7 +50,9 @@ def test_graphs_of_all_kinds_are_read(tmp_path, name):
     graph = load_graph(write(tmp_path, name))
     assert graph.kind == KINDS[name]
     inputs, outputs = graph_report.find_candidates(graph)
-    assert [(c.name, c.shape) for c in inputs] == [("pixels", "[?, 8, 8, 3]")]
+    assert [(c.name, c.shape, c.reason) for c in inputs] == [
+        ("pixels", "[?, 8, 8, 3]", "fed from outside")
+    ]
     assert [(c.name, c.dtype, c.shape) for c in outputs] == [
         ("end", "float32", "[?, 50]")
     ]
@@ -135,7 +137,7 @@ def test_the_graph_of_a_training_run_has_its_predictions(tmp_path):
         tf.train.write_graph(graph, str(tmp_path), "graph.pbtxt")
     loaded = load_graph(str(tmp_path / "graph.pbtxt"))
     inputs, outputs = graph_report.find_candidates(loaded)
-    assert [c.op for c in inputs] == ["IteratorGetNext"]
+    assert [(c.op, c.reason) for c in inputs] == [("IteratorGetNext", "read from data")]
     assert outputs[0].name == "Predictions"
     assert "Logits/BiasAdd" in [c.name for c in outputs]
     assert not any(c.name.startswith(("save/", "gradients/")) for c in outputs)

@@ -89,6 +89,7 @@ def test_layers_of_a_network_that_is_not_in_slim():
     assert found["sep/pointwise"] == [("conv", 12 + 4)]
     assert found["norm"] == [("batch norm", 4)]
     assert found["twice"] == [("conv", 16), ("conv", 0)]
+    assert found["pool"] == [("mean", 0)]
     assert found["fc"] == [("dense", 10)]
     assert summary.parameters == 27 + 16 + 4 + 4 + 16 + 10
     assert summary.statistics == 8

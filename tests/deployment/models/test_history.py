@@ -46,6 +46,14 @@ def test_evaluations_are_written_as_lines_and_as_a_table(tmp_path):
     assert all(json.loads(line) for line in text.splitlines())
 
 
+def test_training_rows_have_the_time(tmp_path):
+    history = History(str(tmp_path))
+    history.append_training({"step": 1})
+    history.append_training({"step": 2, "time": "noon"})
+    first, second = history.training_rows()
+    assert first["time"].endswith("+00:00") and second["time"] == "noon"
+
+
 def test_an_evaluation_of_the_same_step_replaces_the_first(tmp_path):
     history = History(str(tmp_path))
     for row in (make_row(1), make_row(2), make_row(2, "test"), make_row(2, loss=3.0)):

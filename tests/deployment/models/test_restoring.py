@@ -110,6 +110,7 @@ def test_scopes_are_taken_once_and_overlap_without_repetition():
     [
         ("Net/Logit/", r"The nearest scopes: Net/Logits"),
         ("Nothing", r"The nearest scopes: Net"),
+        ("zzz", r"The nearest scopes: Net\."),
         ("Net/[", r"no valid pattern"),
     ],
 )

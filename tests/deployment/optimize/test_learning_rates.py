@@ -172,6 +172,10 @@ def test_aggregated_replicas_share_an_epoch():
     assert found == [1.0, 0.5]
 
 
+def test_the_smallest_values_are_valid():
+    learning_rates.Schedule(initial=0.0, end=0.0, steps_per_decay=1, warmup_steps=0)
+
+
 @pytest.mark.parametrize(("epochs", "steps"), [(0, 0), (0.001, 1), (1, 12), (2.5, 31)])
 def test_epochs_to_steps(epochs, steps):
     assert learning_rates.epochs_to_steps(epochs, 100, 8) == steps
