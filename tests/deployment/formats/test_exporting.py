@@ -80,6 +80,9 @@ def test_a_network_without_predictions_gets_probabilities(shape, tmp_path):
     model, rows = export_and_check(config, path, tmp_path, names)
     assert model.spec.output_names == ("0", "1", "2", "3", "4")
     assert model.scores == "scores:0" and model.logits == "logits:0"
+    with tf.Graph().as_default():
+        logits, scores = model.build(tf.zeros([2, size, size, 3]))
+    assert logits.shape.as_list() == scores.shape.as_list() == [2, 5]
     assert graph_files.find_outputs(model.graph_def) == ["scores"]
     assert max(row.comparison.difference for row in rows) < 1e-5
 

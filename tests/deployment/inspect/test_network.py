@@ -78,8 +78,8 @@ def test_layers_of_a_network_that_is_not_in_slim():
             weights = tf.get_variable("weights", [1, 1, 4, 4])
             for _ in range(2):
                 net = tf.nn.conv2d(net, weights, 1, "SAME")
-        net = tf.reduce_mean(net, [1, 2], name="pool")
-        return slim.fully_connected(net, 2, scope="fc"), {"pool": net, "n": 3}
+        net = tf.reduce_mean(net, [1, 2], name="pool/mean")
+        return slim.fully_connected(net, 2, scope="fc"), {"other": net, "n": 3}
 
     summary = network.summarize(network_fn, [8, 8, 3])
     found = {}

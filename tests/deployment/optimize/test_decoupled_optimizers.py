@@ -1,5 +1,7 @@
 """AdamW, LAMB and LARS against the formulas of their papers in NumPy."""
 
+import inspect
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,18 @@ from tf_slim_compat import tf
 STEPS = 6
 RATE, DECAY, EPSILON = 0.1, 0.3, 1e-5
 SHAPES = {"layer/weights": (3, 2), "layer/gamma": (2,), "zero/weights": (2, 2)}
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("AdamWOptimizer", {"beta1": 0.9, "beta2": 0.999}),
+        ("LARSOptimizer", {"momentum": 0.9, "trust_coefficient": 0.001}),
+    ],
+)
+def test_defaults_are_those_of_the_papers(name, defaults):
+    parameters = inspect.signature(getattr(decoupled_optimizers, name)).parameters
+    assert {key: parameters[key].default for key in defaults} == defaults
 
 
 def start_values():
