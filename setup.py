@@ -48,6 +48,7 @@ setuptools.setup(
             "pytest-xdist>=3",
             "ruff==0.17.5",
             "scikit-learn>=1.5",
+            "scipy>=1.11",
             "setuptools>=64",
         ],
     },

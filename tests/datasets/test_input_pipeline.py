@@ -9,7 +9,6 @@ from pipeline_runs import (
     SIZE,
     SMOOTH,
     encode,
-    first_pixel,
     get,
     get_by_hand,
     list_indices,
@@ -69,23 +68,6 @@ def test_seed_decides_the_order(tmp_path):
     dataset = get(write_shards(tmp_path, 24))
     orders = [list_indices(run(dataset, 12, seed=seed)) for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
-
-
-@pytest.mark.parametrize(
-    ("seed", "is_training", "in_order"),
-    [(None, True, b"false"), (1, True, b"true"), (None, False, b"true")],
-)
-def test_images_may_overtake_each_other_only_in_training_without_a_seed(
-    tmp_path, graph, seed, is_training, in_order
-):
-    dataset = get(write_shards(tmp_path, 6))
-    input_pipeline.build_batches(
-        dataset, first_pixel, 2, 2, 2, is_training=is_training, seed=seed
-    )
-    (decoding,) = (
-        op for op in graph.get_operations() if op.type == "ParallelMapDatasetV2"
-    )
-    assert decoding.get_attr("deterministic") == in_order
 
 
 def test_shuffle_buffer_is_bounded_by_bytes(tmp_path, monkeypatch):

@@ -140,6 +140,26 @@ def test_the_order_for_a_seed_stays_from_version_to_version(folder, small_groups
     ]
 
 
+@pytest.mark.parametrize(
+    ("seed", "is_training", "in_order"),
+    [(None, True, b"false"), (1, True, b"true"), (None, False, b"true")],
+)
+def test_images_may_overtake_each_other_only_in_training_without_a_seed(
+    folder, graph, seed, is_training, in_order
+):
+    input_pipeline.build_batches(
+        get(folder),
+        pipeline_runs.first_pixel,
+        *(2, 2, 2),
+        is_training=is_training,
+        seed=seed,
+    )
+    (decoding,) = (
+        op for op in graph.get_operations() if op.type == "ParallelMapDatasetV2"
+    )
+    assert decoding.get_attr("deterministic") == in_order
+
+
 def test_groups_of_shards_are_left_out_unread(folder, small_groups, monkeypatch):
     read = shuffled_stream._Stream._read
     groups = []

@@ -79,7 +79,7 @@ def test_layers_of_a_network_that_is_not_in_slim():
             for _ in range(2):
                 net = tf.nn.conv2d(net, weights, 1, "SAME")
         net = tf.reduce_mean(net, [1, 2], name="pool/mean")
-        return slim.fully_connected(net, 2, scope="fc"), {"other": net, "n": 3}
+        return slim.fully_connected(net, 2, scope="fc"), {"n": 3}
 
     summary = network.summarize(network_fn, [8, 8, 3])
     found = {}
