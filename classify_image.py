@@ -11,7 +11,9 @@ probabilities, labels above their thresholds, or values, by the model's task.
 Network, image size, preprocessing and names are those of the training run: exported
 files contain them, and a run card (run.json) has them for a training folder with its
 `best` and `export` folders. For other files, the network is recognized by the names of
-its nodes; a checkpoint needs --model_name and --label_path.
+its nodes, and what is guessed is reported; a checkpoint needs --model_name and
+--label_path. Of a training folder, the best checkpoint is used if the run kept one,
+else the newest.
 
 Images that cannot be read are reported and skipped. The exit status is 1 if no image
 could be read.
@@ -23,16 +25,16 @@ import sys
 from collections.abc import Callable, Sequence
 
 import tqdm
-from absl import flags
+from absl import flags, logging
 
 from datasets import dataset_utils, file_batches
 from deployment import entry, formats, settings, tasks
 from deployment.formats.base import FileType
-from deployment.models import checkpoint, run_card
+from deployment.models import output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.predict import output
-from deployment.predict.predictor import CheckpointPredictor, Predictor, fit_names
+from deployment.predict.predictor import CheckpointPredictor, Predictor
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 
@@ -42,11 +44,17 @@ flags.DEFINE_string(
     "The model: an exported file or folder ("
     f"{', '.join(formats.list_formats())}), a checkpoint or a training folder.",
 )
+settings.define_checkpoint(__name__)
 flags.DEFINE_string(
     "label_path",
     None,
-    "File with the names of the outputs. If unset, the model's own names, those of its "
-    "run or of a labels.txt next to it, else numbers.",
+    "File with the names of the outputs, exactly one for each. If unset, the model's "
+    "own names, those of its run or of a labels.txt next to it, else numbers.",
+)
+flags.DEFINE_integer(
+    "labels_offset",
+    None,
+    "Label of the training data that output 0 stands for. If unset, the run's, or 0.",
 )
 flags.DEFINE_string("image_file", None, "An image, a folder, or a pattern.")
 flags.DEFINE_integer(
@@ -116,20 +124,18 @@ entry.define_ignore_run_card(__name__)
 FLAGS = flags.FLAGS
 
 
-def read_names(card: RunCard | None, path: str) -> dict[int, str] | None:
-    """Returns label to name of --label_path, the run, or labels.txt; or None."""
-    folder, name = os.path.split(path.rstrip("/"))
+def read_labels(path: str) -> tuple[dict[int, str] | None, str]:
+    """Returns label to name, of --label_path or labels.txt, or None; and the file."""
     if FLAGS.label_path:
         if not os.path.isfile(FLAGS.label_path):
             raise ValueError(f"There is no label file {FLAGS.label_path!r}.")
         folder, name = os.path.split(FLAGS.label_path)
-    elif card and card.output_names:
-        return dict(enumerate(card.output_names))
-    else:
-        name = dataset_utils.LABELS_FILENAME
-        if not dataset_utils.has_labels(folder):
-            return None
-    return dataset_utils.read_label_file(folder, name)
+        return dataset_utils.read_label_file(folder, name), FLAGS.label_path
+    folder = os.path.dirname(path.rstrip("/"))
+    found = os.path.join(folder, dataset_utils.LABELS_FILENAME)
+    if not dataset_utils.has_labels(folder):
+        return None, found
+    return dataset_utils.read_label_file(folder), found
 
 
 def open_predictor(
@@ -141,10 +147,17 @@ def open_predictor(
 ) -> Predictor:
     """Opens the model; its specification, where it has none, is that of its run."""
     if file_type.open_predictor is not None:
+        if FLAGS.checkpoint is not None:
+            raise ValueError(
+                f"--checkpoint={FLAGS.checkpoint} chooses among the checkpoints of a "
+                f"training folder, but --model_path is a {file_type.name}: leave one "
+                "of the two out."
+            )
         known = spec if card is not None else None
         return file_type.open_predictor(path, FLAGS.output_node, FLAGS.signature, known)
-    path = checkpoint.find_prefix(path)
-    spec = spec.replace(num_outputs=spec.num_outputs or num_names)
+    path = settings.choose_checkpoint(FLAGS, "Using", "model_path", path)
+    num_outputs = spec.num_outputs or max(num_names - spec.labels_offset, 0)
+    spec = spec.replace(num_outputs=num_outputs)
     if not spec.model_name or not spec.num_outputs:
         raise ValueError(
             f"{path!r} is a checkpoint without a run card (run.json), so it needs "
@@ -156,13 +169,8 @@ def open_predictor(
     return CheckpointPredictor(path, get_network_fn, spec)
 
 
-def choose_preprocessing(predictor: Predictor, spec: ModelSpec) -> str:
-    """Returns the preprocessing: of the flags, the model, its run or its nodes."""
-    is_given = FLAGS.preprocessing_name or FLAGS.model_name
-    if predictor.spec is not None and not is_given:
-        spec = predictor.spec
-    if spec.preprocessing_name:
-        return spec.preprocessing_name
+def recognize_preprocessing(predictor: Predictor) -> str:
+    """Returns the preprocessing of the network that the model's nodes belong to."""
     networks = map(nets_factory.get_network, nets_factory.list_networks())
     names = {n.preprocessing for n in networks if n.scope in predictor.scopes}
     if len(names) != 1:
@@ -174,50 +182,125 @@ def choose_preprocessing(predictor: Predictor, spec: ModelSpec) -> str:
     return names.pop()
 
 
+def choose_image_size(predictor: Predictor, spec: ModelSpec) -> list[int]:
+    """Returns height and width of the images in pixels.
+
+    Raises:
+      ValueError: if they are unknown, or a flag or the run contradicts the model.
+    """
+    fixed = {size for size in predictor.image_size if size is not None}
+    if fixed - {FLAGS.image_size or spec.image_size}:
+        message = f"{FLAGS.model_path!r} takes images of {max(fixed)} pixels, but "
+        if FLAGS.image_size:
+            raise ValueError(
+                f"{message}--image_size is {FLAGS.image_size}: leave the flag out."
+            )
+        # The run card beside the file counts if the file contains nothing else.
+        if predictor.spec == spec and not FLAGS.ignore_run_card:
+            raise ValueError(
+                f"{message}the run was trained with {spec.image_size} (image_size in "
+                f"{run_card.FILE_NAME}): export it again with export_model.py, or add "
+                "--ignore_run_card."
+            )
+    own = predictor.spec or spec
+    sizes = [FLAGS.image_size or n or own.image_size for n in predictor.image_size]
+    if None in sizes:
+        raise ValueError(
+            "The model's input has a variable image size: give --image_size."
+        )
+    return sizes
+
+
+def get_own_preprocessing(predictor: Predictor, spec: ModelSpec) -> str | None:
+    """Returns the preprocessing of the model's specification or its run; or None.
+
+    Raises:
+      ValueError: if --model_name contradicts the model.
+    """
+    own = predictor.spec or spec
+    if FLAGS.model_name and own.model_name not in (None, FLAGS.model_name):
+        if not FLAGS.ignore_run_card:
+            raise ValueError(
+                f"--model_name is {FLAGS.model_name!r}, but {FLAGS.model_path!r} "
+                f"contains {own.model_name!r}: leave the flag out, or add "
+                "--ignore_run_card to override it."
+            )
+        own = spec
+    return own.preprocessing_name or spec.preprocessing_name
+
+
 def choose_batches(predictor: Predictor, spec: ModelSpec) -> Callable:
     """Returns a function of (paths, batch size, ...) that builds the model's input."""
     if predictor.takes_files:
         return file_batches.build_encoded_batches
-    height, width = (
-        FLAGS.image_size or size or spec.image_size for size in predictor.image_size
-    )
-    if None in (height, width):
-        raise ValueError(
-            "The model's input has a variable image size: give --image_size."
-        )
+    height, width = choose_image_size(predictor, spec)
+    preprocessing = FLAGS.preprocessing_name or get_own_preprocessing(predictor, spec)
+    if preprocessing is None:
+        preprocessing = recognize_preprocessing(predictor)
+        logging.warning(
+            "%s contains no model specification and has no run card: guessing the "
+            "preprocessing %s from the names of its nodes (--preprocessing_name "
+            "overrides it), and images of %dx%d pixels from its input.",
+            FLAGS.model_path, preprocessing, height, width,
+        )  # fmt: skip
     preprocessing_fn = preprocessing_factory.get_preprocessing(
-        choose_preprocessing(predictor, spec), use_grayscale=predictor.channels == 1
+        preprocessing, use_grayscale=predictor.channels == 1
     )
     return functools.partial(
         file_batches.build_batches, preprocessing_fn, height, width
     )
 
 
-def complete_spec(
-    spec: ModelSpec, names: dict[int, str] | None, num_outputs: int
-) -> ModelSpec:
-    """Returns the specification with a name for each of the model's outputs.
+def name_outputs(
+    predictor: Predictor, spec: ModelSpec, path: str, num_outputs: int
+) -> tuple[str, ...] | None:
+    """Returns the names of the model's outputs; None if they are unknown.
 
     Args:
-      spec: what is known of the model.
-      names: label to name, of --label_path or found with the model.
+      predictor: the model.
+      spec: what the flags and the run card say.
+      path: the model's path.
       num_outputs: number of scores per image.
+
+    Raises:
+      ValueError: if names are not as many as the outputs, or --label_path contradicts
+        the names that the model or its run card contains.
     """
+    own = predictor.spec or spec
+    known, source = own.output_names, path
+    if own == spec:
+        source = os.path.join(run_card.find_train_dir(path) or "", run_card.FILE_NAME)
+    if known and len(known) != num_outputs:
+        if not FLAGS.ignore_run_card:
+            raise ValueError(
+                f"The model has {num_outputs} outputs, but {source} describes one with "
+                f"{len(known)}: move the model away from it, or add --ignore_run_card."
+            )
+        known = None
+    labels, label_path = read_labels(path)
+    if labels is None or (known and not FLAGS.label_path):
+        return known
+    try:
+        names = output_names.from_labels(
+            labels, num_outputs, own.labels_offset, label_path
+        )
+    except ValueError as error:
+        if FLAGS.label_path:
+            raise
+        logging.warning("%s Classes are numbered instead.", error)
+        return None
     if not FLAGS.label_path:
-        if spec.output_names and len(spec.output_names) == num_outputs:
-            return spec
-        if names and abs(len(names) - num_outputs) > 1:
-            names = None  # They belong to another model.
-    return spec.replace(
-        num_outputs=num_outputs, output_names=fit_names(names, num_outputs)
-    )
+        logging.warning("%s contains no names: using those of %s.", path, label_path)
+    elif known and not FLAGS.ignore_run_card:
+        output_names.check_same(names, known, label_path, source)
+    return names
 
 
 def predict(
     paths: Sequence[str],
     predictor: Predictor,
     spec: ModelSpec,
-    names: dict[int, str] | None,
+    path: str,
     writer: output.Writer,
     on_error: Callable[[str, str], None],
 ) -> int:
@@ -247,7 +330,10 @@ def predict(
             writer.write_failure(paths[index], reason)
             continue
         if complete is None:
-            complete = complete_spec(predictor.spec or spec, names, len(scores))
+            complete = (predictor.spec or spec).replace(
+                num_outputs=len(scores),
+                output_names=name_outputs(predictor, spec, path, len(scores)),
+            )
         rows = writer.task.interpret(scores, complete, FLAGS.num_top_predictions)
         writer.write(paths[index], rows)
         count += 1
@@ -265,7 +351,7 @@ def main(argv: Sequence[str]) -> None:
     spec = settings.read_spec(
         FLAGS, card, nets_factory.get_network, free=["image_size"]
     )
-    names = read_names(card, path)
+    num_names = len(read_labels(path)[0] or ())
     failed = []
 
     def on_error(path, reason):
@@ -273,10 +359,10 @@ def main(argv: Sequence[str]) -> None:
         tqdm.tqdm.write(f"{path}: cannot be read: {reason}.", file=sys.stderr)
 
     paths = file_batches.list_images(sources, on_error)
-    with open_predictor(file_type, path, card, spec, len(names or ())) as predictor:
+    with open_predictor(file_type, path, card, spec, num_names) as predictor:
         task = tasks.get_task((predictor.spec or spec).task)
         with output.open_writer(FLAGS.output_format, FLAGS.output_file, task) as writer:
-            count = predict(paths, predictor, spec, names, writer, on_error)
+            count = predict(paths, predictor, spec, path, writer, on_error)
             if not count:
                 raise ValueError(f"None of {len(failed)} images could be read.")
     if failed:

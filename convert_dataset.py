@@ -2,9 +2,9 @@
 
     python convert_dataset.py --source=photos --dataset_dir=data
 
-`photos` holds one folder per class (`photos/cat/*`, `photos/dog/*`), or folders `train`
-and `validation` that do. For several labels per image or for numeric targets, list the
-images in a CSV file:
+`photos` holds one folder per class (`photos/cat/*`, `photos/dog/*`), or one folder per
+split that does: train, validation (or val, valid, dev) and test, in any case. For
+several labels per image or for numeric targets, list the images in a CSV file:
 
     python convert_dataset.py --source=photos --labels=labels.csv --task=multilabel \\
         --dataset_dir=data
@@ -14,6 +14,8 @@ grayscale, rotated, transparent and other images are converted.
 """
 
 from absl import flags
+
+import slim_classifier
 
 # Worker processes import this file too: nothing here may import TensorFlow.
 from datasets import conversion_report, convert_images
@@ -114,7 +116,8 @@ def main(argv: list[str]) -> None:
 
         task = tasks.get_task(FLAGS.task)
     info = convert_images.convert(config, task)
-    print(conversion_report.describe(info, config.dataset_dir))
+    report = conversion_report.describe(info, config.dataset_dir)
+    print(slim_classifier.translate(report))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
 r"""Edits checkpoints: averages, strips, renames and converts them into a new one.
 
-Average the best or the newest checkpoints of a run, or any others:
+Average the newest or the best checkpoints of a run, or any others (training keeps
+several of the best with --num_best_checkpoints):
 
+  python edit_checkpoint.py --checkpoint_path=run --last=3 \
+      --output_path=run/averaged.ckpt
   python edit_checkpoint.py --checkpoint_path=run --best=3 \
-      --output_path=run/averaged.ckpt
+      --output_path=run/averaged_best.ckpt
   python edit_checkpoint.py --average=run/model.ckpt-900,run/model.ckpt-800 \
-      --output_path=run/averaged.ckpt
+      --output_path=run/averaged_two.ckpt
 
 Remove what only training needs, and replace weights by their moving averages:
 
@@ -31,15 +34,16 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from deployment import entry
+from deployment import entry, settings
 from deployment.models import checkpoint, checkpoint_edits
 from deployment.text import format_bytes
 
 flags.DEFINE_string(
     "checkpoint_path",
     None,
-    "Checkpoint to edit, or a training folder for its newest checkpoint.",
+    "Checkpoint to edit, or a training folder; see --checkpoint.",
 )
+settings.define_checkpoint(__name__)
 flags.DEFINE_list("average", [], "Comma-separated checkpoints to average.")
 flags.DEFINE_integer(
     "best", None, "Average this many of the best checkpoints of --checkpoint_path."
@@ -82,13 +86,21 @@ def choose_sources() -> tuple[str, ...]:
             "Give checkpoints in one way: --average=a,b,c or --checkpoint_path=run. "
             "The latter can be combined with --best=3 or --last=3."
         )
+    is_averaged = (
+        bool(FLAGS.average) or FLAGS.best is not None or FLAGS.last is not None
+    )
+    if is_averaged and FLAGS.checkpoint is not None:
+        raise ValueError(
+            f"--checkpoint={FLAGS.checkpoint} chooses one checkpoint: leave it out "
+            "together with --average, --best and --last."
+        )
     if FLAGS.average:
         return tuple(checkpoint.find_prefix(path) for path in FLAGS.average)
     if FLAGS.best is not None or FLAGS.last is not None:
         return checkpoint_edits.choose_checkpoints(
             FLAGS.checkpoint_path, FLAGS.best, FLAGS.last
         )
-    return (checkpoint.find_prefix(FLAGS.checkpoint_path),)
+    return (settings.choose_checkpoint(FLAGS, "Editing"),)
 
 
 def parse_renames() -> tuple[tuple[str, str], ...]:
@@ -129,8 +141,8 @@ def main(_: Sequence[str]) -> None:
     if not FLAGS.output_path:
         raise ValueError("No output: give --output_path=averaged/model.ckpt.")
     edit = config_from_flags()
-    for source in edit.sources:
-        logging.info("Reading %s.", source)
+    if len(edit.sources) > 1:
+        logging.info("Averaging %s.", ", ".join(edit.sources))
     result = checkpoint_edits.write_edited(edit, FLAGS.output_path)
     logging.info(
         "Wrote %s: %d variables (%s), %s; %d averaged, %d removed.",

@@ -1,9 +1,11 @@
 r"""Evaluates a trained model on every image of a split.
 
   python eval_image_classifier.py --checkpoint_path=run
+  python eval_image_classifier.py --checkpoint_path=run --checkpoint=latest
 
-Settings come from the run card, run.json in the training folder. For a checkpoint
-without one, give those that it was trained with:
+Of a training folder, it evaluates the best checkpoint if the run kept one, else the
+newest. Settings come from the run card, run.json in the training folder. For a
+checkpoint without one, give those that it was trained with:
 
   python eval_image_classifier.py --checkpoint_path=model.ckpt --eval_dir=eval \
       --dataset_name=image_folder --dataset_dir=data \
@@ -24,10 +26,10 @@ import functools
 import os
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from datasets import dataset_factory, input_pipeline, record_reader
-from deployment import config_flags, entry, settings, tasks
+from deployment import cluster, config_flags, entry, settings, tasks
 from deployment.evaluate import evaluation_runs
 from deployment.evaluate.evaluation import EvaluationConfig
 from deployment.evaluate.evaluation_reports import Records
@@ -44,8 +46,9 @@ config_flags.define_flags(RunConfig, __name__)
 flags.DEFINE_string(
     "checkpoint_path",
     "/tmp/tfmodel/",
-    "A checkpoint, or a training folder, whose latest checkpoint is evaluated.",
+    "A checkpoint, or a training folder; see --checkpoint.",
 )
+settings.define_checkpoint(__name__)
 flags.DEFINE_string(
     "eval_dir",
     "/tmp/tfmodel/",
@@ -53,7 +56,10 @@ flags.DEFINE_string(
     "is a run card: eval in the training folder.",
 )
 flags.DEFINE_integer(
-    "num_preprocessing_threads", 4, "Number of images to decode in parallel."
+    "num_preprocessing_threads",
+    4,
+    "Number of images to decode in parallel.",
+    lower_bound=1,
 )
 flags.DEFINE_string(
     "dataset_name", "imagenet", "The dataset; image_folder for convert_dataset.py's."
@@ -79,7 +85,10 @@ flags.DEFINE_float(
     "are evaluated.",
 )
 flags.DEFINE_integer(
-    "eval_image_size", None, "Image size in pixels. If unset: the network's own."
+    "eval_image_size",
+    None,
+    "Image size in pixels. If unset: the network's own.",
+    lower_bound=1,
 )
 flags.DEFINE_boolean(
     "quantize", False, "Simulate 8-bit arithmetic; not supported, leave it off."
@@ -100,6 +109,23 @@ def find_card() -> RunCard | None:
             FLAGS.eval_timeout_secs or None,
         )
     return run_card.find(FLAGS.checkpoint_path)
+
+
+def choose_checkpoint() -> str:
+    """Returns the checkpoint to evaluate, or the folder to follow or to compare.
+
+    Raises:
+      ValueError: if there is none, or --checkpoint chooses one of several to evaluate.
+    """
+    for name in ("eval_interval_secs", "all_checkpoints"):
+        if FLAGS[name].value not in (None, False):
+            if FLAGS.checkpoint is not None:
+                raise ValueError(
+                    f"--checkpoint={FLAGS.checkpoint} chooses one checkpoint, but "
+                    f"--{name} evaluates several: leave one of the two out."
+                )
+            return FLAGS.checkpoint_path
+    return settings.choose_checkpoint(FLAGS, "Evaluating")
 
 
 def get_dataset(card: RunCard | None) -> tuple[slim.dataset.Dataset, str]:
@@ -163,19 +189,25 @@ def name_outputs(
 
 
 def config_from_flags(
+    checkpoint_path: str,
     card: RunCard | None,
     spec: ModelSpec,
     dataset: slim.dataset.Dataset,
     split_name: str,
 ) -> RunConfig:
     """Returns the configuration that the flags and the run card give."""
+    if FLAGS["batch_size"].present and FLAGS.batch_size > dataset.num_samples:
+        logging.warning(
+            "--batch_size=%d is larger than the split %s: its %d images are one batch.",
+            FLAGS.batch_size, split_name, dataset.num_samples,
+        )  # fmt: skip
     eval_dir = FLAGS.eval_dir
     if card is not None and not FLAGS["eval_dir"].present:
         eval_dir = os.path.join(run_card.find_train_dir(FLAGS.checkpoint_path), "eval")
     evaluation = config_flags.from_flags(
         EvaluationConfig,
         FLAGS,
-        checkpoint_path=FLAGS.checkpoint_path,
+        checkpoint_path=checkpoint_path,
         eval_dir=eval_dir,
         spec=spec,
         num_images=dataset.num_samples,
@@ -188,11 +220,13 @@ def config_from_flags(
 def main(_: Sequence[str]) -> None:
     if FLAGS.quantize:
         raise ValueError("Quantized graphs are not supported: leave --quantize off.")
+    cluster.wait_for_servers(FLAGS.master)
     card = find_card()
+    checkpoint_path = choose_checkpoint()
     spec = settings.read_spec(FLAGS, card, nets_factory.get_network)
     dataset, split_name = get_dataset(card)
     spec = complete_spec(spec, card, dataset)
-    config = config_from_flags(card, spec, dataset, split_name)
+    config = config_from_flags(checkpoint_path, card, spec, dataset, split_name)
     network_fn = nets_factory.get_network_fn(
         spec.model_name, spec.num_outputs, is_training=False
     )

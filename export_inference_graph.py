@@ -6,19 +6,21 @@ r"""Writes the inference graph of a network, without weights, as a GraphDef.
   python export_inference_graph.py --checkpoint_path=run --output_file=graph.pb
 
 The second command takes the settings from the run card (run.json) of a training run.
+With the first, give those of the training run, such as --image_size.
 
 The input is a placeholder named `input`: preprocessed images, float32. Freeze the graph
 with the weights of a checkpoint by freeze_graph.py.
 """
 
+import os
 from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
-from datasets import dataset_factory
-from deployment import entry, settings
+from datasets import dataset_factory, dataset_utils, shard_files
+from deployment import entry, settings, tasks
 from deployment.formats import freezing
-from deployment.models import checkpoint, graph_files, run_card
+from deployment.models import checkpoint, graph_files, output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from nets import nets_factory
@@ -29,9 +31,14 @@ flags.DEFINE_boolean(
     "is_training", False, "Whether to build the graph as for training."
 )
 flags.DEFINE_integer(
-    "image_size", None, "Image size in pixels. If unset, the network's default."
+    "image_size",
+    None,
+    "Image size in pixels. If unset, the network's default.",
+    lower_bound=1,
 )
-flags.DEFINE_integer("batch_size", None, "Fixed batch size. If unset, it is variable.")
+flags.DEFINE_integer(
+    "batch_size", None, "Fixed batch size. If unset, it is variable.", lower_bound=1
+)
 flags.DEFINE_string(
     "dataset_name", "imagenet", "Name of the dataset, which has the number of classes."
 )
@@ -53,6 +60,7 @@ flags.DEFINE_integer(
     None,
     "Number of frames of a video. If unset, it is variable, which some networks do not "
     "support.",
+    lower_bound=1,
 )
 flags.DEFINE_boolean(
     "write_text_graphdef", False, "Whether to write text instead of binary."
@@ -102,16 +110,40 @@ def read_spec(card: RunCard | None) -> ModelSpec:
         num_labels = dataset_factory.get_num_classes(
             data.dataset_name, FLAGS.dataset_dir
         )
-    num_outputs = num_labels - spec.labels_offset
+    num_outputs = tasks.get_task(spec.task).count_outputs(
+        num_labels, spec.labels_offset
+    )
+    if card is None:
+        return complete_spec(spec.replace(num_outputs=num_outputs))
     if num_outputs == spec.num_outputs:
         return spec
-    if card is not None and not FLAGS.ignore_run_card:
+    if not FLAGS.ignore_run_card:
         raise ValueError(
             f"The dataset given has {num_labels} classes, but the run was trained with "
             f"{card.num_classes + card.labels_offset}: leave --dataset_name and "
             "--dataset_dir out, or add --ignore_run_card to override it."
         )
     return spec.replace(num_outputs=num_outputs, output_names=None)
+
+
+def complete_spec(spec: ModelSpec) -> ModelSpec:
+    """Returns the specification with the names of the dataset's classes, if any.
+
+    Raises:
+      ValueError: if the dataset is for a task whose outputs need a training run.
+    """
+    info = FLAGS.dataset_dir and shard_files.read_info(FLAGS.dataset_dir)
+    if info and info.task != spec.task:
+        raise ValueError(
+            f"The dataset is for task {info.task}, whose graph needs what the training "
+            "run has measured: give its folder with --checkpoint_path=run."
+        )
+    labels = FLAGS.dataset_dir and dataset_utils.read_labels(FLAGS.dataset_dir)
+    if not labels:
+        return spec
+    path = os.path.join(FLAGS.dataset_dir, dataset_utils.LABELS_FILENAME)
+    names = output_names.from_labels(labels, spec.num_outputs, spec.labels_offset, path)
+    return spec.replace(output_names=names)
 
 
 def get_input_shape(spec: ModelSpec) -> list[int | None]:
@@ -141,12 +173,17 @@ def main(_: Sequence[str]) -> None:
         raise ValueError("Give the file to write: --output_file=graph.pb.")
     if FLAGS.quantize:
         raise ValueError("Quantized graphs are not supported: leave --quantize out.")
+    if FLAGS.num_frames and not FLAGS.is_video_model:
+        raise ValueError(
+            f"--num_frames={FLAGS.num_frames} is for videos: add --is_video_model, or "
+            "leave it out."
+        )
     card = find_card()
     spec = read_spec(card)
     graph_def = graph_files.build_inference_graph(
         define_network(spec), get_input_shape(spec)
     )
-    if card is not None:
+    if not FLAGS.is_video_model:
         graph_files.add_spec(graph_def, spec)
     graph_files.write_graph(graph_def, FLAGS.output_file, FLAGS.write_text_graphdef)
     logging.info("Wrote %s (%d nodes).", FLAGS.output_file, len(graph_def.node))

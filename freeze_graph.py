@@ -4,6 +4,10 @@ r"""Freezes a graph with the weights of a checkpoint into one file.
       --input_checkpoint=run/model.ckpt-1500 \
       --output_node_names=InceptionV3/Predictions/Reshape_1 \
       --output_graph=frozen.pb
+
+With the run card (run.json) of the checkpoint's training run, the graph must be that of
+the run, and the frozen graph contains what classify_image.py needs: image size,
+preprocessing and names.
 """
 
 import contextlib
@@ -13,16 +17,22 @@ from typing import Any
 
 from absl import flags, logging
 
-from deployment import entry
+from deployment import entry, settings
 from deployment.models import averages, graph_files, run_card
+from deployment.models.run_card import RunCard
 
 flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
 flags.DEFINE_string("input_saver", "", "A SaverDef file to restore with.")
 flags.DEFINE_string(
-    "input_checkpoint", "", "The checkpoint, or a folder, whose newest one is used."
+    "input_checkpoint", "", "The checkpoint, or a training folder; see --checkpoint."
 )
+settings.define_checkpoint(__name__)
 flags.DEFINE_integer(
-    "checkpoint_version", 2, "Version of the checkpoint format for writing: 1 or 2."
+    "checkpoint_version",
+    2,
+    "Version of the checkpoint format for writing: 1 or 2.",
+    lower_bound=1,
+    upper_bound=2,
 )
 flags.DEFINE_string("output_graph", "", "The file to write.")
 flags.DEFINE_boolean("input_binary", False, "Whether the input files are binary.")
@@ -56,22 +66,26 @@ flags.DEFINE_boolean(
     "Whether to freeze the moving averages of the weights. If unset, they are frozen "
     "if training kept them, according to the run.json next to the checkpoint.",
 )
+entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
 
 
-def open_checkpoint() -> contextlib.AbstractContextManager[str]:
+def open_checkpoint(
+    card: RunCard | None,
+) -> contextlib.AbstractContextManager[str]:
     """Returns a context of the checkpoint to freeze, with averages if wanted."""
-    path, is_wanted = FLAGS.input_checkpoint, FLAGS.use_moving_averages
-    if FLAGS.input_saved_model_dir or not path:
-        if is_wanted:
-            raise ValueError(
-                "--use_moving_averages needs --input_checkpoint: a SavedModel already "
-                "contains its weights."
-            )
-        return contextlib.nullcontext(path)
+    is_wanted = FLAGS.use_moving_averages
+    if FLAGS.input_saved_model_dir or not FLAGS.input_checkpoint:
+        for name in ("use_moving_averages", "checkpoint"):
+            if FLAGS[name].value:
+                raise ValueError(
+                    f"--{name} needs --input_checkpoint: a SavedModel already contains "
+                    "its weights."
+                )
+        return contextlib.nullcontext(FLAGS.input_checkpoint)
+    path = settings.choose_checkpoint(FLAGS, "Freezing", "input_checkpoint")
     if is_wanted is None:
-        card = run_card.find(path)
         is_wanted = card is not None and bool(card.moving_average_decay)
     if not is_wanted:
         return contextlib.nullcontext(path)
@@ -79,9 +93,12 @@ def open_checkpoint() -> contextlib.AbstractContextManager[str]:
     return averages.averaged_checkpoint(path)
 
 
-def config_from_flags(input_checkpoint: str) -> dict[str, Any]:
+def config_from_flags(card: RunCard | None, input_checkpoint: str) -> dict[str, Any]:
     """Returns the arguments of `graph_files.freeze`."""
+    spec = card.spec if card is not None and not FLAGS.ignore_run_card else None
     return {
+        "spec": spec,
+        "train_dir": FLAGS.input_checkpoint if spec is not None else "",
         "input_graph": FLAGS.input_graph,
         "input_saver": FLAGS.input_saver,
         "input_binary": FLAGS.input_binary,
@@ -102,8 +119,9 @@ def config_from_flags(input_checkpoint: str) -> dict[str, Any]:
 
 
 def main(_: Sequence[str]) -> None:
-    with open_checkpoint() as input_checkpoint:
-        graph_def = graph_files.freeze(**config_from_flags(input_checkpoint))
+    card = run_card.find(FLAGS.input_checkpoint)
+    with open_checkpoint(card) as input_checkpoint:
+        graph_def = graph_files.freeze(**config_from_flags(card, input_checkpoint))
     logging.info(
         "Wrote %s (%d nodes, %.1f MB).",
         FLAGS.output_graph,

@@ -8,7 +8,7 @@ Networks: list them all, compare their costs, or list the layers of one.
 
 Checkpoints of both formats (V1 and V2): list the variables, compute statistics, print
 the values of one variable, draw the weights of the first layer. For a training folder,
-the newest checkpoint is shown.
+the best checkpoint is shown if the run kept one, else the newest; see --checkpoint.
 
   python inspect_model.py --checkpoint_path=run
   python inspect_model.py --checkpoint_path=run --statistics
@@ -42,11 +42,11 @@ from typing import Any
 
 from absl import flags
 
-from deployment import entry, user_modules
+from deployment import entry, settings, user_modules
 from deployment.inspect import checkpoint as checkpoint_report
 from deployment.inspect import differences, filters, graph_loading, network, tensorboard
 from deployment.inspect import graph as graph_report
-from deployment.models import run_card
+from deployment.models import checkpoint_choice, run_card
 from deployment.models.checkpoint import Checkpoint
 from nets import nets_factory
 
@@ -70,17 +70,20 @@ flags.DEFINE_integer(
     "image_size",
     None,
     "Height and width of the images in pixels. If unset, the network's default.",
+    lower_bound=1,
 )
 flags.DEFINE_integer(
     "num_classes",
     None,
     "Number of outputs of the network. If unset, as in the run of --checkpoint_path, "
     "or 1000.",
+    lower_bound=1,
 )
 flags.DEFINE_integer(
     "num_frames",
     None,
     "Number of frames of a video. If unset, 64 for video networks.",
+    lower_bound=1,
 )
 flags.DEFINE_boolean(
     "use_grayscale", False, "Build the network for images with one channel."
@@ -88,8 +91,9 @@ flags.DEFINE_boolean(
 flags.DEFINE_string(
     "checkpoint_path",
     None,
-    "Checkpoint to inspect, or a training folder for its newest checkpoint.",
+    "Checkpoint to inspect, or a training folder; see --checkpoint.",
 )
+settings.define_checkpoint(__name__)
 flags.DEFINE_boolean(
     "statistics",
     False,
@@ -140,8 +144,8 @@ _OPTIONS = {
     "list_networks": {"count", "model_name"} | _NETWORK_OPTIONS,
     "graph_path": {"node", "names_file", "tensorboard_dir"},
     "checkpoint_path": {
-        "statistics", "values", "compare_to", "filters_png", "filters_variable",
-        "model_name", "tensorboard_dir",
+        "checkpoint", "statistics", "values", "compare_to", "filters_png",
+        "filters_variable", "model_name", "tensorboard_dir",
     } | _NETWORK_OPTIONS,
     "model_name": {"tensorboard_dir"} | _NETWORK_OPTIONS,
 }  # fmt: skip
@@ -163,6 +167,11 @@ def choose_subject() -> str:
     for name in set(_SUBJECTS).union(*_OPTIONS.values()) - {given[0]}:
         if FLAGS[name].value and name not in _OPTIONS[given[0]]:
             raise ValueError(f"--{name} does not go with --{given[0]}: leave it out.")
+    if FLAGS.filters_variable and not FLAGS.filters_png:
+        raise ValueError(
+            f"--filters_variable={FLAGS.filters_variable} says what to draw: add the "
+            "image file to write, --filters_png=filters.png."
+        )
     return given[0]
 
 
@@ -249,7 +258,7 @@ def write_graph(graph_def: Any) -> str:
 
 def inspect_checkpoint() -> Iterator[str]:
     """Generates a report on a checkpoint."""
-    reader = Checkpoint(FLAGS.checkpoint_path)
+    reader = Checkpoint(settings.choose_checkpoint(FLAGS, "Inspecting"))
     if FLAGS.values:
         yield checkpoint_report.describe_values(reader, FLAGS.values)
     elif FLAGS.filters_png:
@@ -273,7 +282,7 @@ def inspect_checkpoint() -> Iterator[str]:
 def compare(reader: Checkpoint) -> Iterator[str]:
     """Generates the differences of a checkpoint to another one or a network."""
     if FLAGS.compare_to:
-        other = Checkpoint(FLAGS.compare_to)
+        other = Checkpoint(checkpoint_choice.choose(FLAGS.compare_to).path)
         difference = differences.compare_checkpoints(reader, other)
         names, start = (reader.path, other.path), other.path
     else:

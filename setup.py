@@ -24,6 +24,7 @@ setuptools.setup(
         for path in pathlib.Path(__file__).parent.glob("*.py")
         if path.name != "setup.py"
     ),
+    entry_points={"console_scripts": ["slim-classifier=slim_classifier:main"]},
     install_requires=[
         # Tested with 2.21.0 on Python 3.11; no newer version has been tried.
         "tensorflow>=2.21,<2.22",

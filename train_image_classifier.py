@@ -34,11 +34,12 @@ from deployment import (
     config_flags,
     durations,
     entry,
-    model_deploy,
+    flag_errors,
     settings,
     tasks,
     user_modules,
 )
+from deployment.cluster import ClusterConfig
 from deployment.config_flags import from_flags
 from deployment.evaluate import evaluation
 from deployment.formats import exporting, freezing
@@ -46,8 +47,9 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
-from deployment.train import dry_run, training
+from deployment.train import advice, dry_run, training
 from deployment.train.config import TrainingConfig, ValidationConfig
+from deployment.train.warm_start import OtherVariablesError
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim
@@ -87,13 +89,18 @@ flags.DEFINE_string(
     "Augmentations of training images, joined by |, such as flip_lr|brightness(0.2).",
 )
 flags.DEFINE_integer(
-    "train_image_size", None, "Image size in pixels. If unset, the network's own."
+    "train_image_size",
+    None,
+    "Image size in pixels. If unset, the network's own.",
+    lower_bound=1,
 )
 flags.DEFINE_float(
     "moving_average_decay",
     None,
     "Decay of the moving averages of the weights, such as 0.999. If unset, there are "
     "none.",
+    lower_bound=0,
+    upper_bound=0.999999,
 )
 flags.DEFINE_boolean("use_grayscale", False, "Whether to convert images to grayscale.")
 flags.DEFINE_enum(
@@ -111,32 +118,28 @@ flags.DEFINE_float(
     None,
     "Stop after this many epochs (instead of --max_number_of_steps).",
 )
-flags.DEFINE_integer("num_readers", 4, "Number of files to read in parallel.")
 flags.DEFINE_integer(
-    "num_preprocessing_threads", 4, "Number of images to decode in parallel."
+    "num_readers", 4, "Number of files to read in parallel.", lower_bound=1
 )
-
-# Clones and replicas.
 flags.DEFINE_integer(
-    "num_clones", 1, "Copies of the network, one per GPU, each with its own batch."
-)
-flags.DEFINE_boolean(
-    "clone_on_cpu",
-    None,
-    "Whether clones run on the CPU. If unset, when there is no GPU.",
-)
-flags.DEFINE_integer("worker_replicas", 1, "Number of workers that train together.")
-flags.DEFINE_integer(
-    "num_ps_tasks", 0, "Number of parameter servers; 0 keeps variables on the worker."
+    "num_preprocessing_threads",
+    4,
+    "Number of images to decode in parallel.",
+    lower_bound=1,
 )
 
 # Validation during training.
 flags.DEFINE_string(
     "eval_split_name", None, "Split to validate on. If unset, there is no validation."
 )
-flags.DEFINE_integer("eval_batch_size", 100, "Images per batch of the validation.")
 flags.DEFINE_integer(
-    "eval_num_batches", None, "Batches per validation. If unset, the whole split."
+    "eval_batch_size", 100, "Images per batch of the validation.", lower_bound=1
+)
+flags.DEFINE_integer(
+    "eval_num_batches",
+    None,
+    "Batches per validation. If unset, the whole split.",
+    lower_bound=1,
 )
 flags.DEFINE_boolean(
     "export_best",
@@ -151,7 +154,9 @@ flags.DEFINE_boolean(
     "disk space that the run would need.",
 )
 
-for config_class in (TrainingConfig, ValidationConfig, learning_rates.Schedule):
+for config_class in (
+    TrainingConfig, ValidationConfig, learning_rates.Schedule, ClusterConfig,
+):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
 entry.define_user_module(__name__)
@@ -161,22 +166,11 @@ FLAGS = flags.FLAGS
 _VERSIONED = ("tensorflow", "tf-slim", "numpy")
 
 
-def read_task_flag() -> tuple[str | None, int]:
-    """Returns the name of the task, or None, and the index of the worker."""
-    names = [value for value in FLAGS.task if not value.isdecimal()]
-    indices = [int(value) for value in FLAGS.task if value.isdecimal()]
-    if len(names) > 1 or len(indices) > 1:
-        raise ValueError(
-            f"--task is given as {', '.join(FLAGS.task)}: give one task "
-            f"({', '.join(tasks.list_tasks())}) and one worker index at most."
-        )
-    return names[0] if names else None, indices[0] if indices else 0
-
-
 def spec_from_flags(dataset: slim.dataset.Dataset) -> ModelSpec:
     """Returns the specification of the model to train."""
+    dataset_task = getattr(dataset, "task", None)
     task = tasks.get_task(
-        settings.choose_task(read_task_flag()[0], getattr(dataset, "task", None))
+        settings.choose_task(tasks.split_flag(FLAGS.task)[0], dataset_task)
     )
     network = nets_factory.get_network(FLAGS.model_name)
     num_outputs = task.count_outputs(dataset.num_classes, FLAGS.labels_offset)
@@ -212,24 +206,17 @@ def config_from_flags(dataset: slim.dataset.Dataset) -> TrainingConfig:
         train_dir=FLAGS.train_dir,
         spec=spec,
         num_samples=dataset.num_samples,
-        deployment=model_deploy.choose_deployment(
-            num_clones=FLAGS.num_clones,
-            clone_on_cpu=FLAGS.clone_on_cpu,
-            replica_id=read_task_flag()[1],
-            num_replicas=FLAGS.worker_replicas,
-            num_ps_tasks=FLAGS.num_ps_tasks,
+        deployment=from_flags(ClusterConfig, FLAGS).deploy(
+            tasks.split_flag(FLAGS.task)[1], FLAGS.master
         ),
         schedule=from_flags(learning_rates.Schedule, FLAGS),
         optimizer=from_flags(optimizers.OptimizerConfig, FLAGS),
         validation=validation_from_flags(),
         class_weights=compute_class_weights(dataset, spec),
     )
-    if FLAGS.max_number_of_epochs is None:
-        return config
-    if FLAGS.max_number_of_steps is not None:
-        raise ValueError("Give either --max_number_of_steps or --max_number_of_epochs.")
-    length = durations.Duration(FLAGS.max_number_of_epochs, "epochs")
-    steps = length.to_steps(config.steps_per_epoch)
+    steps = durations.choose_steps(
+        FLAGS.max_number_of_steps, FLAGS.max_number_of_epochs, config.steps_per_epoch
+    )
     return dataclasses.replace(config, number_of_steps=steps)
 
 
@@ -237,8 +224,8 @@ def validation_from_flags() -> ValidationConfig | None:
     """Returns how to validate during training; None if not."""
     if FLAGS.eval_split_name:
         return from_flags(ValidationConfig, FLAGS, split_name=FLAGS.eval_split_name)
-    for name in ("export_best", "early_stopping_patience"):
-        if FLAGS[name].value:
+    for name in ("export_best", "early_stopping_patience", "best_metric", "eval_every"):
+        if FLAGS[name].present and FLAGS[name].value:
             raise ValueError(
                 f"--{name} depends on validation: give the split to validate on with "
                 "--eval_split_name."
@@ -374,23 +361,38 @@ def exporter_fn(config: TrainingConfig, card: RunCard) -> Callable | None:
     return export
 
 
+def suggest_new_run() -> str:
+    """Returns the command that trains on from the weights of the run."""
+    command = flag_errors.format_command(
+        "train_image_classifier.py",
+        train_dir=os.path.join(FLAGS.train_dir, "all"),
+        checkpoint_path=FLAGS.train_dir,
+        checkpoint_exclude_scopes=None,
+    )
+    return f"To train on from its weights, start a new run:\n  {command}"
+
+
 def main(_: Sequence[str]) -> None:
     dataset = dataset_factory.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
     config = config_from_flags(dataset)
+    advice.log_warnings(config)
     card = card_from_flags(dataset, config)
     run = dry_run.dry_run if FLAGS.dry_run else training.train
-    with input_pipeline.naming_broken_files(dataset):
-        run(
-            config,
-            build_network_fn(config.spec, is_training=True),
-            training_batches_fn(dataset, config.spec),
-            card=card,
-            ignore_card=FLAGS.ignore_run_card,
-            build_evaluator=evaluator_fn(config),
-            on_new_best=exporter_fn(config, card),
-        )
+    try:
+        with input_pipeline.naming_broken_files(dataset):
+            run(
+                config,
+                build_network_fn(config.spec, is_training=True),
+                training_batches_fn(dataset, config.spec),
+                card=card,
+                ignore_card=FLAGS.ignore_run_card,
+                build_evaluator=evaluator_fn(config),
+                on_new_best=exporter_fn(config, card),
+            )
+    except OtherVariablesError as error:
+        raise ValueError(f"{error} {suggest_new_run()}") from error
 
 
 if __name__ == "__main__":

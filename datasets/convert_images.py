@@ -23,6 +23,7 @@ from datasets import (
     class_folders,
     dataset_folder,
     dataset_info,
+    duplicate_images,
     image_pool,
     image_source,
     label_table,
@@ -35,8 +36,8 @@ class ConvertConfig:
     """What to convert, and how.
 
     Attributes:
-      source: without `labels` a folder laid out as `CLASS/*`, or `train/CLASS/*` and
-        `validation/CLASS/*`; with `labels` the folder of the images that it lists.
+      source: without `labels` a folder laid out as `CLASS/*` or `SPLIT/CLASS/*`, see
+        `class_folders`; with `labels` the folder of the images that it lists.
       dataset_dir: folder to write into.
       dataset_name: the first part of the shards' names.
       validation_fraction: fraction of the images to hold out, in [0, 1), if the source
@@ -90,7 +91,7 @@ def convert(config: ConvertConfig, task: Any = None) -> dataset_info.DatasetInfo
         config.dataset_dir, config.dataset_name, config.overwrite
     )
     with dataset_folder.stage(config.dataset_dir, config.dataset_name) as staging:
-        info = _write_dataset(config, source, task, staging)
+        info = _write_dataset(config, source, task, staging, bool(old_files))
         dataset_folder.publish(staging, config.dataset_dir, old_files)
     return info
 
@@ -148,9 +149,16 @@ def _find_images(config: ConvertConfig, task: Any) -> image_source.ImageSource:
 
 
 def _write_dataset(
-    config: ConvertConfig, source: image_source.ImageSource, task: Any, staging: str
+    config: ConvertConfig,
+    source: image_source.ImageSource,
+    task: Any,
+    staging: str,
+    is_replacing: bool,
 ) -> dataset_info.DatasetInfo:
-    """Writes all files of the dataset into the folder `staging`."""
+    """Writes all files of the dataset into the folder `staging`.
+
+    If it replaces another dataset, no shard has the name of an old one.
+    """
     from datasets import shard_writer  # Imports TensorFlow.
 
     images = list(source.images)
@@ -158,6 +166,7 @@ def _write_dataset(
     labels = collections.defaultdict(list)
     label_dtype = task.label_dtype if task else "int64"
     num_skipped = source.num_faults
+    duplicates = duplicate_images.DuplicateFinder(config.source)
     loaded = _load_images(config, images, len(source.names))
     with (
         contextlib.closing(loaded),
@@ -168,13 +177,14 @@ def _write_dataset(
                 num_skipped += 1
                 continue
             labels[split].append(image.label)
+            duplicates.add(image, split, encoded.encoded)
             filename = os.path.relpath(image.path, config.source).replace(os.sep, "/")
             class_name = None
             if isinstance(image.label, int):
                 class_name = os.fsencode(source.names[image.label])
             writer.write(split, encoded, image.label, os.fsencode(filename), class_name)
         _check_labels(source.names, labels["train"], label_dtype == "int64")
-        shards, fingerprint = writer.finish()
+        shards, fingerprint = writer.finish(is_replacing)
     info = dataset_info.DatasetInfo(
         name=config.dataset_name,
         class_names=source.names,
@@ -188,10 +198,10 @@ def _write_dataset(
         num_skipped=num_skipped,
         seed=config.seed,
         fingerprint=fingerprint,
+        notes=(*source.notes, *duplicates.describe()),
     )
-    text = "".join(f"{label}:{name}\n" for label, name in enumerate(source.names))
     for file_name, contents in (
-        (dataset_folder.LABELS_FILE_NAME, text),
+        (dataset_folder.LABELS_FILE_NAME, info.to_label_text()),
         (dataset_info.FILE_NAME, info.to_json()),
     ):
         dataset_folder.write_text(os.path.join(staging, file_name), contents)

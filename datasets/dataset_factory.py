@@ -98,6 +98,10 @@ def get_num_classes(name: str, dataset_dir: str | None = None) -> int:
 def _get_module(name: str) -> Any:
     if name not in datasets_map:
         raise ValueError(
-            tfrecord_dataset.unknown("dataset", name, datasets_map, "--dataset_name")
+            tfrecord_dataset.unknown(
+                "dataset", name, datasets_map, "--dataset_name can be"
+            )
+            + " Give image_folder for what convert_dataset.py wrote, whatever "
+            "--dataset_name it was given."
         )
     return datasets_map[name]

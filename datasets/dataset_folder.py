@@ -1,12 +1,14 @@
 """The folder of a dataset: never half written, never overwritten by accident.
 
-Files are written into a hidden folder and moved to their places at the very end,
-`dataset_info.json` last, so an interrupted conversion never looks complete.
+Files are written into a hidden folder and moved to their places at the very end. An old
+dataset stays whole until the new `dataset_info.json` replaces the old one; then the old
+shards are removed. Shards that are left over when this is interrupted are listed in no
+`dataset_info.json`: they are ignored, and removed by the next conversion.
 """
 
 import contextlib
+import filecmp
 import os
-import re
 import shutil
 from collections.abc import Iterable, Iterator
 
@@ -33,18 +35,17 @@ def find_old_files(dataset_dir: str, dataset_name: str, overwrite: bool) -> list
     """
     if not os.path.isdir(dataset_dir):
         return []
-    shard = re.compile(re.escape(dataset_name) + r"_\w+_\d+-of-\d+\.tfrecord")
     names = (dataset_info.FILE_NAME, LABELS_FILE_NAME)
     found = [
         os.path.join(dataset_dir, name)
         for name in sorted(os.listdir(dataset_dir))
-        if shard.fullmatch(name) or name in names
+        if dataset_info.is_shard_name(name, dataset_name) or name in names
     ]
     info_path = os.path.join(dataset_dir, dataset_info.FILE_NAME)
     if info_path in found:
-        info = dataset_info.load(info_path)
-        name = repr(info.name) if info else "of another program"
-        if not info or info.name != dataset_name:
+        name = dataset_info.read_name(info_path)
+        if name != dataset_name:
+            name = "of another program" if name is None else repr(name)
             raise ValueError(
                 f"{dataset_dir!r} already holds the dataset {name}: choose another "
                 "--dataset_dir, as a folder can hold one dataset."
@@ -93,20 +94,29 @@ def stage(dataset_dir: str, dataset_name: str) -> Iterator[str]:
 
 
 def publish(staging: str, dataset_dir: str, old_files: Iterable[str]) -> None:
-    """Moves the new files to their places, `dataset_info.json` last."""
-    # Without the old dataset_info.json the old shards no longer look complete.
-    for path in sorted(old_files, key=_is_not_info):
-        os.remove(path)
-    names = sorted(os.listdir(staging), key=_is_not_info, reverse=True)
-    for name in names:
-        os.rename(os.path.join(staging, name), os.path.join(dataset_dir, name))
+    """Moves the new files to their places, then removes the old shards.
+
+    At any moment `dataset_info.json` and the shards that it lists belong together. A
+    different `labels.txt` is removed first and added last, as it must not contradict
+    `dataset_info.json`, but may be missing.
+    """
+    ends = (dataset_info.FILE_NAME, LABELS_FILE_NAME)
+    shards = sorted(set(os.listdir(staging)).difference(ends))
+    for name in shards:
+        os.replace(os.path.join(staging, name), os.path.join(dataset_dir, name))
+    new_labels, old_labels = (
+        os.path.join(folder, LABELS_FILE_NAME) for folder in (staging, dataset_dir)
+    )
+    if os.path.exists(old_labels) and not filecmp.cmp(new_labels, old_labels, False):
+        os.remove(old_labels)
+    for name in ends:
+        os.replace(os.path.join(staging, name), os.path.join(dataset_dir, name))
+    for path in old_files:
+        if os.path.basename(path) not in (*shards, *ends):
+            os.remove(path)
 
 
 def write_text(path: str, text: str) -> None:
     """Writes UTF-8 text; folder names that are not UTF-8 keep their bytes."""
     with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
-
-
-def _is_not_info(path: str) -> bool:
-    return os.path.basename(path) != dataset_info.FILE_NAME

@@ -1,13 +1,17 @@
 """The contents of `dataset_info.json`: the labels, the splits and every shard.
 
-`convert_dataset.py` writes this file last, so its presence means that the conversion
-finished. This module does not import TensorFlow.
+`convert_dataset.py` puts this file into place after the shards, so its presence means
+that the conversion finished, and replacing it switches from an old dataset to a new
+one. This module does not import TensorFlow.
 """
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+from datasets.image_source import SPLITS
 
 FILE_NAME = "dataset_info.json"
 # Datasets of one class per image are written as version 1, which earlier releases read.
@@ -40,6 +44,7 @@ class DatasetInfo:
       num_skipped: number of unreadable files and faulty entries that were left out.
       seed: seed of the shuffling and of the choice of validation images.
       fingerprint: SHA-256 over all records, in the order of writing.
+      notes: sentences about the source, such as which folder became which split.
     """
 
     name: str
@@ -51,6 +56,7 @@ class DatasetInfo:
     num_skipped: int = 0
     seed: int = 0
     fingerprint: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def has_classes(self) -> bool:
@@ -60,6 +66,12 @@ class DatasetInfo:
     def num_samples(self, split_name: str) -> int:
         """Returns the number of images in a split."""
         return sum(shard.records for shard in self.splits[split_name])
+
+    def to_label_text(self) -> str:
+        """Returns the contents of `labels.txt`."""
+        return "".join(
+            f"{label}:{name}\n" for label, name in enumerate(self.class_names)
+        )
 
     def to_json(self) -> str:
         """Returns the contents of `dataset_info.json`."""
@@ -83,6 +95,7 @@ class DatasetInfo:
             "num_skipped": self.num_skipped,
             "seed": self.seed,
             "fingerprint": self.fingerprint,
+            "notes": list(self.notes),
         }
         return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
@@ -90,10 +103,40 @@ class DatasetInfo:
         return self.task == CLASSIFICATION and self.has_classes
 
 
-def load(path: str) -> DatasetInfo | None:
-    """Reads a `dataset_info.json`; see `from_json`."""
+def name_shard(
+    name: str, split: str, index: int, num_shards: int, tag: str = ""
+) -> str:
+    """Returns the file name of a shard.
+
+    Args:
+      name: of the dataset.
+      split: such as "train".
+      index: of the shard, from 0.
+      num_shards: of the split.
+      tag: hexadecimal digits that tell the shard from those that it replaces.
+    """
+    tag = f".{tag}" if tag else ""
+    return f"{name}_{split}_{index:05d}-of-{num_shards:05d}{tag}.tfrecord"
+
+
+def is_shard_name(file: str, name: str) -> bool:
+    """Returns whether `name_shard` gives such a file name for the dataset `name`."""
+    pattern = rf"_({'|'.join(SPLITS)})_\d+-of-\d+(\.[0-9a-f]+)?\.tfrecord"
+    return re.fullmatch(re.escape(name) + pattern, file) is not None
+
+
+def read_name(path: str) -> str | None:
+    """Returns the `name` in a `dataset_info.json`, whatever else is wrong with it.
+
+    Returns:
+      None if another program wrote the file.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
     with open(path, "rb") as file:
-        return from_json(file.read(), path)
+        whole = _parse_json(file.read(), path)
+    return None if whole is None else str(whole.get("name"))
 
 
 def from_json(contents: bytes, path: str) -> DatasetInfo | None:
@@ -107,24 +150,62 @@ def from_json(contents: bytes, path: str) -> DatasetInfo | None:
       The information, or None if another program wrote the file.
 
     Raises:
-      ValueError: if the file is damaged or of a newer format.
+      ValueError: if the file is damaged, of a newer format, or contradicts itself.
     """
+    whole = _parse_json(contents, path)
+    if whole is None:
+        return None
     try:
-        whole = json.loads(contents.decode(errors="surrogateescape"))
-        if not isinstance(whole, dict) or "format_version" not in whole:
-            return None
         if whole["format_version"] > FORMAT_VERSION:
             raise ValueError(
                 f"{path} has format version {whole['format_version']}, but this "
                 f"release reads versions up to {FORMAT_VERSION}: update it, or convert "
                 "the images again."
             )
-        return _parse(whole)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({type(error).__name__}: {error}): convert the images "
-            "again with convert_dataset.py, or remove the file."
-        ) from error
+        info = _parse(whole)
+        _check_counts(info, whole["splits"], path)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+    return info
+
+
+def _parse_json(contents: bytes, path: str) -> dict[str, Any] | None:
+    try:
+        whole = json.loads(contents.decode(errors="surrogateescape"))
+    except json.JSONDecodeError as error:
+        raise _damaged(path, error) from error
+    return whole if isinstance(whole, dict) and "format_version" in whole else None
+
+
+def _damaged(path: str, error: Exception) -> ValueError:
+    return ValueError(
+        f"{path} is damaged ({type(error).__name__}: {error}): remove the file and "
+        "convert the images again with convert_dataset.py."
+    )
+
+
+def _check_counts(info: DatasetInfo, splits: Mapping[str, Any], path: str) -> None:
+    """Raises ValueError if the numbers in the file contradict each other."""
+    for split, value in splits.items():
+        found = {"its shards hold": info.num_samples(split)}
+        if "num_samples" in value:
+            found["num_samples is"] = value["num_samples"]
+        if info.has_classes:
+            counts = info.labels[split]["class_counts"]
+            found["class_counts add up to"] = sum(counts)
+            if len(counts) != len(info.class_names):
+                raise ValueError(
+                    f"{path} has {len(info.class_names)} class_names, but class_counts "
+                    f"of {len(counts)} classes in split {split!r}: restore the file, "
+                    "or convert the images again with --overwrite."
+                )
+        if len(set(found.values())) > 1:
+            counted = ", ".join(f"{what} {number}" for what, number in found.items())
+            raise ValueError(
+                f"{path} contradicts itself on the images of split {split!r}: "
+                f"{counted}. Restore the file, or convert the images again with "
+                "--overwrite."
+            )
 
 
 def _parse(whole: Mapping[str, Any]) -> DatasetInfo:
@@ -147,4 +228,5 @@ def _parse(whole: Mapping[str, Any]) -> DatasetInfo:
         num_skipped=whole["num_skipped"],
         seed=whole["seed"],
         fingerprint=whole["fingerprint"],
+        notes=tuple(whole.get("notes", ())),
     )

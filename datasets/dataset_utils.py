@@ -228,7 +228,12 @@ def read_label_file(
       A dictionary from integer label to name.
     """
     with tf.io.gfile.GFile(os.path.join(dataset_dir, filename), "rb") as file:
-        lines = file.read().decode(errors="replace").lstrip("\ufeff").splitlines()
+        return parse_labels(file.read())
+
+
+def parse_labels(contents: bytes) -> dict[int, str]:
+    """Returns label to name from the contents of a file; see `read_label_file`."""
+    lines = contents.decode(errors="replace").lstrip("\ufeff").splitlines()
     lines = [line.strip() for line in lines if line.strip()]
     if all(re.match(r"\d+:", line) for line in lines):
         pairs = (line.split(":", 1) for line in lines)
@@ -261,7 +266,7 @@ def count_labels(dataset: slim.dataset.Dataset) -> np.ndarray:
         labels or numeric targets instead of one class, or if there is no label.
       OSError: if a shard is missing or cannot be read.
     """
-    files = shard_files.list_files(dataset.data_sources)
+    files = shard_files.list_shards(dataset)
     info, split = shard_files.find_split(files)
     if info and info.has_classes and len(info.class_names) == dataset.num_classes:
         return np.array(info.labels[split]["class_counts"], np.int64)
@@ -290,7 +295,7 @@ def read_all_labels(dataset: slim.dataset.Dataset) -> np.ndarray:
       ValueError: if there is no label.
       OSError: if a shard is missing or cannot be read.
     """
-    files = shard_files.list_files(dataset.data_sources)
+    files = shard_files.list_shards(dataset)
     with input_pipeline.naming_broken_files(dataset):
         read = record_loader.build_label_reader(dataset)
         return np.concatenate(list(_read_in_batches(read, files)))
@@ -321,7 +326,7 @@ def fingerprint(dataset: slim.dataset.Dataset) -> str:
     Raises:
       OSError: if a shard is missing.
     """
-    files = shard_files.list_files(dataset.data_sources)
+    files = shard_files.list_shards(dataset)
     info, _ = shard_files.find_split(files)
     if info is not None and info.fingerprint:
         return info.fingerprint

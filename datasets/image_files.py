@@ -26,6 +26,8 @@ from PIL import Image, UnidentifiedImageError
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp")
 )
+# Written by operating systems, archivers and network drives.
+_LITTER = frozenset(("__macosx", "@eadir", "thumbs.db", "desktop.ini"))
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -112,6 +114,20 @@ def is_plain(data: bytes) -> bool:
         return False
 
 
+def is_hidden(name: str) -> bool:
+    """Returns whether a file or folder is hidden or was left by the system.
+
+    Args:
+      name: without its folder, such as ".DS_Store", "._1.jpg" or "__MACOSX".
+    """
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def has_extension(name: str) -> bool:
+    """Returns whether a file's extension is that of an image, in any case."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
 def walk(
     folder: str,
     parents: Sequence[str] = (),
@@ -121,7 +137,7 @@ def walk(
     """Yields the paths of all images below a folder, sorted within each folder.
 
     Symbolic links are followed, each folder is visited once, and hidden files and
-    folders are skipped.
+    folders are skipped, see `is_hidden`.
 
     Args:
       folder: where to start.
@@ -136,14 +152,14 @@ def walk(
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if name[0] != ".")
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in sorted(files):
-            extension = os.path.splitext(name)[1].lower()
-            if name[0] == ".":
+            if is_hidden(name):
                 continue
-            if extension in EXTENSIONS:
+            if has_extension(name):
                 yield os.path.join(parent, name)
             elif others is not None:
+                extension = os.path.splitext(name)[1].lower()
                 others[extension or "no extension"] += 1
 
 

@@ -6,15 +6,17 @@ This module does not import TensorFlow.
 import collections
 import dataclasses
 import os
+import re
+from collections.abc import Sequence
 
 SPLITS = ("train", "validation", "test")
-# Names of splits, as folders and label files give them.
-SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "test": "test",
+# In any case, and alone or as in "training_set".
+_SPLIT_PATTERNS = {
+    "train": "train|training",
+    "validation": "val|valid|validation|dev",
+    "test": "test|testing",
 }
+_SPLIT_SUFFIX = r"([ _-]?(set|split|data|images))?"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +43,26 @@ class ImageSource:
       images: in an order that depends on the source alone.
       others: number of files that are no images, by extension.
       num_faults: entries of the label file that were left out.
+      notes: sentences for the summary, about what may not be as intended.
     """
 
     names: tuple[str, ...]
     images: tuple[SourceImage, ...]
     others: collections.Counter
     num_faults: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def find_split(name: str) -> str | None:
+    """Returns "train", "validation" or "test" if a name means that split, or None.
+
+    Args:
+      name: of a folder or in a label file, such as "Train", "val" or "test_set".
+    """
+    for split, pattern in _SPLIT_PATTERNS.items():
+        if re.fullmatch(f"({pattern}){_SPLIT_SUFFIX}", name, re.IGNORECASE):
+            return split
+    return None
 
 
 def check_source(source: str | None, content: str) -> None:
@@ -68,3 +84,11 @@ def check_source(source: str | None, content: str) -> None:
 def describe_kinds(others: collections.Counter) -> str:
     """Returns the most common extensions of other files, such as '2 .txt, 1 .db'."""
     return ", ".join(f"{count} {kind}" for kind, count in others.most_common(8))
+
+
+def list_names(names: Sequence[str], limit: int = 5) -> str:
+    """Returns quoted names such as "'a', 'b' and 'c'", or the first few of many."""
+    quoted = [repr(name) for name in names[:limit]]
+    if len(names) > limit:
+        return f"{', '.join(quoted)} and {len(names) - limit} more"
+    return " and ".join(filter(None, [", ".join(quoted[:-1]), quoted[-1]]))

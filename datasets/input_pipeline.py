@@ -89,13 +89,14 @@ def build_batches(
             f"The dataset's reader is {dataset.reader!r}: only tf.TFRecordReader is "
             "supported; convert the data to TFRecord shards."
         )
-    files = shard_files.list_files(dataset.data_sources)
+    files = shard_files.list_shards(dataset)
     load = record_loader.build_loader(
         dataset, preprocessing_fn, image_height, image_width, labels_offset
     )
     if is_training:
         records = shuffled_stream.build_stream(
             files,
+            shard_files.build_guard(dataset),
             dataset.num_samples,
             num_readers,
             record_loader.build_class_reader(dataset),
@@ -104,7 +105,7 @@ def build_batches(
             class_counts,
         )
     else:
-        records = tf.data.TFRecordDataset(files)
+        records = tf.data.TFRecordDataset(shard_files.build_guard(dataset)(files))
     batches = records.map(
         load,
         num_parallel_calls=num_preprocessing_threads * _PENDING_PER_THREAD,
@@ -126,12 +127,16 @@ def naming_broken_files(dataset: slim.dataset.Dataset) -> Iterator[None]:
 
     Raises:
       OSError: instead of a TensorFlow error from the pipeline, with the result of
-        `diagnose`.
+        `diagnose`, or that the dataset was replaced.
     """
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        if "IteratorGetNext" not in error.message:
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.NotFoundError,
+    ) as error:
+        if not ("IteratorGetNext" in error.message or shard_files.is_from_guard(error)):
             raise
         sentence = diagnose(dataset) or f"Reading failed: {_extract_reason(error)}"
         raise OSError(sentence) from error
@@ -146,7 +151,7 @@ def diagnose(dataset: slim.dataset.Dataset) -> str | None:
     Returns:
       One sentence that names the shard and the record, or None if all are intact.
     """
-    files = shard_files.list_files(dataset.data_sources)
+    files = shard_files.list_shards(dataset)
     logging.info("Looking for the broken record in %d files.", len(files))
     try:
         num_records = [shard_files.count_by_length(path) for path in files]

@@ -14,7 +14,7 @@ import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from datasets.image_source import SPLIT_NAMES
+from datasets import image_source
 
 FILE_COLUMNS = ("file", "filename", "file_name", "image", "path")
 SPLIT_COLUMN = "split"
@@ -177,7 +177,7 @@ def _parse_row(
         raise ValueError(f"column {columns.file!r} is empty")
     split = None
     if columns.split:
-        split = SPLIT_NAMES.get(values[columns.split].lower())
+        split = image_source.find_split(values[columns.split])
         if split is None:
             raise ValueError(
                 f"column {columns.split!r} is {values[columns.split]!r}, but must be "

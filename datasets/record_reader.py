@@ -64,7 +64,7 @@ def read_images(
     with tf.Graph().as_default():
         wanted = tf.constant(is_wanted)
         load = record_loader.build_loader(dataset, _shrink, max_size, max_size, 0)
-        files = shard_files.list_files(dataset.data_sources)
+        files = shard_files.list_shards(dataset)
         records = tf.data.TFRecordDataset(files).enumerate().take(len(is_wanted))
         records = records.filter(lambda index, _: tf.gather(wanted, index))
         images = records.map(lambda _, record: load(record)[0])
@@ -84,7 +84,7 @@ def _number_records(dataset: slim.dataset.Dataset) -> tf.data.Dataset:
             .map(lambda index, record: (path, index, record))
         )
 
-    files = shard_files.list_files(dataset.data_sources)
+    files = shard_files.list_shards(dataset)
     return tf.data.Dataset.from_tensor_slices(files).flat_map(number)
 
 

@@ -6,14 +6,81 @@ Nothing is decoded here.
 import hashlib
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import BinaryIO
 
 from datasets import dataset_info
-from tf_slim_compat import tf
+from tf_slim_compat import as_written, slim, tf
 
 # Bytes of each shard that go into the fingerprint.
 _FINGERPRINTED_BYTES = 1024
+_REPLACED = "was replaced or removed after it had been opened"
+
+
+def list_shards(dataset: slim.dataset.Dataset) -> list[str]:
+    """Returns the sorted paths of a dataset's shards.
+
+    Raises:
+      FileNotFoundError: if a pattern matches nothing.
+      OSError: if all files are empty, or the dataset was replaced after it was opened.
+    """
+    if _find_fingerprint(dataset):
+        folder = os.path.dirname(dataset.data_sources[0])
+        info = read_info(folder)
+        if (
+            info is None
+            or info.fingerprint != dataset.fingerprint
+            or not all(map(tf.io.gfile.exists, dataset.data_sources))
+        ):
+            raise OSError(_describe_replacement(folder))
+    return list_files(dataset.data_sources)
+
+
+def build_guard(
+    dataset: slim.dataset.Dataset,
+) -> Callable[[tf.Tensor | Sequence[str]], tf.Tensor]:
+    """Returns a function that passes paths on if the dataset is still the same.
+
+    It reads the fingerprint in `dataset_info.json` whenever its result is computed; if
+    that differs from the one when the dataset was opened, computing it is an
+    InvalidArgumentError. Datasets without a fingerprint are not checked.
+    """
+    fingerprint = _find_fingerprint(dataset)
+    if not fingerprint:
+        return tf.convert_to_tensor
+    folder = os.path.dirname(dataset.data_sources[0])
+    path = os.path.join(folder, dataset_info.FILE_NAME)
+
+    @as_written
+    def has_fingerprint(found, line):
+        return found | tf.strings.regex_full_match(line, f'.*"{fingerprint}".*')
+
+    def check(paths):
+        # `tf.io.read_file` would be read once and folded into the graph.
+        is_same = tf.data.TextLineDataset(path).reduce(False, has_fingerprint)
+        assertion = tf.Assert(is_same, [_describe_replacement(folder)])
+        with tf.control_dependencies([assertion]):
+            return tf.identity(paths)
+
+    return check
+
+
+def is_from_guard(error: tf.errors.OpError) -> bool:
+    """Returns whether an error comes from what `build_guard` returns."""
+    return _REPLACED in error.message or dataset_info.FILE_NAME in error.message
+
+
+def _find_fingerprint(dataset: slim.dataset.Dataset) -> str | None:
+    """Returns the fingerprint when the dataset was opened, or None if unknown."""
+    return getattr(dataset, "fingerprint", None)
+
+
+def _describe_replacement(folder: str) -> str:
+    return (
+        f"The dataset in {folder!r} {_REPLACED}: start again to read the new data, in "
+        "training with a new --train_dir; while a dataset is in use, convert into "
+        "another --dataset_dir."
+    )
 
 
 def list_files(data_sources: str | Sequence[str]) -> list[str]:

@@ -8,6 +8,8 @@ import types
 from datasets import dataset_info, dataset_utils, image_files, image_source
 from tf_slim_compat import tf
 
+_TAG_DIGITS = 8
+
 
 class ShardWriter:
     """Distributes records evenly over the shards of their split.
@@ -91,26 +93,33 @@ class ShardWriter:
     def _partial_path(self, split: str, index: int) -> str:
         return os.path.join(self._folder, f"{split}-{index}")
 
-    def finish(self) -> tuple[dict[str, tuple[dataset_info.Shard, ...]], str]:
+    def finish(
+        self, is_tagged: bool = False
+    ) -> tuple[dict[str, tuple[dataset_info.Shard, ...]], str]:
         """Closes the shards and gives them their final names.
+
+        Args:
+          is_tagged: whether names contain the beginning of the hash, which makes them
+            differ from those of a dataset with other records.
 
         Returns:
           (split name to its shards, SHA-256 over all records).
         """
         self._files.close()
+        tag = self._hash.hexdigest()[:_TAG_DIGITS] if is_tagged else ""
         splits = {}
         for split in filter(self._counts.get, image_source.SPLITS):
             counts = [count for count in self._counts[split] if count]
             splits[split] = tuple(
-                self._name_shard(split, index, len(counts), count)
+                self._name_shard(split, index, len(counts), count, tag)
                 for index, count in enumerate(counts)
             )
         return splits, self._hash.hexdigest()
 
     def _name_shard(
-        self, split: str, index: int, num_shards: int, num_records: int
+        self, split: str, index: int, num_shards: int, num_records: int, tag: str
     ) -> dataset_info.Shard:
-        file = f"{self._name}_{split}_{index:05d}-of-{num_shards:05d}.tfrecord"
+        file = dataset_info.name_shard(self._name, split, index, num_shards, tag)
         path = os.path.join(self._folder, file)
         os.rename(self._partial_path(split, index), path)
         return dataset_info.Shard(file, os.path.getsize(path), num_records)

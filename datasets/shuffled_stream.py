@@ -30,6 +30,7 @@ _EPOCH = 2**32
 
 def build_stream(
     files: Sequence[str],
+    guard: Callable[[tf.Tensor | Sequence[str]], tf.Tensor],
     num_samples: int,
     num_readers: int,
     read_label: Callable[[tf.Tensor], tf.Tensor],
@@ -41,6 +42,8 @@ def build_stream(
 
     Args:
       files: paths of the shards.
+      guard: passes on the paths of shards that are about to be opened; see
+        `shard_files.build_guard`.
       num_samples: approximate number of images in them; for the size of the buffer.
       num_readers: number of shards that are read in parallel.
       read_label: function from a record to its class, int64 scalar.
@@ -68,6 +71,7 @@ def build_stream(
         class_counts = _check_class_counts(class_counts, sum(record_counts))
     stream = _Stream(
         files=files,
+        guard=guard,
         # Without a seed, a different one whenever the iterator is initialized.
         seed=tf.random.uniform([], maxval=tf.int64.max, dtype=tf.int64)
         if seed is None
@@ -118,6 +122,7 @@ class _Stream:
     """
 
     files: Sequence[str]
+    guard: Callable[[tf.Tensor | Sequence[str]], tf.Tensor]
     seed: tf.Tensor
     is_deterministic: bool
     num_readers: int
@@ -191,7 +196,7 @@ class _Stream:
     def _read(self, files: Sequence[str] | tf.Tensor) -> tf.data.Dataset:
         """Returns the records of shards, with labels if classes are balanced."""
         num_mixed = min(MIXED_SHARDS, len(self.files))
-        records = tf.data.Dataset.from_tensor_slices(files).interleave(
+        records = tf.data.Dataset.from_tensor_slices(self.guard(files)).interleave(
             tf.data.TFRecordDataset,
             cycle_length=num_mixed,
             num_parallel_calls=min(self.num_readers, num_mixed),

@@ -60,12 +60,15 @@ class Table:
           A dataset that provides the items "image" (uint8 [height, width, channels])
           and "label" (int64 scalar, or float32 [num_classes] for tasks with a number
           per label or target). Besides the usual attributes it has
+            fingerprint: identifies the records of all splits, or None without
+              `dataset_info.json`;
             task: name of the task that the labels are for;
             label_summary: a summary of the training split's labels, a dict of lists
               with one number per name, or None without `dataset_info.json`.
 
         Raises:
-          ValueError: if the split is unknown, or `dataset_dir` is missing.
+          ValueError: if the split is unknown, `dataset_dir` is missing, or
+            `dataset_info.json`, `labels.txt` and the shards contradict each other.
           OSError: if the folder or shards do not exist, or a shard is truncated.
         """
         check_dataset_dir(dataset_dir)
@@ -73,7 +76,9 @@ class Table:
         splits = {*self.splits_to_sizes, *(info.splits if info else ())}
         if split_name not in splits:
             raise ValueError(
-                unknown("split", split_name, splits, "--dataset_split_name")
+                unknown(
+                    "split", split_name, splits, f"The splits of {dataset_dir!r} are"
+                )
             )
         pattern = file_pattern or self.file_pattern
         files = _list_shards(split_name, dataset_dir, pattern, info)
@@ -84,6 +89,7 @@ class Table:
             num_classes = self.num_classes
             labels_to_names = dataset_utils.read_labels(dataset_dir)
         else:
+            _check_label_file(dataset_dir, info)
             num_samples = sum(shard.records for shard in shards)
             num_classes = len(info.class_names)
             labels_to_names = dict(enumerate(info.class_names))
@@ -99,6 +105,7 @@ class Table:
             items_to_descriptions=dict(self.items_to_descriptions),
             num_classes=num_classes,
             labels_to_names=labels_to_names,
+            fingerprint=info.fingerprint if info else None,
             task=info.task if info else dataset_info.CLASSIFICATION,
             label_summary=info.labels.get("train") if info else None,
         )
@@ -137,14 +144,13 @@ def check_dataset_dir(dataset_dir: str | None) -> None:
         )
 
 
-def unknown(kind: str, name: str, known: Iterable[str], flag: str) -> str:
+def unknown(kind: str, name: str, known: Iterable[str], choice: str) -> str:
     """Returns the sentence about a name that is not among the known ones."""
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=3)
+    near = near or [other for other in known if name and other.startswith(name[:3])]
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
-    return (
-        f"There is no {kind} {name!r}{hint} {flag} can be {', '.join(known) or 'none'}."
-    )
+    return f"There is no {kind} {name!r}{hint} {choice} {', '.join(known) or 'none'}."
 
 
 def _list_shards(
@@ -156,6 +162,8 @@ def _list_shards(
     """Returns the sorted paths that match; raises if some or all are missing."""
     pattern = file_pattern % split_name if "%s" in file_pattern else file_pattern
     files = sorted(tf.io.gfile.glob(os.path.join(glob.escape(dataset_dir), pattern)))
+    if info:
+        files = _without_leftovers(files, info)
     if not files:
         hint = " Try --dataset_name=image_folder." if info else ""
         raise FileNotFoundError(
@@ -174,6 +182,47 @@ def _list_shards(
             f"{dataset_dir!r}: {_shorten(sorted(missing))}. Copy or convert them again."
         )
     return files
+
+
+def _without_leftovers(
+    files: Sequence[str], info: dataset_info.DatasetInfo
+) -> list[str]:
+    """Drops shards of older or unfinished conversions, which `info` does not list."""
+    listed = {shard.file for shards in info.splits.values() for shard in shards}
+    if not any(dataset_info.is_shard_name(file, info.name) for file in listed):
+        return list(files)  # It describes files from elsewhere.
+    leftovers = [
+        path
+        for path in files
+        if dataset_info.is_shard_name(os.path.basename(path), info.name)
+        and os.path.basename(path) not in listed
+    ]
+    if leftovers:
+        logging.warning(
+            "Ignoring shards of another conversion, which %s does not list: %s.",
+            dataset_info.FILE_NAME,
+            _shorten(leftovers),
+        )
+    return [path for path in files if path not in leftovers]
+
+
+def _check_label_file(dataset_dir: str, info: dataset_info.DatasetInfo) -> None:
+    """Raises ValueError if `labels.txt` has other labels than `info`."""
+    if not dataset_utils.has_labels(dataset_dir):
+        return
+    found = dataset_utils.read_label_file(dataset_dir)
+    text = info.to_label_text().encode(errors="surrogateescape")
+    expected = dataset_utils.parse_labels(text)
+    if found == expected:
+        return
+    label = min(i for i in {*found, *expected} if found.get(i) != expected.get(i))
+    raise ValueError(
+        f"{dataset_utils.LABELS_FILENAME} and {dataset_info.FILE_NAME} in "
+        f"{dataset_dir!r} contradict each other: {len(found)} and {len(expected)} "
+        f"labels, label {label} is {found.get(label)!r} and {expected.get(label)!r}. "
+        "Make them agree (to rename a class, change both), or convert the images again "
+        "with --overwrite."
+    )
 
 
 def _shard_set(name: str) -> list[str]:

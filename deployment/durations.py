@@ -3,6 +3,8 @@
 import dataclasses
 import re
 
+from deployment.config_flags import SettingError
+
 UNITS = ("steps", "epochs", "secs")
 _WORDS = {
     "step": ("steps", 1),
@@ -102,3 +104,34 @@ def parse_durations(text: str | None, flag_name: str) -> tuple[Duration, ...]:
     """
     parts = text.split(",") if text else ()
     return tuple(parse_duration(part, flag_name) for part in parts)
+
+
+def choose_steps(
+    steps: int | None, epochs: float | None, steps_per_epoch: float
+) -> int | None:
+    """Returns the number of steps of a run that is given in steps or in epochs.
+
+    Args:
+      steps: value of --max_number_of_steps, or None.
+      epochs: value of --max_number_of_epochs, or None.
+      steps_per_epoch: steps per epoch, positive; need not be whole.
+
+    Returns:
+      The number of steps; None if neither is given.
+
+    Raises:
+      ValueError: if both are given, or `epochs` is not positive.
+    """
+    if epochs is None:
+        return steps
+    if steps is not None:
+        raise SettingError(
+            f"{{{{number_of_steps}}}}={steps} and {{{{max_number_of_epochs}}}}="
+            f"{epochs:g} contradict each other: give one of the two."
+        )
+    if epochs <= 0:
+        raise SettingError(
+            f"{{{{max_number_of_epochs}}}} must be positive, but is {epochs:g}; leave "
+            "it out to train until stopped."
+        )
+    return Duration(epochs, "epochs").to_steps(steps_per_epoch)

@@ -6,6 +6,7 @@ if __name__ == "__main__":
 
 import logging as python_logging
 import os
+import re
 import signal
 import sys
 import warnings
@@ -13,10 +14,11 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from deployment import config_flags, user_modules
+from deployment import config_flags, flag_errors, flag_help, user_modules
 
 # Caused by wrong flags, files and data. Anything else is a bug and keeps its traceback.
 _EXPECTED_ERRORS = (ValueError, OSError)
+_HELP_FLAGS = {"--help", "-help", "-h", "-?"}
 
 
 def run(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> None:
@@ -25,6 +27,7 @@ def run(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> Non
     An expected error (`ValueError`, `OSError`, an error of a TensorFlow kernel) is
     printed as one sentence and exits with status 1; `--verbosity=1` adds the traceback.
     Ctrl-C exits with status 130. A closed output pipe exits quietly with status 141.
+    --help prints the flags by theme and exits with status 0.
 
     Args:
       main: called with the arguments that are not flags, the script's name first.
@@ -36,10 +39,31 @@ def run(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> Non
     # TensorFlow's and tf_slim's messages about their own internals.
     python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)
     warnings.filterwarnings("ignore", module=r"tensorflow\.|tf_slim\.")
+    argv = _join_booleans(sys.argv)
+    script_main = main
+    if _HELP_FLAGS.intersection(argv):
+        help_text = get_help(main, takes_files)
+        argv, script_main = argv[:1], lambda _: print(help_text)
     app.run(
-        lambda argv: sys.exit(_guarded(main, argv, takes_files)),
-        argv=_join_booleans(sys.argv),
+        lambda rest: sys.exit(_guarded(script_main, rest, takes_files)),
+        argv=argv,
+        flags_parser=_parse_flags,
     )
+
+
+def get_help(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> str:
+    """Returns the text of --help for the script of a `main`; arguments as of `run`."""
+    program = os.path.basename(sys.argv[0])
+    module = sys.argv[0] if main.__module__ == "__main__" else main.__module__
+    verbosity = flags.FLAGS["verbosity"]
+    verbosity.help = "What to log: -1: warnings, 0: progress, 1: tracebacks, too."
+    flags.FLAGS.register_key_flag_for_module(module, verbosity)
+    usage = f"{program} [--flag=value ...]" + (" [image ...]" if takes_files else "")
+    description = main.__globals__["__doc__"] or ""
+    if not program.endswith(".py"):  # A subcommand of slim-classifier.
+        script = os.path.basename(main.__globals__.get("__file__", program))
+        description = description.replace(f"python {script}", program)
+    return flag_help.format_help(usage, description, module)
 
 
 def define_user_module(module: str) -> None:
@@ -78,6 +102,15 @@ def _join_booleans(argv):
     return joined
 
 
+def _parse_flags(argv):
+    """Parses the flags, or prints one sentence on what is wrong and exits."""
+    try:
+        return flag_errors.parse(argv)
+    except ValueError as error:
+        print(f"{os.path.basename(argv[0])}: error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
 def _guarded(main, argv, takes_files):
     program = os.path.basename(argv[0])
     try:
@@ -112,8 +145,10 @@ def _explain(error):
     """Returns the message of an expected error; None for a bug."""
     if isinstance(error, config_flags.SettingError):
         return error.explain()
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.strerror}: {error.filename!r}."
+    if isinstance(error, OSError) and isinstance(error.filename, str):
+        # A file is written under a temporary name first.
+        path = re.sub(r"(^|/)\.([^/]+?)(\.\d+)?\.partial$", r"\1\2", error.filename)
+        return f"{path!r} cannot be read or written: {error.strerror}."
     if isinstance(error, _EXPECTED_ERRORS):
         return str(error)
     # Not imported here: some scripts do not need TensorFlow, which takes seconds.

@@ -9,6 +9,7 @@ import datetime
 import json
 import math
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -85,6 +86,11 @@ def partial_path(path: str) -> str:
     return os.path.join(folder, f".{name}.partial")
 
 
+def final_path(path: str) -> str:
+    """Returns a path with final names in place of those of `partial_path`."""
+    return re.sub(r"(^|/)\.([^/]+)\.partial(?=/|$)", r"\1\2", path)
+
+
 def to_json(value: Any, indent: int | None = None) -> str:
     """Returns a value as strict JSON: NaN and infinities become null."""
     return json.dumps(to_plain(value), indent=indent, ensure_ascii=False)
@@ -121,7 +127,7 @@ def _named_errors(path: str, what: str) -> Iterator[None]:
         yield
     except tf.errors.OpError as error:
         reason = error.message.split("\n")[0].split(";")[-1].strip()
-        raise OSError(f"{path!r} cannot be {what}: {reason}.") from error
+        raise OSError(f"{final_path(path)!r} cannot be {what}: {reason}.") from error
 
 
 def _replace(path: str, mode: str, content: str | bytes) -> None:

@@ -28,6 +28,7 @@ Devices with `num_clones=2`:
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from deployment.config_flags import SettingError
 from tf_slim_compat import slim, tf
 
 
@@ -199,10 +200,10 @@ def choose_deployment(
     if clone_on_cpu is None:
         clone_on_cpu = num_gpus == 0
     if not clone_on_cpu and num_clones > num_gpus:
-        raise ValueError(
-            f"Each clone needs a GPU, but num_clones is {num_clones} and this machine "
-            f"has {num_gpus}: set num_clones to at most {max(1, num_gpus)}, or set "
-            "clone_on_cpu."
+        raise SettingError(
+            f"Each clone needs a GPU, but {{{{num_clones}}}} is {num_clones} and this "
+            f"machine has {num_gpus}: set {{{{num_clones}}}} to at most "
+            f"{max(1, num_gpus)}, or set {{{{clone_on_cpu}}}}."
         )
     return DeploymentConfig(num_clones, clone_on_cpu, **kwargs)
 

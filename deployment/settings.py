@@ -7,8 +7,8 @@ from typing import Any
 
 from absl import flags, logging
 
-from deployment import user_modules
-from deployment.models import run_card
+from deployment import config_flags, user_modules
+from deployment.models import checkpoint_choice, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 
@@ -102,6 +102,41 @@ def read_data(flag_values: flags.FlagValues, card: RunCard | None) -> DataSettin
         is_given = card is None or flag.present
         values[name] = flag.value if is_given else getattr(card, name)
     return DataSettings(**values)
+
+
+def define_checkpoint(module: str) -> None:
+    """Defines --checkpoint; `module` is the script's `__name__`."""
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        "Checkpoint of a training folder to use: best, latest, or a step such as 1500. "
+        "If unset, the best if the run kept one, else the newest.",
+    )
+    config_flags.list_in_help("checkpoint", module)
+
+
+def choose_checkpoint(
+    flag_values: flags.FlagValues,
+    verb: str,
+    path_flag: str = "checkpoint_path",
+    path: str | None = None,
+) -> str:
+    """Returns the prefix of the checkpoint that the flags choose, and logs it.
+
+    Args:
+      flag_values: the parsed flags, with --checkpoint.
+      verb: what is done with the checkpoint, such as 'Evaluating'.
+      path_flag: the flag with the training folder or the checkpoint.
+      path: the folder or checkpoint; None for the value of `path_flag`.
+
+    Raises:
+      ValueError: if there is no such checkpoint; see `checkpoint_choice.choose`.
+    """
+    path = path or flag_values[path_flag].value
+    choice = checkpoint_choice.choose(path, flag_values.checkpoint, path_flag)
+    reason = f", {choice.reason}" if choice.reason else ""
+    logging.info("%s %s%s.", verb, choice.path, reason)
+    return choice.path
 
 
 def reconcile(

@@ -112,6 +112,7 @@ def alexnet(
 
 
 alexnet.default_image_size = 227
+alexnet.min_image_size = 67
 
 
 def alexnet_v2(
@@ -128,6 +129,7 @@ def alexnet_v2(
 
 
 alexnet_v2.default_image_size = 224
+alexnet_v2.min_image_size = 67
 
 
 def alexnet_arg_scope(weight_decay: float = 0.0005) -> dict[str, Any]:

@@ -81,6 +81,7 @@ def cifarnet(
 
 
 cifarnet.default_image_size = 32
+cifarnet.min_image_size = 4
 
 
 def cifarnet_arg_scope(weight_decay: float = 0.004) -> dict[str, Any]:

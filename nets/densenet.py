@@ -126,6 +126,7 @@ def densenet_121(
 
 
 densenet_121.default_image_size = 224
+densenet_121.min_image_size = 29
 
 
 def densenet_161(
@@ -145,6 +146,7 @@ def densenet_161(
 
 
 densenet_161.default_image_size = 224
+densenet_161.min_image_size = 29
 
 
 def densenet_169(
@@ -164,6 +166,7 @@ def densenet_169(
 
 
 densenet_169.default_image_size = 224
+densenet_169.min_image_size = 29
 
 
 def densenet_201(
@@ -183,6 +186,7 @@ def densenet_201(
 
 
 densenet_201.default_image_size = 224
+densenet_201.min_image_size = 29
 
 
 def densenet_arg_scope(

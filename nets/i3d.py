@@ -124,3 +124,4 @@ def i3d(
 
 
 i3d.default_image_size = 224
+i3d.input_rank = 5

@@ -273,6 +273,7 @@ def inception_resnet_v2(
 
 
 inception_resnet_v2.default_image_size = 299
+inception_resnet_v2.min_image_size = 75
 
 
 def inception_resnet_v2_arg_scope(

@@ -235,3 +235,4 @@ def inception_v3(
 
 
 inception_v3.default_image_size = 299
+inception_v3.min_image_size = 75

@@ -201,3 +201,4 @@ def inception_v4(
 
 
 inception_v4.default_image_size = 299
+inception_v4.min_image_size = 75

@@ -89,6 +89,7 @@ def lenet(
 
 
 lenet.default_image_size = 28
+lenet.min_image_size = 4
 
 
 def lenet_arg_scope(weight_decay: float = 0.0) -> dict[str, Any]:
@@ -114,6 +115,7 @@ def lenet5(
 
 
 lenet5.default_image_size = 32
+lenet5.min_image_size = 13
 
 
 def lenet5_arg_scope(weight_decay: float = 0.0) -> dict[str, Any]:

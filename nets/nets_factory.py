@@ -34,6 +34,9 @@ class Network:
       paper: where it was published.
       top1: published top-1 accuracy on ImageNet in percent; None if there is none.
       note: special requirements of the public checkpoints.
+      min_image_size: smallest height and width in pixels that it can be built for.
+      input_rank: 4 for images [batch, height, width, channels], 5 for videos [batch,
+        frames, height, width, channels]; None if unknown.
     """
 
     name: str
@@ -45,6 +48,8 @@ class Network:
     paper: str = ""
     top1: float | None = None
     note: str = ""
+    min_image_size: int = 1
+    input_rank: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +84,8 @@ class _Row:
             self.paper,
             self.top1,
             self.note,
+            getattr(build, "min_image_size", 1),
+            getattr(build, "input_rank", 4),
         )
 
 
@@ -325,15 +332,41 @@ def get_network_fn(
       in pixels that the network was designed for.
 
     Raises:
-      ValueError: there is no network called `name`.
+      ValueError: there is no network called `name`. `network_fn` raises it if the
+        network cannot be built for the images.
     """
     network = get_network(name)
 
     def network_fn(images: tf.Tensor, **kwargs: Any) -> NetOutputs:
         with slim.arg_scope(network.arg_scope(weight_decay=weight_decay)):
-            return network.build(
-                images, num_classes=num_classes, is_training=is_training, **kwargs
-            )
+            try:
+                return network.build(
+                    images, num_classes=num_classes, is_training=is_training, **kwargs
+                )
+            except ValueError as error:
+                reason = _find_fault(network, images.shape)
+                if reason is None:
+                    raise
+                raise ValueError(reason) from error
 
     network_fn.default_image_size = network.default_image_size
     return network_fn
+
+
+def _find_fault(network: Network, shape: tf.TensorShape) -> str | None:
+    """Returns why a network cannot be built for images of a shape; None if unknown."""
+    kinds = {4: "images [batch, height, width, channels]",
+             5: "videos [batch, frames, height, width, channels]"}  # fmt: skip
+    if network.input_rank not in (None, shape.rank):
+        return (
+            f"{network.name} takes {kinds[network.input_rank]}, but its input has the "
+            f"shape {shape}: choose a network for such inputs."
+        )
+    sizes = [size for size in shape.as_list()[-3:-1] if size is not None]
+    if sizes and min(sizes) < network.min_image_size:
+        return (
+            f"{network.name} takes images of {network.min_image_size} pixels or more, "
+            f"but the image size is {min(sizes)}: give a larger one, such as its "
+            f"default of {network.default_image_size}, or choose another network."
+        )
+    return None

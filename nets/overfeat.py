@@ -69,6 +69,7 @@ def overfeat(
 
 
 overfeat.default_image_size = 231
+overfeat.min_image_size = 71
 
 
 def overfeat_arg_scope(weight_decay: float = 0.0005) -> dict[str, Any]:

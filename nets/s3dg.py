@@ -233,3 +233,4 @@ def s3dg(
 
 
 s3dg.default_image_size = 224
+s3dg.input_rank = 5

@@ -91,6 +91,7 @@ def vgg_a(
 
 
 vgg_a.default_image_size = 224
+vgg_a.min_image_size = 32
 
 
 def vgg_16(
@@ -109,6 +110,7 @@ def vgg_16(
 
 
 vgg_16.default_image_size = 224
+vgg_16.min_image_size = 32
 
 
 def vgg_19(
@@ -127,6 +129,7 @@ def vgg_19(
 
 
 vgg_19.default_image_size = 224
+vgg_19.min_image_size = 32
 
 # The columns of the paper.
 vgg_d = vgg_16

@@ -10,12 +10,12 @@ from deployment.models import run_card
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import slim, tf
 
-NAMES = ("cat", "<b>dog</b> & co", "$5 note", "d", "e", "f")
+NAMES = ("cat", "<b>dog</b> & co", "$5 note", *"defghij")
 NUM_CLASSES = len(NAMES)
 RNG = np.random.RandomState(0)
 LABELS = RNG.randint(0, NUM_CLASSES, 40).astype(np.int64)
 # One-hot: with the identity as weights, all predictions are correct.
-IMAGES = np.eye(NUM_CLASSES, dtype=np.float32)[LABELS].reshape(40, 2, 3, 1)
+IMAGES = np.eye(NUM_CLASSES, dtype=np.float32)[LABELS].reshape(40, 2, 5, 1)
 FILE_NAMES = [f"a/{i} <i>.jpg" for i in range(40)]
 
 

@@ -16,6 +16,7 @@ def write_run(folder, learning_rate=0.1, card=True, **session):
                 "step": step,
                 "epoch": step / 50,
                 "loss": 1 + value + 0.1 * (-1) ** (step // 10),
+                "total_loss": 2 + value,
                 "accuracy": 0.9 - value / 2,
                 "learning_rate": learning_rate * value,
             }

@@ -3,6 +3,8 @@
 import contextlib
 import importlib.util
 import io
+import sys
+from unittest import mock
 
 from absl import flags
 from conftest import ROOT
@@ -16,10 +18,13 @@ def _loaded(script):
     before = set(flags.FLAGS)
     spec = importlib.util.spec_from_file_location(f"{script[:-3]}_here", ROOT / script)
     module = importlib.util.module_from_spec(spec)
+    # absl looks there for the module that defines a flag.
+    sys.modules[module.__name__] = module
     try:
         spec.loader.exec_module(module)
         yield module
     finally:
+        del sys.modules[module.__name__]
         for name in set(flags.FLAGS) - before:
             delattr(flags.FLAGS, name)
 
@@ -32,12 +37,30 @@ def load_flags(script):
         return {name: flags.FLAGS[name].default for name in names}
 
 
+def load_help(script):
+    """Returns what --help of a script prints, and the names of the script's flags."""
+    before = set(flags.FLAGS)
+    with _loaded(script) as module, mock.patch.object(sys, "argv", [script]):
+        names = {
+            name
+            for name in set(flags.FLAGS) - before
+            if flags.FLAGS.find_module_defining_flag(name).startswith(
+                ("deployment.", module.__name__)
+            )
+        }
+        return entry.get_help(module.main), names
+
+
 def run_script(script, *arguments):
     """Returns (exit status, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     out.reconfigure = lambda **_: None
     with _loaded(script) as module:
-        argv = flags.FLAGS([script, *map(str, arguments)])
+        takes_files = script == "classify_image.py"
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = entry._guarded(module.main, argv, takes_files=True)
+            try:
+                argv = entry._parse_flags([script, *map(str, arguments)])
+                status = entry._guarded(module.main, argv, takes_files)
+            except SystemExit as error:
+                status = error.code
     return status, out.getvalue(), err.getvalue()

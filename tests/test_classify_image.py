@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 
 import numpy as np
@@ -107,6 +108,86 @@ def test_contradicting_the_card_needs_ignore_run_card(models, pictures_dir):
     assert status == 0 and out.count("\n") == 6
 
 
+def fail(*arguments):
+    status, out, err = run_script("classify_image.py", *arguments)
+    assert status == 1 and not out and err.count("\n") == 1, err
+    return err
+
+
+@pytest.mark.parametrize("name", ["run", "frozen.pb"])
+def test_names_match_the_outputs_exactly(name, models, pictures_dir, tmp_path):
+    model = f"--model_path={models}/{name}"
+    image = pictures_dir / "dots" / "0.jpg"
+    labels = tmp_path / "names.txt"
+    for names in (CLASSES[:-1], (*CLASSES, "f")):
+        labels.write_text("\n".join(names))
+        said = fail(model, f"--label_path={labels}", image)
+        assert f"has 5 outputs, but {labels} lists {len(names)} names" in said
+    assert "--labels_offset=1 if the first is the background" in said
+    if name != "run":
+        (record,) = classify(
+            model, f"--label_path={labels}", "--labels_offset=1", image
+        )
+        assert sorted(p["name"] for p in record["predictions"]) == list("bcdef")
+
+
+def test_names_may_not_contradict_the_model(models, export, pictures_dir, tmp_path):
+    image = pictures_dir / "dots" / "0.jpg"
+    alone = shutil.copy(export("frozen"), tmp_path)
+    labels = tmp_path / "names.txt"
+    labels.write_text("a\nc\nb\nd\ne")
+    given = f"--label_path={labels}"
+    for path, source in ((models / "run", "run.json"), (alone, "frozen_graph.pb")):
+        said = fail(f"--model_path={path}", given, image)
+        assert f"{labels} calls output 1 'c', but " in said
+        assert f"{source} calls it 'b'" in said
+    model = f"--model_path={models}/run"
+    (expected,) = classify(model, image)
+    (found,) = classify(model, given, "--ignore_run_card", image)
+    swapped = {"b": "c", "c": "b"}
+    for own, other in zip(found["predictions"], expected["predictions"], strict=True):
+        assert own["name"] == swapped.get(other["name"], other["name"])
+
+
+def test_what_is_guessed_is_reported(models, pictures_dir, tmp_path, caplog):
+    image = pictures_dir / "dots" / "0.jpg"
+    alone = shutil.copy(models / "frozen.pb", tmp_path)
+    classify(f"--model_path={alone}", image)
+    (message,) = caplog.messages
+    assert (
+        "contains no model specification and has no run card: guessing the" in message
+    )
+    assert "preprocessing cifarnet from the names of its nodes" in message
+    assert f"images of {SIZE}x{SIZE} pixels from its input" in message
+    for names, said in (
+        (CLASSES, "contains no names: using those of"),
+        ([*CLASSES, "f"], "lists 6 names: .* Classes are numbered instead."),
+    ):
+        caplog.clear()
+        (tmp_path / "labels.txt").write_text("\n".join(names))
+        classify(f"--model_path={alone}", "--preprocessing_name=cifarnet", image)
+        (message,) = caplog.messages
+        assert re.search(said, message)
+    caplog.clear()
+    classify(f"--model_path={models}/run", image)
+    assert not caplog.messages
+
+
+def test_flags_and_cards_may_not_contradict_a_file(models, pictures_dir, tmp_path):
+    image = pictures_dir / "dots" / "0.jpg"
+    alone = shutil.copy(models / "frozen.pb", tmp_path)
+    model = f"--model_path={alone}"
+    said = fail(model, "--image_size=32", image)
+    assert f"takes images of {SIZE} pixels, but --image_size is 32" in said
+    spec = run_card.find(str(models / "run")).spec
+    run_card.RunCard.from_spec(spec.replace(image_size=48)).save(str(tmp_path))
+    said = fail(model, image)
+    assert f"takes images of {SIZE} pixels, but the run was trained with 48" in said
+    assert classify(model, image, "--ignore_run_card")
+    said = fail(model, image, "--checkpoint=best")
+    assert "--model_path is a frozen graph" in said
+
+
 def test_tables_and_csv(models, pictures_dir, tmp_path):
     picture = f"{pictures_dir}/dots/0.jpg"
     arguments = [
@@ -186,7 +267,7 @@ def test_mistakes_are_one_sentence(models, pictures_dir, tmp_path):
             [f"--model_path={models}/run", "--label_path=none.txt", picture],
         ),
         (
-            "but there are 2 names",
+            "few.txt lists 2 names",
             [f"--model_path={models}/run", f"--label_path={tmp_path}/few.txt", picture],
         ),
         (
@@ -276,6 +357,11 @@ def test_an_exported_file_alone_is_enough(name, export, models, pictures_dir, tm
         f"--model_path={path}", image, "--preprocessing_name=cifarnet"
     )
     assert changed != found
+    if name == "frozen":
+        (repeated,) = classify(
+            f"--model_path={alone}", image, f"--model_name={NETWORK}"
+        )
+        assert repeated == beside_another
 
 
 def test_labels_above_their_thresholds(export, pictures_dir):

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -82,7 +83,11 @@ def test_converts_and_says_what_to_do_next(source, tmp_path):
         ["dog", "7", "3"],
         ["total", "14", "6"],
     ]
-    assert f"--dataset_dir='{data}'" in lines[-1]
+    commands = done.stdout.partition("Next:\n")[2].replace("\\\n", "").splitlines()
+    training, evaluation = map(shlex.split, commands)
+    assert training[1] == "train_image_classifier.py"
+    assert f"--dataset_dir={data}" in training
+    assert evaluation == ["python", "eval_image_classifier.py", "--checkpoint_path=run"]
     assert json.loads((data / "dataset_info.json").read_text())["name"] == "pets"
 
 

@@ -131,6 +131,10 @@ def outcomes(data_dir, tmp_path_factory):
         "quantize": [*by_card, "--quantize"],
         "metric": [*by_card, "--all_checkpoints", "--metric=top_5"],
         "batch size": [*by_card, "--batch_size=0"],
+        "step": [*by_card, "--checkpoint=1", "--eval_dir="],
+        "no step": [*by_card, "--checkpoint=7"],
+        "two ways": [*by_card, "--checkpoint=best", "--all_checkpoints"],
+        "no run": [f"--checkpoint_path={folder}/rum"],
         # The last, as its user module affects all that follow.
         "other task": [*by_card, f"--user_module={folder}/other_task.py"],
     }
@@ -143,7 +147,14 @@ def test_run_card_and_flags_give_the_same_results(outcomes):
     folder, results = outcomes
     text, error = results["card"]
     assert error is None and "macro average" in text and "\naccuracy " in text
-    for same in ("flags", "card and the same flags", "one image a batch", "follow"):
+    # Both steps have the same weights.
+    for same in (
+        "flags",
+        "card and the same flags",
+        "one image a batch",
+        "follow",
+        "step",
+    ):
         assert results[same] == [text, None], same
     by_card, by_flags = (
         json.loads((folder / place / "eval.json").read_text())
@@ -191,6 +202,9 @@ def test_errors_are_one_sentence(outcomes):
         ("quantize", "leave --quantize off"),
         ("metric", "--metric is 'top_5', but task classification with 5 outputs"),
         ("batch size", "--batch_size must be 1 or more, but is 0"),
+        ("no step", "no checkpoint of step 7"),
+        ("two ways", "--checkpoint=best chooses one checkpoint, but --all_checkpoint"),
+        ("no run", "its folder holds run"),
         ("other task", "is for task regression, but the run was trained for classif"),
     ):
         text, error = results[case]

@@ -1,15 +1,18 @@
 """export_inference_graph.py and freeze_graph.py with a run card, in this process."""
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
 from absl import flags
 from conftest import ROOT
 from google.protobuf import text_format
+from saved_checkpoints import save
 
 from deployment.formats import frozen
 from deployment.models import averages, graph_files, run_card
+from deployment.models.checkpoint import Checkpoint
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 
@@ -162,12 +165,101 @@ def test_weights_are_frozen_if_training_kept_no_averages(tmp_path):
         )
 
 
+def write_graph(path, size=32, num_outputs=6, channels=1):
+    """Writes a graph as TensorFlow programs do, without a specification."""
+    network_fn = nets_factory.get_network_fn("lenet", num_outputs)
+    graph_def = graph_files.build_inference_graph(
+        network_fn, [None, size, size, channels]
+    )
+    graph_files.write_graph(graph_def, str(path), as_text=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"size": 28}, "takes images of 28 pixels, but the run was trained with 32"),
+        (
+            {"num_outputs": 7},
+            r"has the shape \[1024, 7\] in the graph .* but \[1024, 6\]",
+        ),
+        ({"channels": 3}, r"has the shape \[5, 5, 3, 32\] in the graph"),
+    ],
+)
+def test_a_graph_that_contradicts_the_card_is_not_frozen(tmp_path, changes, said):
+    make_run(tmp_path)
+    write_graph(tmp_path / "graph.pb", **changes)
+    command = f"export_inference_graph.py --checkpoint_path={tmp_path} --output_file="
+    with pytest.raises(ValueError, match=f"{said}.*{command}{tmp_path}/graph.pb"):
+        freeze(tmp_path)
+    assert not (tmp_path / "frozen.pb").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model_name": "lenet5"}, "is of the network lenet, but in the run it is len"),
+        ({"num_classes": 9}, "has the number of outputs 6, but in the run it is 9"),
+        ({"task": "multilabel"}, "the task classification, but in the run it is multi"),
+        ({"task_state": {"mean": [1]}}, "contains another mean than the run"),
+    ],
+)
+def test_the_graph_of_another_run_is_not_frozen(tmp_path, changes, said):
+    make_run(tmp_path)
+    export(tmp_path / "graph.pb", f"--checkpoint_path={tmp_path}")
+    make_run(tmp_path, **changes)
+    with pytest.raises(ValueError, match=said):
+        freeze(tmp_path)
+
+
+def test_freezing_adds_the_card_to_any_graph(tmp_path):
+    make_run(tmp_path, preprocessing_name="cifarnet")
+    write_graph(tmp_path / "graph.pb")
+    freeze(tmp_path)
+    with frozen.FrozenPredictor(str(tmp_path / "frozen.pb")) as predictor:
+        assert predictor.spec == run_card.find(str(tmp_path)).spec
+        assert predictor.spec.preprocessing_name == "cifarnet"
+    freeze(tmp_path, "--ignore_run_card")
+    with frozen.FrozenPredictor(str(tmp_path / "frozen.pb")) as predictor:
+        assert predictor.spec is None
+
+
+def test_export_without_a_card_writes_what_the_flags_say(tmp_path, data_dir):
+    arguments = ["--model_name=lenet", "--dataset_name=image_folder"]
+    arguments += [f"--dataset_dir={data_dir}", "--labels_offset=1", "--image_size=32"]
+    export(tmp_path / "graph.pb", *arguments)
+    graph_def = graph_files.load_graph_def(str(tmp_path / "graph.pb"), is_binary=False)
+    spec = graph_files.find_spec(graph_def)
+    assert (spec.model_name, spec.image_size, spec.num_outputs) == ("lenet", 32, 4)
+    assert spec.output_names == ("dots", "rings", "stripes", "zigzags")
+
+
+def test_the_best_checkpoint_is_frozen(tmp_path):
+    make_run(tmp_path)
+    biases = freeze(tmp_path)
+    newest = Checkpoint(str(tmp_path))
+    values = {name: newest.read(name) for name in newest.variables}
+    values["LeNet/fc4/biases"] += 1
+    (tmp_path / "best").mkdir()
+    with tf.Graph().as_default():
+        save(tmp_path / "best" / "model.ckpt-2", values, "V2")
+    ranking = {"metric": "accuracy", "checkpoints": [{"step": 2, "value": 0.75}]}
+    (tmp_path / "best" / "best.json").write_text(json.dumps(ranking))
+    assert (freeze(tmp_path) == biases + 1).all()
+    assert (freeze(tmp_path, "--checkpoint=latest") == biases).all()
+    with pytest.raises(ValueError, match="--checkpoint needs --input_checkpoint"):
+        call(
+            "freeze_graph.py",
+            "--checkpoint=best",
+            f"--input_saved_model_dir={tmp_path}",
+        )
+
+
 def test_errors_name_the_checkpoint_given(tmp_path):
     make_run(tmp_path, moving_average_decay=0.5)
     with pytest.raises(ValueError) as error:
         run = f"--checkpoint_path={tmp_path}"
         export(tmp_path / "graph.pb", run, "--labels_offset=0", "--ignore_run_card")
-        freeze(tmp_path)
+        freeze(tmp_path, "--ignore_run_card")
     assert f"in the checkpoint '{tmp_path}/model.ckpt-3'" in str(error.value)
 
 

@@ -1,6 +1,7 @@
 """export_model.py in this process: with a run card, with flags, and mistakes."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -120,7 +121,12 @@ def test_cards_of_other_runs_are_left_alone(run_dir, tmp_path):
         (f"--checkpoint_path={run_dir}", other),
     ):
         # With other names, a rewritten card would differ.
-        options = ("--formats=frozen", "--check_images=0", f"--label_path={labels}")
+        options = (
+            "--formats=frozen",
+            "--check_images=0",
+            f"--label_path={labels}",
+            "--ignore_run_card",
+        )
         status, _, err = export(source, f"--output_dir={target}", *options)
         assert status == 0, err
         assert (target / "run.json").read_bytes() == before
@@ -176,6 +182,48 @@ def test_mistakes(run_dir, bare, pictures_dir, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_names_match_the_outputs_and_the_card(run_dir, data_dir, tmp_path):
+    arguments = [f"--checkpoint_path={run_dir}", f"--output_dir={tmp_path}/out"]
+    arguments += ["--formats=frozen", "--check_images=0"]
+    names = [line.split(":")[1] for line in (data_dir / "labels.txt").open()]
+    labels = tmp_path / "labels.txt"
+    for lines, said in (
+        (names[:-1], f"has 5 outputs, but {labels} lists 4 names"),
+        ([*names, "more"], f"has 5 outputs, but {labels} lists 6 names"),
+        (names[::-1], "calls output 0 'zigzags', but run.json calls it 'checks'"),
+    ):
+        labels.write_text("\n".join(line.strip() for line in lines))
+        assert said in fail(*arguments, f"--label_path={labels}")
+    override = ("--ignore_run_card", f"--label_path={labels}")
+    status, _, err = export(*arguments, *override)
+    assert status == 0, err
+    assert (tmp_path / "out" / "labels.txt").read_text().startswith("0:zigzags\n")
+
+
+def test_the_best_checkpoint_is_exported(run_dir, tmp_path, caplog):
+    caplog.set_level("INFO", logger="absl")
+    run = tmp_path / "run"
+    shutil.copytree(run_dir, run)
+    (run / "best").mkdir()
+    for path in run_dir.glob("model.ckpt-3.*"):
+        shutil.copy(path, run / "best" / path.name.replace("-3.", "-2."))
+    ranking = {"metric": "accuracy", "checkpoints": [{"step": 2, "value": 0.75}]}
+    (run / "best" / "best.json").write_text(json.dumps(ranking))
+    arguments = [f"--checkpoint_path={run}", f"--output_dir={tmp_path}/out"]
+    arguments += ["--formats=frozen", "--check_images=0"]
+    for flags, said in (
+        (
+            [],
+            f"{run}/best/model.ckpt-2, the best by accuracy (0.7500); --checkpoint=la",
+        ),
+        (["--checkpoint=latest"], f"{run}/model.ckpt-3, the newest."),
+        (["--checkpoint=3"], f"{run}/model.ckpt-3."),
+    ):
+        caplog.clear()
+        assert export(*arguments, *flags)[0] == 0
+        assert any(m.startswith(f"Exporting {said}") for m in caplog.messages)
+
+
 def test_a_folder_that_cannot_be_written(run_dir, tmp_path):
     (tmp_path / "file").write_text("")
     fail(
@@ -215,11 +263,11 @@ def test_other_tasks(task, run_dir, pictures_dir, tmp_path):
         f"--checkpoint_path={run}",
         f"--output_dir={tmp_path}/out",
         f"--image_dir={pictures_dir}",
-        "--formats=frozen,saved_model,tflite",
+        "--formats=frozen,saved_model,tflite,tflite_float16",
         "--check_images=4",
     )
     assert status == 0, err
-    assert out.count("100.0%") == 5
+    assert out.count("100.0%") == 6
     written = run_card.find(f"{tmp_path}/out/frozen_graph.pb")
     assert written.task == task and written.task_state == state
     assert written.spec.output_names == card.output_names

@@ -77,7 +77,7 @@ def test_mistakes_are_one_line(tmp_path):
         ),
         ("nothing to compare", [f"--train_dir={run}", "--compare"]),
         (
-            "Unknown metric 'acuracy'. Nearest: accuracy. All: accuracy, loss.",
+            "Unknown metric 'acuracy'. Nearest: accuracy. All: accuracy, loss, ",
             [f"--train_dir={run}", output, "--metrics=loss,acuracy"],
         ),
     ):

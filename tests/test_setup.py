@@ -91,6 +91,22 @@ def test_every_module_is_installed(installed):
 
 
 @pytest.mark.slow
+def test_the_console_command_is_installed(installed, tmp_path):
+    python, site_packages = installed
+    (path,) = site_packages.glob("*.dist-info/entry_points.txt")
+    assert "slim-classifier = slim_classifier:main" in path.read_text()
+    done = subprocess.run(
+        [str(python), "-m", "slim_classifier", "convert", "--help"],
+        cwd=tmp_path,
+        env={},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: slim-classifier convert")
+
+
+@pytest.mark.slow
 def test_every_family_builds_in_an_empty_folder(installed, tmp_path):
     python, site_packages = installed
     done = subprocess.run(

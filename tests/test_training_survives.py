@@ -113,6 +113,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(data_dir, tmp_path):
     # Dropout, batch normalization, random crops and colors: everything is random.
     flags = ["--deterministic", "--seed=3", "--moving_average_decay=0.9"]
     flags += ["--optimizer=rmsprop", "--mixup_alpha=0.2", "--log_every_n_steps=1"]
+    flags += ["--eval_split_name=validation", "--eval_every=3"]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     for folder, steps in ((whole, 6), (parts, 3), (parts, 6)):
         limit = f"--max_number_of_steps={steps}"

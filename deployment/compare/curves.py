@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from deployment import files, text
-from deployment.compare.measurements import LEARNING_RATE, Run, is_lower_better
+from deployment.compare.measurements import (
+    LEARNING_RATE,
+    TOTAL_LOSS,
+    Run,
+    is_lower_better,
+)
 
 # Default fraction of a curve that each value of its running mean averages.
 SMOOTHING = 0.05
@@ -21,6 +26,10 @@ _MAX_ROWS = 3  # Of one column.
 _MAX_DISTINCT_COLORS = 10
 _SINGLE_BATCHES = "_single"  # The label of lines that do not count for the limits.
 _X_LABELS = {"step": "training steps", "epoch": "epochs"}
+_TITLES = {
+    "loss": "loss (without regularization)",
+    TOTAL_LOSS: "total loss (with regularization)",
+}
 
 
 def draw(
@@ -42,7 +51,8 @@ def draw(
       x: "steps" or "epochs".
       smoothing: fraction of a training curve that each value of its running mean
         averages, from 0 (no smoothing) to 1.
-      metrics: the metrics to draw; empty for all.
+      metrics: the metrics to draw; empty for all but the total loss, which is only
+        drawn for runs that did not measure the loss without regularization.
 
     Returns:
       The runs that were drawn.
@@ -96,9 +106,16 @@ def _choose_metrics(runs: Sequence[Run], wanted: Sequence[str]) -> list[str]:
             raise ValueError(text.unknown("metric", name, known))
     if wanted:
         return list(dict.fromkeys(wanted))
+    if all(_is_trained(run, "loss") for run in runs if _is_trained(run, TOTAL_LOSS)):
+        known.pop(TOTAL_LOSS, None)
     best = [found.metric for found in (run.find_best() for run in runs) if found]
     first = [name for name in (*best, "loss") if name in known]
     return list(dict.fromkeys([*first, *known]))
+
+
+def _is_trained(run: Run, metric: str) -> bool:
+    """Whether a metric was measured on training batches."""
+    return bool(run.get_curve("training", metric, "step")[0])
 
 
 def _has_curves(run: Run, names: Sequence[str], x: str) -> bool:
@@ -186,7 +203,7 @@ def _mark_best(panels: dict[str, Any], run: Run, x: str, color: Any) -> None:
 
 def _finish_panel(panel: Any, metric: str) -> None:
     """Adds title and grid, and chooses limits that hide outliers."""
-    panel.set_title(metric.replace("_", " "))
+    panel.set_title(_TITLES.get(metric, metric.replace("_", " ")))
     panel.grid(alpha=0.3)
     panel.margins(x=0.02)
     if not any(len(line.get_xdata()) for line in panel.lines):
@@ -300,6 +317,12 @@ def _save(figure: Any, output_file: str) -> None:
     try:
         figure.savefig(partial, format=_get_format(path))
         files.rename(partial, path)
+    except OSError as error:
+        if error.strerror is None:  # The message says it all.
+            raise
+        raise OSError(f"{output_file!r} cannot be written: {error.strerror}.") from (
+            error
+        )
     finally:
         files.remove(partial)
 

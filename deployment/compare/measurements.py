@@ -15,6 +15,8 @@ from deployment.models import history, run_card
 from tf_slim_compat import tf
 
 LEARNING_RATE = "learning_rate"
+# The loss that is minimized; "loss" has no regularization, as in evaluations.
+TOTAL_LOSS = "total_loss"
 # Columns of the files that are no metrics.
 _OTHER_COLUMNS = {
     "step", "epoch", "split", "time", "secs", "num_images", "images_per_sec",
@@ -25,12 +27,9 @@ _LOWER_IS_BETTER = re.compile(r"(.*_)?(loss|error|mae|mse|rmse)", re.IGNORECASE)
 # Tags of event files, of this project and its predecessor, for each name in
 # `training.jsonl`; the first tag that a step has counts.
 _TRAINING_TAGS = {
-    "loss": (
-        r"total_loss(_\d+)?",
-        r"losses/(total|clone)_loss.*",
-        r"clone_loss(_\d+)?",
-    ),
-    "accuracy": (r"accuracy(_\d+)?",),
+    "loss": (r"loss", r"clone_loss(_\d+)?", r"losses/clone_loss.*"),
+    TOTAL_LOSS: (r"total_loss(_\d+)?", r"losses/total_loss.*"),
+    "accuracy": (r"training_accuracy", r"accuracy(_\d+)?"),
     LEARNING_RATE: (r"learning_rate(_\d+)?",),
 }
 
@@ -152,7 +151,8 @@ def _read_run(train_dir: str, name: str) -> Run:
         raise FileNotFoundError(f"There is no folder {train_dir!r}.")
     card = run_card.RunCard.load(train_dir)
     measured = history.History(train_dir)
-    training, evaluations = measured.training_rows(), measured.rows()
+    training = [_name_total_loss(row) for row in measured.training_rows()]
+    evaluations = measured.rows()
     split = _choose_split(evaluations)
     evaluations = [row for row in evaluations if row.get("split") == split]
     if not training or not evaluations:
@@ -160,6 +160,13 @@ def _read_run(train_dir: str, name: str) -> Run:
         training = training or _add_epochs(found[0], card)
         evaluations = evaluations or _add_epochs(found[1], card)
     return Run(name, card, training, evaluations, split or "validation")
+
+
+def _name_total_loss(row: dict[str, Any]) -> dict[str, Any]:
+    """Renames the loss of older runs, which recorded it with regularization only."""
+    if TOTAL_LOSS in row or "loss" not in row:
+        return row
+    return {TOTAL_LOSS if name == "loss" else name: v for name, v in row.items()}
 
 
 def _choose_split(rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -187,6 +194,7 @@ def _read_events(train_dir: str) -> tuple[list[dict], list[dict]]:
             for step, tag, value in _read_scalars(os.path.join(folder, name)):
                 if tag.startswith("eval/"):
                     metric = tag.removeprefix("eval/").lower()
+                    metric = metric.replace("recall_", "top_")
                     evaluations.setdefault(step, {})[metric] = value
                 metric, rank = _find_training_metric(tag)
                 if metric:

@@ -93,6 +93,8 @@ class Evaluator:
             clone_on_cpu=not tf.config.list_physical_devices("GPU")
         )
         with tf.Graph().as_default() as graph:
+            # Initial values are never used, but deterministic sessions want a seed.
+            tf.set_random_seed(0)
             with tf.device(deployment.inputs_device()):
                 iterator = tf.data.make_initializable_iterator(build_batches())
                 images, labels = iterator.get_next()
@@ -196,7 +198,7 @@ def evaluate(
 
     Returns:
       The task's metrics over all images by their names in TensorBoard, such as
-      'Accuracy', 'Recall_5' (with more than five classes) and 'Loss'.
+      'Accuracy', 'Recall_5' (with ten classes or more) and 'Loss'.
 
     Raises:
       ValueError: if the checkpoint does not fit, or the split is empty.

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from deployment import tasks
+from deployment import ranges, tasks
 from deployment.config_flags import SettingError, setting
 from deployment.evaluate.evaluation import EvaluationConfig
 from deployment.models.spec import ModelSpec
@@ -69,6 +69,9 @@ class RunConfig:
                 self.task.get_metric(self.metric, self.spec.num_outputs, "{{metric}}")
             except ValueError as error:
                 raise SettingError(str(error)) from None
+        ranges.check(
+            self, gallery_size=ranges.AT_LEAST_ONE, timeout_secs=ranges.POSITIVE
+        )
         path = self.evaluation.checkpoint_path
         is_following = self.interval_secs is not None
         if is_following and self.interval_secs <= 0:

@@ -4,67 +4,110 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Collection, Iterable
 from types import ModuleType
+from typing import NamedTuple
 
 import numpy as np
 
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
 from deployment.predict.predictor import Predictor
-from deployment.tasks.base import Comparison
+from deployment.tasks.comparison import Comparison
+
+_Z = 1.959964  # Of the two-sided 95 % confidence interval.
+_ROUNDING = 1e-9  # Of differences of fractions.
+
+
+class Verdict(NamedTuple):
+    """The result of comparing an exported model with its checkpoint.
+
+    Attributes:
+      failure: what exceeds the tolerance; None if nothing does.
+      doubt: what may exceed it, on too few images to tell; None if nothing does.
+    """
+
+    failure: str | None = None
+    doubt: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class MaxDifference:
-    """The tolerance of a format that computes in floating point.
+    """The tolerance of a format that computes as exactly as the checkpoint.
 
     Attributes:
       difference: largest difference of a score from the checkpoint's.
+      num_images: number of images that are enough to find one.
     """
 
     difference: float = 1e-4
+    num_images: int = 32
 
-    def find_failure(self, comparison: Comparison, num_images: int) -> str | None:
-        """Returns what exceeds the tolerance; None if nothing does."""
-        del num_images
+    def judge(self, comparison: Comparison) -> Verdict:
+        """Returns the verdict on an exported model."""
         if comparison.difference <= self.difference:
-            return None
-        return (
+            return Verdict()
+        return Verdict(
             f"scores differ by up to {comparison.difference:.1e}, more than "
             f"{self.difference:.0e}"
         )
 
 
 @dataclasses.dataclass(frozen=True)
-class MaxLoss:
-    """The tolerance of a format that approximates. One image may always change.
+class SameAnswers:
+    """The tolerance of a format that approximates: its answers, not its scores, count.
+
+    Two things are judged: the fraction of images with the same answer as the checkpoint
+    (see `Comparison.agreement`), and the loss of score (accuracy, exact match, R²) on
+    the images with labels. Each is an estimate from a sample. A limit is exceeded for
+    certain if the whole 95 % confidence interval is beyond it, which is a failure; it
+    may be exceeded if only the estimate is, which is a doubt.
+
+    The interval of the agreement is Wilson's (1927, "Probable inference, the law of
+    succession, and statistical inference"), which remains valid for few images and for
+    fractions near 1, where the normal approximation has no width. The loss is the mean
+    of one difference per image, and its interval that of the normal approximation,
+    widened by half an image on either side for continuity.
 
     Attributes:
-      score: largest loss of `Comparison.score`, on images with labels.
-      change: largest fraction of images whose answer changes, without labels.
+      agreement: smallest fraction of images with the same answer.
+      loss: largest loss of score.
+      num_images: number of images at which the intervals are narrow enough.
     """
 
-    score: float = 0.02
-    change: float = 0.1
+    agreement: float = 0.9
+    loss: float = 0.02
+    num_images: int = 256
 
-    def find_failure(self, comparison: Comparison, num_images: int) -> str | None:
-        """Returns what exceeds the tolerance; None if nothing does."""
+    def judge(self, comparison: Comparison) -> Verdict:
+        """Returns the verdict on an exported model."""
         if not np.isfinite(comparison.difference):
-            return "a score is not a number"
-        if comparison.score is None:
-            change = 1 - comparison.agreement
-            if change > max(self.change, 1 / num_images) + 1e-9:
-                return (
-                    f"the answer changes for {change:.1%} of the images, more than "
-                    f"{self.change:.0%}"
-                )
-            return None
-        loss = comparison.expected_score - comparison.score
-        if loss > max(self.score, 1 / comparison.num_labeled) + 1e-9:
-            return (
-                f"it scores {comparison.score:.1%}, {loss:.1%} less than the "
-                f"checkpoint, more than {self.score:.0%}"
+            return Verdict("a score is not a number")
+        failures, doubts = [], []
+        low, high = compute_wilson_interval(comparison.agreement, comparison.num_images)
+        if comparison.agreement < self.agreement:
+            (failures if high < self.agreement else doubts).append(
+                f"the answer is the same for {comparison.agreement:.1%} of "
+                f"{comparison.num_images} images ({low:.1%} to {high:.1%} with 95 % "
+                f"confidence), less than {self.agreement:.0%}"
             )
-        return None
+        if comparison.score is not None:
+            loss = comparison.expected_score - comparison.score
+            margin = _Z * comparison.loss_error + 0.5 / comparison.num_labeled
+            if loss > self.loss + _ROUNDING:
+                (failures if loss - margin > self.loss else doubts).append(
+                    f"it scores {comparison.score:.1%}, {loss:.1%} ± {margin:.1%} less "
+                    f"than the checkpoint on {comparison.num_labeled} labeled images, "
+                    f"more than {self.loss:.0%}"
+                )
+        return Verdict(" and ".join(failures) or None, " and ".join(doubts) or None)
+
+
+def compute_wilson_interval(fraction: float, count: int) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of a fraction seen in `count` cases."""
+    shrink = 1 + _Z**2 / count
+    center = (fraction + _Z**2 / (2 * count)) / shrink
+    variance = fraction * (1 - fraction) / count + _Z**2 / (4 * count**2)
+    margin = _Z * np.sqrt(variance) / shrink
+    return max(0.0, float(center - margin)), min(1.0, float(center + margin))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +145,7 @@ class Format:
     name: str
     file_name: str
     write: Callable[[FrozenModel, str, ExportOptions], None]
-    tolerance: MaxDifference | MaxLoss = MaxDifference()
+    tolerance: MaxDifference | SameAnswers = MaxDifference()
     packages: tuple[str, ...] = ()
     signatures: tuple[str | None, ...] = (None,)
     needs_calibration: bool = False

@@ -7,12 +7,17 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
 from deployment import formats, tasks, text
+from deployment.formats import base
 from deployment.formats.freezing import ExportConfig, FrozenModel
 from deployment.predict.predictor import CheckpointPredictor, Predictor
-from deployment.tasks.base import Comparison
+from deployment.tasks.comparison import Comparison
 from tf_slim_compat import as_written, tf
+
+_TIMED_IMAGES = 32
+_BATCH_SIZE = 16  # Of the other images.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +48,14 @@ class Row:
       size: size of its files in bytes.
       comparison: what `Task.compare` returns.
       millisecs: median time per image in milliseconds, one image at a time.
-      failure: what exceeds the format's tolerance; None if nothing does.
+      verdict: what the format's tolerance says about it.
     """
 
     format: str
     size: int
     comparison: Comparison
     millisecs: float
-    failure: str | None = None
+    verdict: base.Verdict = base.Verdict()
 
 
 def read_samples(
@@ -144,8 +149,8 @@ def check(
             scores, millisecs = _predict(build, samples)
             comparison = compare(scores, expected)
             title = f"{name}, {signature}" if signature else name
-            failure = format_.tolerance.find_failure(comparison, len(samples))
-            rows.append(Row(title, _measure(path), comparison, millisecs, failure))
+            verdict = format_.tolerance.judge(comparison)
+            rows.append(Row(title, _measure(path), comparison, millisecs, verdict))
     return rows
 
 
@@ -166,13 +171,24 @@ def format_table(rows: Sequence[Row]) -> str:
     return text.format_table(header, lines, right=range(1, len(header)))
 
 
-def raise_failures(rows: Sequence[Row]) -> None:
-    """Raises ValueError if a format exceeds its tolerance."""
-    failures = [f"{row.format}: {row.failure}" for row in rows if row.failure]
+def report(rows: Sequence[Row]) -> None:
+    """Logs doubts about formats.
+
+    Raises:
+      ValueError: if a format exceeds its tolerance.
+    """
+    for row in rows:
+        if row.verdict.doubt:
+            logging.warning(
+                "%s may be worse than the checkpoint: %s. Check it on more images "
+                "(--check_images, --image_dir) before using it.",
+                row.format, row.verdict.doubt,
+            )  # fmt: skip
+    failures = [f"{r.format}: {r.verdict.failure}" for r in rows if r.verdict.failure]
     if failures:
         raise ValueError(
-            "The exported files do not match the checkpoint; do not use them ("
-            f"{'; '.join(failures)})."
+            "Do not use these files, as they do not match the checkpoint: "
+            f"{'; '.join(failures)}."
         )
 
 
@@ -184,10 +200,12 @@ def _predict(
     with build() as predictor:
         inputs = samples.encoded if predictor.takes_files else samples.pixels
         predictor.predict(inputs[:1])  # Graphs are optimized at the first call.
-        for i in range(len(inputs)):
+        for i in range(min(_TIMED_IMAGES, len(inputs))):
             started = time.perf_counter()
             results.append(predictor.predict(inputs[i : i + 1]))
             times.append(time.perf_counter() - started)
+        for i in range(_TIMED_IMAGES, len(inputs), _BATCH_SIZE):
+            results.append(predictor.predict(inputs[i : i + _BATCH_SIZE]))
     return np.concatenate(results), float(np.median(times)) * 1e3
 
 

@@ -73,7 +73,7 @@ def export(
         with _replacing(path) as partial:
             format_.write(model, partial, options)
         paths[format_.name] = path
-        logging.info("Wrote %s.", path)
+        logging.info("Wrote %s.", files.final_path(path))
     lines = (f"{i}:{name}\n" for i, name in enumerate(model.spec.names))
     files.write_text(os.path.join(output_dir, LABELS_NAME), "".join(lines))
     return paths

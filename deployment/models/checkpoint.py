@@ -18,10 +18,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from deployment import text
+from deployment import files, text
 from tf_slim_compat import stderr_held_back, tf
 
 _CHUNK_VALUES = 1 << 21
+# The file that makes a checkpoint of either format visible.
+_NUMBERED = re.compile(r"(?P<prefix>[^.].*-(?P<step>\d+))\.index")
 # TensorFlow's reader raises IndexError for some damaged files.
 _ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
@@ -178,11 +180,10 @@ def find_prefix(path: str) -> str:
     Raises:
       ValueError: if there is no checkpoint.
     """
-    saved_model = os.path.join(path, "variables", "variables")
-    if tf.gfile.Exists(f"{saved_model}.index"):
-        return saved_model
+    if is_saved_model(path):
+        return _join_variables(path)
     if tf.gfile.IsDirectory(path):
-        latest = tf.train.latest_checkpoint(path)
+        latest = _find_latest(path)
         if latest is None:
             raise ValueError(
                 f"The folder {path!r} holds no checkpoint: give the folder of a "
@@ -194,14 +195,22 @@ def find_prefix(path: str) -> str:
     for candidate in (prefix, path):
         if tf.train.checkpoint_exists(candidate):
             return candidate
-    folder = os.path.dirname(path) or "."
-    if not tf.gfile.IsDirectory(folder):
-        raise ValueError(
-            f"There is no checkpoint {path!r}: its folder does not exist either."
-        )
-    names = sorted(n[:-6] for n in tf.gfile.ListDirectory(folder) if n[-6:] == ".index")
-    there = ", ".join(names[-5:]) or "no checkpoint at all"
-    raise ValueError(f"There is no checkpoint {path!r}; its folder holds {there}.")
+    raise ValueError(_explain_absence(path))
+
+
+def is_saved_model(path: str) -> bool:
+    """Returns whether a path is the folder of a SavedModel with variables."""
+    return tf.gfile.Exists(f"{_join_variables(path)}.index")
+
+
+def list_steps(folder: str) -> dict[int, str]:
+    """Returns global step to prefix of the numbered checkpoints in a folder."""
+    matches = map(_NUMBERED.fullmatch, files.list_names(folder))
+    return {
+        int(match["step"]): os.path.join(folder, match["prefix"])
+        for match in matches
+        if match
+    }
 
 
 def find_newest(folder: str) -> Checkpoint | None:
@@ -210,14 +219,13 @@ def find_newest(folder: str) -> Checkpoint | None:
     The one named by the folder's file `checkpoint` comes first; if it is damaged or
     missing, the complete one with the latest step.
     """
-    named = tf.train.latest_checkpoint(folder)
+    named = _find_latest(folder)
     if named is not None and (found := open_if_complete(named)):
         return found
-    prefixes = [path[:-6] for path in tf.gfile.Glob(os.path.join(folder, "*-*.index"))]
-    steps = {prefix: re.search(r"-(\d+)$", prefix) for prefix in prefixes}
-    numbered = [prefix for prefix, match in steps.items() if match]
-    numbered.sort(key=lambda prefix: int(steps[prefix].group(1)), reverse=True)
-    return next(filter(None, map(open_if_complete, numbered)), None)
+    numbered = sorted(list_steps(folder).items(), reverse=True)
+    return next(
+        filter(None, (open_if_complete(prefix) for _, prefix in numbered)), None
+    )
 
 
 def open_if_complete(prefix: str) -> Checkpoint | None:
@@ -226,6 +234,46 @@ def open_if_complete(prefix: str) -> Checkpoint | None:
         return Checkpoint(prefix)
     except ValueError:
         return None
+
+
+def _find_latest(folder: str) -> str | None:
+    """Returns the checkpoint that the folder's file `checkpoint` names, or None.
+
+    The file may name it by an absolute path. In a folder that was copied or moved, that
+    is the path of the original.
+    """
+    latest = tf.train.latest_checkpoint(folder)
+    state = tf.train.get_checkpoint_state(folder)
+    if state is None:
+        return latest
+    own = os.path.join(folder, os.path.basename(state.model_checkpoint_path))
+    return own if tf.train.checkpoint_exists(own) else latest
+
+
+def _join_variables(path: str) -> str:
+    """Returns the prefix of the variables in the folder of a SavedModel."""
+    return os.path.join(path, "variables", "variables")
+
+
+def _explain_absence(path: str) -> str:
+    """Returns why there is no checkpoint at a path, with the nearest."""
+    folder, name = os.path.split(path.rstrip("/"))
+    if not tf.gfile.IsDirectory(folder or "."):
+        return f"There is no checkpoint {path!r}: its folder does not exist either."
+    names = files.list_names(folder or ".")
+    known = [n.removesuffix(".index") for n in names if n.endswith(".index")]
+    folders = [
+        n
+        for n in names
+        if n[0] != "." and tf.gfile.IsDirectory(os.path.join(folder, n))
+    ]
+    near = text.nearest(name, [*known, *folders])
+    there = ", ".join(near or known[-5:]) or "no checkpoint at all"
+    return f"There is no checkpoint {path!r}; its folder holds {there}."
+
+
+def _is_folder(folder: str, name: str) -> bool:
+    return tf.gfile.IsDirectory(os.path.join(folder, name))
 
 
 def _get_item_bytes(dtype):

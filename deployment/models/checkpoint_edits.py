@@ -8,17 +8,16 @@ complete or not at all.
 """
 
 import dataclasses
-import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
+from absl import logging
 
-from deployment.models import averages, variable_kinds
+from deployment import text
+from deployment.models import averages, checkpoint, checkpoint_choice, variable_kinds
 from deployment.models.checkpoint import Checkpoint, Variable
-from deployment.text import format_shape, nearest
 from tf_slim_compat import tf
 
 _SHARD_BYTES = 1 << 27  # Written at a time, to limit memory.
@@ -75,53 +74,58 @@ def choose_checkpoints(
       best: how many of the best, which are listed in `train_dir/best/best.json`.
       last: how many of the newest; takes precedence over `best`.
 
+    Returns:
+      As many as there are, if there are several but fewer than wanted.
+
     Raises:
-      ValueError: if there are not that many.
+      ValueError: if there are none, or only one of several wanted.
     """
-    if last is None:
-        prefixes = _list_best(train_dir)
-        place = os.path.join(train_dir, "best")
-    else:
-        found = (re.fullmatch(r"(.*-(\d+))\.index", n) for n in _list_folder(train_dir))
-        numbered = sorted(((int(m[2]), m[1]) for m in found if m), reverse=True)
-        prefixes = [os.path.join(train_dir, name) for _, name in numbered]
-        place = train_dir
-    count = best if last is None else last
-    if not prefixes:
-        raise ValueError(f"{place!r} holds no checkpoints of a training run.")
-    if not 1 <= count <= len(prefixes):
+    if not os.path.isdir(train_dir):
         raise ValueError(
-            f"{place!r} holds {len(prefixes)} checkpoints: choose from 1 to "
-            f"{len(prefixes)} of them, not {count}."
+            f"There is no folder {train_dir!r}: give the folder of a training run."
         )
+    if last is None:
+        prefixes, kind, count = _list_best(train_dir), "best", best
+    else:
+        numbered = sorted(checkpoint.list_steps(train_dir).items(), reverse=True)
+        prefixes, kind, count = [path for _, path in numbered], "last", last
+    if not prefixes:
+        raise ValueError(f"{train_dir!r} holds no checkpoints of a training run.")
+    if count < 1:
+        raise ValueError(f"--{kind} must be 1 or more, but is {count}.")
+    if count > len(prefixes):
+        _explain_fewer(train_dir, kind, count, len(prefixes))
     return tuple(prefixes[:count])
 
 
-def _list_folder(folder: str) -> list[str]:
-    if not os.path.isdir(folder):
+def _explain_fewer(train_dir: str, kind: str, count: int, found: int) -> None:
+    """Logs that fewer checkpoints were kept than wanted, or raises ValueError."""
+    flag, other = {
+        "best": ("--num_best_checkpoints", "--last"),
+        "last": ("--max_checkpoints_to_keep", "--best"),
+    }[kind]
+    kept = f"The run in {train_dir!r} kept {text.format_count(found, 'checkpoint')}"
+    kept += f" for --{kind}={count}"
+    if found == 1:
         raise ValueError(
-            f"There is no folder {folder!r}: give the folder of a training run."
+            f"{kept}, and one alone cannot be averaged: use {other}={count}, or train "
+            f"with {flag}={count}."
         )
-    return os.listdir(folder)
+    logging.warning(
+        "%s: averaging these %d (train with %s=%d to keep more).",
+        kept, found, flag, count,
+    )  # fmt: skip
 
 
 def _list_best(train_dir: str) -> list[str]:
     """Returns the prefixes of the checkpoints in `best/`, best first."""
-    folder = train_dir
-    if os.path.basename(os.path.normpath(train_dir)) != "best":
-        folder = os.path.join(train_dir, "best")
-    path = os.path.join(folder, "best.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            steps = [int(row["step"]) for row in json.load(file)["checkpoints"]]
-    except FileNotFoundError:
+    ranking = checkpoint_choice.read_ranking(train_dir)
+    if ranking is None:
         raise ValueError(
-            f"There is no {path!r}: the run kept no best checkpoints. Average the "
-            "last ones instead."
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path!r} is damaged: {error}.") from error
-    return [os.path.join(folder, f"model.ckpt-{step}") for step in steps]
+            f"The run in {train_dir!r} kept no best checkpoints, as it was not "
+            "evaluated while training: average the newest with --last=3."
+        )
+    return ranking.prefixes
 
 
 def write_edited(edit: Edit, output_path: str) -> Result:
@@ -200,7 +204,7 @@ def _check_same_variables(readers: Iterable[Checkpoint], newest: Checkpoint) -> 
 def _describe_averaged(reader: Checkpoint) -> dict[str, str]:
     """Returns the dtype and shape of each variable to average, by name."""
     return {
-        variable.name: f"{variable.dtype} {format_shape(variable.shape)}"
+        variable.name: f"{variable.dtype} {text.format_shape(variable.shape)}"
         for variable in reader.variables.values()
         if _is_averaged(variable, reader)
     }
@@ -264,7 +268,7 @@ def _rename(
     for old, _ in renames:
         if old not in used:
             scopes = {"/".join(n.split("/")[:i]) for n in plan for i in (1, 2, 3)}
-            near = nearest(old, sorted(scopes)) or sorted(scopes)[:3]
+            near = text.nearest(old, sorted(scopes)) or sorted(scopes)[:3]
             raise ValueError(
                 f"No variable is in the scope {old!r} to rename; the nearest: "
                 f"{', '.join(near)}."

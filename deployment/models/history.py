@@ -4,10 +4,19 @@ The `.jsonl` files have one JSON object per line. That of an evaluation in
 `metrics.jsonl`:
 
     {"step": 500, "epoch": 4.0, "split": "validation", "num_images": 800, "secs": 12.3,
-     "accuracy": 0.61, "loss": 1.02, "top_5": 0.99, "train_loss": 1.3, ...}
+     "accuracy": 0.61, "loss": 1.02, "train_loss": 1.3, ...}
 
-`metrics.csv` has the same rows as a table. `training.jsonl` has one row per log
-interval, about the training batches. Numbers that are not finite are null.
+`metrics.csv` has the same rows as a table. `training.jsonl` has one row per progress
+line, about that step's batch and the speed since the previous line:
+
+    {"step": 500, "epoch": 4.0, "loss": 1.3, "total_loss": 1.5, "accuracy": 0.53,
+     "learning_rate": 0.01, "images_per_sec": 220.1, "data_wait_share": 0.02, ...}
+
+`loss` and `train_loss` do not include regularization and auxiliary classifiers, so they
+compare with the `loss` of evaluations; `total_loss` does. Label smoothing, class
+weights, mixup and the choice of a regression loss do affect them. Older runs have no
+`total_loss`: their `loss` and `train_loss` include everything. Numbers that are not
+finite are null.
 """
 
 import contextlib

@@ -199,6 +199,72 @@ def epochs_to_steps(
     return max(1, int(num_samples * epochs / batch_size / replicas_to_aggregate))
 
 
+def count_warmup_steps(
+    schedule: Schedule,
+    num_samples: int,
+    batch_size: int,
+    replicas_to_aggregate: int = 1,
+) -> int:
+    """Returns the duration of the warm-up in global steps; see `epochs_to_steps`."""
+    return schedule.warmup_steps or epochs_to_steps(
+        schedule.warmup_epochs, num_samples, batch_size, replicas_to_aggregate
+    )
+
+
+def find_step_of_rate(
+    schedule: Schedule,
+    fraction: float,
+    num_samples: int,
+    batch_size: int,
+    replicas_to_aggregate: int = 1,
+) -> int | None:
+    """Returns the step from which the rate stays at or below a fraction of its peak.
+
+    Args:
+      schedule: a `Schedule`.
+      fraction: of the rate before any decay, from 0 to 1.
+      num_samples: see `epochs_to_steps`, as the other arguments.
+      batch_size: images in one clone's batch.
+      replicas_to_aggregate: workers whose gradients make up one step.
+
+    Returns:
+      The global step; None if the rate never falls so low, or only with the end of the
+      run, as in cosine decay.
+    """
+    scale = (num_samples, batch_size, replicas_to_aggregate)
+    decay_steps = _count_decay_steps(schedule, *scale)
+    if schedule.decay_type == "exponential":
+        if schedule.factor >= 1:
+            return None
+        decays = math.log(fraction) / math.log(max(schedule.factor, 1e-30))
+        return math.ceil(decays - 1e-9) * decay_steps
+    if schedule.decay_type == "polynomial":
+        drop = schedule.initial - schedule.end_rate
+        needed = schedule.initial * (1 - fraction)
+        # The default end rate is 1 % of the default initial rate.
+        if drop <= 0 or drop < needed * (1 - 1e-6):
+            return None
+        return math.ceil(decay_steps * min(1.0, needed / drop))
+    if schedule.decay_type == "piecewise":
+        values = _piecewise_values(schedule)
+        low = fraction * values[0] * (1 + 1e-6)
+        steps_per_epoch = num_samples / batch_size / replicas_to_aggregate
+        for boundary, later in zip(
+            schedule.boundaries, range(1, len(values)), strict=True
+        ):
+            if max(values[later:]) <= low:
+                return boundary.to_steps(steps_per_epoch)
+    return None
+
+
+def _count_decay_steps(
+    schedule: Schedule, num_samples: int, batch_size: int, replicas_to_aggregate: int
+) -> int:
+    return schedule.steps_per_decay or epochs_to_steps(
+        schedule.epochs_per_decay, num_samples, batch_size, replicas_to_aggregate
+    )
+
+
 def build_learning_rate(
     schedule: Schedule,
     global_step: tf.Tensor | tf.Variable,
@@ -225,13 +291,10 @@ def build_learning_rate(
       ValueError: if a cosine decay has no last step or a warm-up that reaches it, or
         if the boundaries of a piecewise decay do not increase.
     """
-
-    def to_steps(epochs: float) -> int:
-        return epochs_to_steps(epochs, num_samples, batch_size, replicas_to_aggregate)
-
+    scale = (num_samples, batch_size, replicas_to_aggregate)
     step = tf.cast(global_step, tf.float32)
-    warmup_steps = schedule.warmup_steps or to_steps(schedule.warmup_epochs)
-    decay_steps = schedule.steps_per_decay or to_steps(schedule.epochs_per_decay)
+    warmup_steps = count_warmup_steps(schedule, *scale)
+    decay_steps = _count_decay_steps(schedule, *scale)
     peak = schedule.initial
     if schedule.decay_type == "fixed":
         rate = tf.constant(schedule.initial, name="fixed_learning_rate")

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from deployment import text
-from deployment.config_flags import SettingError, setting
+from deployment import ranges, text
+from deployment.config_flags import setting
 from deployment.optimize import decoupled_optimizers, grouped_optimizers
 from tf_slim_compat import tf
 
@@ -29,7 +29,7 @@ class OptimizerConfig:
         applies.
 
     Raises:
-      ValueError: if the weight decay or the trust coefficient is out of range.
+      ValueError: if a value is out of range.
     """
 
     name: str = setting(
@@ -86,15 +86,22 @@ class OptimizerConfig:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight_decay < float("inf"):
-            raise SettingError(
-                f"{{{{weight_decay}}}} must be 0 or more, but is {self.weight_decay}."
-            )
-        if self.lars_trust_coefficient <= 0:
-            raise SettingError(
-                "{{lars_trust_coefficient}} must be positive, but is "
-                f"{self.lars_trust_coefficient}."
-            )
+        ranges.check(
+            self,
+            adadelta_rho=ranges.BELOW_ONE,
+            adagrad_initial_accumulator_value=ranges.AT_LEAST_ZERO,
+            adam_beta1=ranges.BELOW_ONE,
+            adam_beta2=ranges.BELOW_ONE,
+            opt_epsilon=ranges.AT_LEAST_ZERO,
+            ftrl_initial_accumulator_value=ranges.AT_LEAST_ZERO,
+            ftrl_l1=ranges.AT_LEAST_ZERO,
+            ftrl_l2=ranges.AT_LEAST_ZERO,
+            momentum=ranges.BELOW_ONE,
+            rmsprop_momentum=ranges.BELOW_ONE,
+            rmsprop_decay=ranges.BELOW_ONE,
+            weight_decay=ranges.AT_LEAST_ZERO,
+            lars_trust_coefficient=ranges.POSITIVE,
+        )
 
     def epsilon(self, default: float) -> float:
         """Returns `opt_epsilon`, or `default` if it is None."""

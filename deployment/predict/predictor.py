@@ -7,7 +7,7 @@ A model file is opened by `formats.open_predictor`; a checkpoint, which needs it
 network, by `CheckpointPredictor`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -154,15 +154,15 @@ class GraphPredictor(Predictor):
 class CheckpointPredictor(GraphPredictor):
     """A network with the weights of a checkpoint as a predictor.
 
-    Its `spec` tells the outputs and channels that the checkpoint turned out to have.
+    Its `spec` tells the channels that the checkpoint turned out to have.
 
     Args:
       path: a checkpoint's prefix, one of its files, or a folder with checkpoints, of
         which the newest is used.
       get_network_fn: called with a number of outputs; returns a function that adds the
         network for evaluation to the graph: float32 images to `(logits, end_points)`.
-      spec: the model's specification. The checkpoint of a classifier may have one
-        output more or less, the background, or one channel instead of three.
+      spec: the model's specification. The checkpoint may have one channel instead of
+        three.
 
     Raises:
       ValueError: if there is no such checkpoint, or it does not fit the network.
@@ -180,36 +180,13 @@ class CheckpointPredictor(GraphPredictor):
                 fitted, built, spec = other, others_built, guess
         restoring.check_fit(
             fitted,
-            "Give the --model_name, --label_path and --moving_average_decay of the "
-            "training run.",
+            "Give the --model_name, --label_path, --labels_offset and "
+            "--moving_average_decay of the training run.",
         )
         restore_fn, images, scores = built
         session = build_session(images.graph)
         restore_fn(session)
         super().__init__(session, images, scores, spec)
-
-
-def fit_names(
-    labels_to_names: Mapping[int, str] | None, num_outputs: int
-) -> tuple[str, ...]:
-    """Returns a name for each of a classifier's outputs.
-
-    Args:
-      labels_to_names: label to name; None numbers the classes. It may lack one class,
-        the background, or have one more: then names are shifted by one.
-      num_outputs: the model's outputs.
-
-    Raises:
-      ValueError: if the numbers of names and outputs differ by more than one.
-    """
-    names = labels_to_names or {}
-    shift = len(names) - num_outputs if names else 0
-    if abs(shift) > 1:
-        raise ValueError(
-            f"The model has {num_outputs} outputs, but there are {len(names)} names: "
-            "give the names of the training data with --label_path."
-        )
-    return tuple(names.get(i + shift, f"class {i}") for i in range(num_outputs))
 
 
 def build_session(graph: tf.Graph) -> tf.Session:
@@ -254,9 +231,6 @@ def _guess_spec(fitted: restoring.Fit, spec: ModelSpec) -> ModelSpec:
     for _, expected, found in fitted.misshapen:
         if len(expected) == len(found) == 4 and (expected[2], found[2]) == (3, 1):
             spec = spec.replace(use_grayscale=True)
-        is_output = spec.task == _DEFAULT_TASK and expected[-1:] == [spec.num_outputs]
-        if is_output and found and abs(found[-1] - expected[-1]) == 1:
-            spec = spec.replace(num_outputs=found[-1], output_names=None)
     return spec
 
 

@@ -7,6 +7,7 @@ with `tasks.register(MyTask())` in a user module.
 """
 
 import importlib
+from collections.abc import Sequence
 
 from deployment import text
 from deployment.tasks.base import Task
@@ -37,6 +38,24 @@ def get_task(name: str) -> Task:
     if name not in _tasks:
         raise ValueError(text.unknown("task", name, list_tasks()))
     return _tasks[name]
+
+
+def split_flag(values: Sequence[str]) -> tuple[str | None, int]:
+    """Returns the name of the task, or None, and the index of the worker in --task.
+
+    Raises:
+      ValueError: if there are several of one kind, or the task is unknown.
+    """
+    names = [value for value in values if not value.isdecimal()]
+    indices = [int(value) for value in values if value.isdecimal()]
+    if len(names) > 1 or len(indices) > 1:
+        raise ValueError(
+            f"--task is given as {', '.join(values)}: give one task "
+            f"({', '.join(list_tasks())}) and one worker index at most."
+        )
+    for name in names:
+        get_task(name)  # Raises ValueError if there is none.
+    return names[0] if names else None, indices[0] if indices else 0
 
 
 def register(task: Task) -> None:

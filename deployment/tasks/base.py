@@ -14,6 +14,7 @@ import numpy as np
 
 from deployment import text
 from deployment.models.spec import ModelSpec
+from deployment.tasks.comparison import Comparison
 from tf_slim_compat import tf
 
 
@@ -136,27 +137,6 @@ class Mistake:
 
     index: int
     facts: tuple[Fact, ...]
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """How the scores of an exported model compare with those of its checkpoint.
-
-    Attributes:
-      difference: largest absolute difference of a score; for regression in standard
-        deviations of the target.
-      agreement: fraction of images with the same answer.
-      score: quality on images with labels (accuracy, exact match, R²), higher is
-        better; None without labels.
-      expected_score: the same of the checkpoint.
-      num_labeled: number of images with labels.
-    """
-
-    difference: float
-    agreement: float
-    score: float | None
-    expected_score: float | None
-    num_labeled: int
 
 
 class Task(abc.ABC):

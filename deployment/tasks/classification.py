@@ -2,14 +2,12 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from deployment.models.spec import ModelSpec
-from deployment.tasks import charts, label_columns, metrics, tables
+from deployment.tasks import charts, comparison, label_columns, metrics, tables
 from deployment.tasks.base import (
-    Comparison,
     Fact,
     Labels,
     LossOptions,
@@ -21,8 +19,9 @@ from deployment.tasks.base import (
 )
 from tf_slim_compat import tf
 
-# With five classes or fewer, top-5 accuracy is always 1.
 TOP_K = 5
+# With fewer classes, even a random guess is among the top 5 more often than not.
+_LEAST_CLASSES_FOR_TOP_K = 2 * TOP_K
 # A confusion matrix takes 8 bytes times the square of it.
 _MAX_MATRIX_CLASSES = 5000
 # A larger one does not fit on a screen.
@@ -64,6 +63,11 @@ class Classification(Task):
         return {"class_counts": np.bincount(values, minlength=num_names).tolist()}
 
     def count_outputs(self, num_names: int, labels_offset: int) -> int:
+        if labels_offset >= num_names:
+            raise ValueError(
+                f"labels_offset is {labels_offset}, but must be below the number of "
+                f"classes, {num_names}: use 0, or 1 to leave out a background class."
+            )
         return num_names - labels_offset
 
     def balance(
@@ -132,7 +136,8 @@ class Classification(Task):
         return tf.reduce_mean(tf.cast(is_correct, tf.float32))
 
     def list_metrics(self, num_outputs: int) -> tuple[Metric, ...]:
-        top = [Metric(f"top_{TOP_K}", True)] if num_outputs > TOP_K else []
+        has_top_k = num_outputs >= _LEAST_CLASSES_FOR_TOP_K
+        top = [Metric(f"top_{TOP_K}", True)] if has_top_k else []
         return Metric("accuracy", True), Metric("loss", False), *top
 
     def compute(self, predictions: Predictions, spec: ModelSpec) -> dict[str, float]:
@@ -141,7 +146,7 @@ class Classification(Task):
             "accuracy": metrics.compute_accuracy(labels, logits),
             "loss": metrics.compute_softmax_loss(labels, logits),
         }
-        if logits.shape[1] > TOP_K:
+        if logits.shape[1] >= _LEAST_CLASSES_FOR_TOP_K:
             values[f"top_{TOP_K}"] = metrics.compute_top_k(labels, logits, TOP_K)
         return values
 
@@ -283,21 +288,14 @@ class Classification(Task):
         expected: np.ndarray,
         labels: np.ndarray,
         spec: ModelSpec,
-    ) -> Comparison:
+    ) -> comparison.Comparison:
         best, expected_best = scores.argmax(axis=1), expected.argmax(axis=1)
         known = labels >= 0
-        accuracies: list[Any] = [None, None]
-        if known.any():
-            accuracies = [
-                float(np.mean(top[known] == labels[known]))
-                for top in (best, expected_best)
-            ]
-        return Comparison(
-            difference=float(np.abs(scores - expected).max()),
-            agreement=float(np.mean(best == expected_best)),
-            score=accuracies[0],
-            expected_score=accuracies[1],
-            num_labeled=int(known.sum()),
+        return comparison.compare_answers(
+            np.abs(scores - expected),
+            best == expected_best,
+            (best == labels)[known],
+            (expected_best == labels)[known],
         )
 
 

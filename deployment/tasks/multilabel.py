@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from deployment.models.spec import ModelSpec
-from deployment.tasks import label_columns, metrics, splits, tables
+from deployment.tasks import comparison, label_columns, metrics, splits, tables
 from deployment.tasks.base import (
-    Comparison,
     Fact,
     Labels,
     LossOptions,
@@ -265,23 +264,16 @@ class Multilabel(Task):
         expected: np.ndarray,
         labels: np.ndarray,
         spec: ModelSpec,
-    ) -> Comparison:
+    ) -> comparison.Comparison:
         thresholds = _get_thresholds(spec)
         found, right = scores > thresholds, expected > thresholds
         known = ~np.isnan(labels).any(axis=1)
-        matches: list[Any] = [None, None]
-        if known.any():
-            own = labels[known] > 0
-            matches = [
-                float(np.mean((answers[known] == own).all(axis=1)))
-                for answers in (found, right)
-            ]
-        return Comparison(
-            difference=float(np.abs(scores - expected).max()),
-            agreement=float(np.mean((found == right).all(axis=1))),
-            score=matches[0],
-            expected_score=matches[1],
-            num_labeled=int(known.sum()),
+        own = labels > 0
+        return comparison.compare_answers(
+            np.abs(scores - expected),
+            (found == right).all(axis=1),
+            (found == own).all(axis=1)[known],
+            (right == own).all(axis=1)[known],
         )
 
 

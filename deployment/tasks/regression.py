@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from deployment.models.spec import ModelSpec
-from deployment.tasks import charts, label_columns, metrics, tables
+from deployment.tasks import charts, comparison, label_columns, metrics, tables
 from deployment.tasks.base import (
-    Comparison,
     Fact,
     Labels,
     LossOptions,
@@ -273,21 +272,26 @@ class Regression(Task):
         expected: np.ndarray,
         labels: np.ndarray,
         spec: ModelSpec,
-    ) -> Comparison:
+    ) -> comparison.Comparison:
         """See `Task`. Answers within 0.1 standard deviations count as the same."""
         _, scale = _get_mean_and_scale(spec.task_state)
         differences = np.abs(scores - expected) / scale
         known = ~np.isnan(labels).any(axis=1)
-        r2: list[Any] = [None, None]
+        labeled = {}
         if known.sum() >= 2:
             own = labels[known].astype(np.float64)
-            r2 = [_average_r2(own, values[known]) for values in (scores, expected)]
-        return Comparison(
+            found = [values[known].astype(np.float64) for values in (scores, expected)]
+            labeled = {
+                "score": _average_r2(own, found[0]),
+                "expected_score": _average_r2(own, found[1]),
+                "loss_error": _estimate_r2_error(own, *found),
+                "num_labeled": len(own),
+            }
+        return comparison.Comparison(
             difference=float(differences.max()),
             agreement=float(np.mean((differences <= _SAME_ANSWER).all(axis=1))),
-            score=r2[0],
-            expected_score=r2[1],
-            num_labeled=int(known.sum()),
+            num_images=len(differences),
+            **labeled,
         )
 
     def _measure(self, values: np.ndarray) -> tuple[dict[str, list], int]:
@@ -345,6 +349,20 @@ def _combine(
 def _average_r2(labels: np.ndarray, values: np.ndarray) -> float:
     pairs = zip(labels.T, values.T, strict=True)
     return float(np.mean([metrics.compute_r2(*pair) for pair in pairs]))
+
+
+def _estimate_r2_error(
+    labels: np.ndarray, values: np.ndarray, expected: np.ndarray
+) -> float:
+    """Returns the standard error of the difference of R², given the labels.
+
+    The difference is the mean over images of their differences in squared error, each
+    in units of the targets' variance.
+    """
+    variance = labels.var(axis=0)
+    excess = (values - labels) ** 2 - (expected - labels) ** 2
+    per_image = (excess / np.where(variance > 0, variance, np.inf)).mean(axis=1)
+    return comparison.compute_standard_error(per_image)
 
 
 TASK = Regression()

@@ -6,7 +6,8 @@
 
 `best.json` is authoritative: it is replaced atomically after the files that it names
 are complete and before others are removed. Files that it does not name are leftovers of
-a killed process, and are removed when the next one starts.
+a killed process, and are removed when the next one starts. It also records which
+checkpoint was exported last.
 """
 
 import dataclasses
@@ -59,6 +60,7 @@ class BestCheckpoints:
         self._train_dir, self._metric, self._keep = train_dir, metric.name, keep
         self._folder = os.path.join(train_dir, FOLDER)
         self._ranking = []
+        self._exported_step = None
         if keep and tf.gfile.IsDirectory(self._folder):
             self._recover()
 
@@ -76,6 +78,19 @@ class BestCheckpoints:
     def get_path(self, kept: Kept) -> str:
         """Returns the prefix of a checkpoint that is kept."""
         return os.path.join(self._folder, f"{_BASE}{kept.step}")
+
+    def is_exported(self) -> bool:
+        """Whether the best, if there is one, was the last to be exported."""
+        return not self._ranking or self._ranking[0].step == self._exported_step
+
+    def record_export(self) -> None:
+        """Records that the best is exported.
+
+        Raises:
+          OSError: if it cannot be written.
+        """
+        self._exported_step = self._ranking[0].step
+        self._write_ranking(self._ranking)
 
     def consider(self, checkpoint_prefix: str, step: int, value: float | None) -> bool:
         """Keeps a checkpoint if it is among the best.
@@ -170,7 +185,7 @@ class BestCheckpoints:
                     "best checkpoints are kept there."
                 )
             return
-        metric, kept = self._parse(text)
+        metric, kept, self._exported_step = self._parse(text)
         if metric != self._metric:
             kept = self._revalue(kept, metric)
         complete = [k for k in kept if _is_complete(names, f"{_BASE}{k.step}")]
@@ -182,7 +197,7 @@ class BestCheckpoints:
             kept = [Kept(int(c["step"]), c["value"]) for c in record["checkpoints"]]
             if not all(math.isfinite(k.value) for k in kept):
                 raise ValueError("a value is not finite")
-            return record["metric"], kept
+            return record["metric"], kept, record.get("exported_step")
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"{self._ranking_path!r} is damaged ({error}): repair it, or delete "
@@ -209,6 +224,8 @@ class BestCheckpoints:
     def _write_ranking(self, ranking):
         checkpoints = [dataclasses.asdict(kept) for kept in ranking]
         record = {"metric": self._metric, "checkpoints": checkpoints}
+        if self._exported_step is not None:
+            record["exported_step"] = self._exported_step
         files.write_text(self._ranking_path, files.to_json(record, indent=1) + "\n")
 
     def _format_state(self):

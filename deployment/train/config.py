@@ -1,8 +1,8 @@
 """The configuration of a training run, checked before any work is done."""
 
 import dataclasses
-import math
 
+from deployment import ranges
 from deployment.config_flags import SettingError, setting
 from deployment.durations import Duration, parse_duration
 from deployment.model_deploy import DeploymentConfig
@@ -54,6 +54,19 @@ class ValidationConfig:
         "Smallest improvement of the metric that counts for early stopping.",
         flag="early_stopping_min_change",
     )
+
+    def __post_init__(self):
+        ranges.check(
+            self,
+            num_best_checkpoints=ranges.AT_LEAST_ZERO,
+            patience=ranges.AT_LEAST_ZERO,
+            min_change=ranges.AT_LEAST_ZERO,
+        )
+        if not self.every.value:
+            raise SettingError(
+                "{{every}} must be above 0, but is 0: give steps (500), epochs "
+                "(2epochs) or time (10mins)."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,8 +192,9 @@ class TrainingConfig:
     log_every_n_steps: int = setting(10, "Steps between progress lines.")
     save_summaries_secs: float = setting(
         600,
-        "Seconds between TensorBoard summaries; 0 disables them. They are written less "
-        "often if they would take more than 5 % of the time.",
+        "Seconds between TensorBoard histograms of weights and activations; 0 disables "
+        "them. They are written less often if they would take more than 5 % of the "
+        "time. Scalars are written with every progress line.",
         kind=int,
     )
     save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
@@ -191,11 +205,22 @@ class TrainingConfig:
                 "Quantization-aware training is not supported yet: leave "
                 f"{{{{quantize_delay}}}} at -1 (it is {self.quantize_delay})."
             )
-        for name in ("batch_size", "gradient_accumulation_steps"):
-            if getattr(self, name) < 1:
-                raise SettingError(
-                    f"{{{{{name}}}}} must be 1 or more, but is {getattr(self, name)}."
-                )
+        ranges.check(
+            self,
+            batch_size=ranges.AT_LEAST_ONE,
+            gradient_accumulation_steps=ranges.AT_LEAST_ONE,
+            replicas_to_aggregate=ranges.AT_LEAST_ONE,
+            log_every_n_steps=ranges.AT_LEAST_ONE,
+            max_checkpoints_to_keep=ranges.AT_LEAST_ZERO,
+            max_skipped_steps=ranges.AT_LEAST_ZERO,
+            save_interval_secs=ranges.AT_LEAST_ZERO,
+            save_summaries_secs=ranges.AT_LEAST_ZERO,
+            seed=ranges.Range("from -2^63 to 2^63 - 1", -(2**63), 2**63),
+            label_smoothing=ranges.BELOW_ONE,
+            huber_delta=ranges.POSITIVE,
+            mixup_alpha=ranges.AT_LEAST_ZERO,
+            cutmix_alpha=ranges.AT_LEAST_ZERO,
+        )
         if self.number_of_steps is not None and self.number_of_steps < 1:
             raise SettingError(
                 "{{number_of_steps}} must be 1 or more, but is "
@@ -205,10 +230,6 @@ class TrainingConfig:
             raise SettingError(
                 "{{on_bad_numbers}} must be stop or skip, but is "
                 f"{self.on_bad_numbers!r}."
-            )
-        if not 0 < self.huber_delta < math.inf:
-            raise SettingError(
-                f"{{{{huber_delta}}}} must be positive, but is {self.huber_delta}."
             )
         if self.sync_replicas and (
             self.gradient_accumulation_steps > 1 or self.on_bad_numbers == "skip"
@@ -246,6 +267,17 @@ class TrainingConfig:
     def steps_per_epoch(self) -> float:
         """Global steps per epoch; fractions count."""
         return self.num_samples / self.images_per_step
+
+    @property
+    def schedule_scale(self) -> dict[str, int]:
+        """What converts the epochs of the schedule into global steps."""
+        return {
+            "num_samples": self.num_samples,
+            "batch_size": self.batch_size * self.gradient_accumulation_steps,
+            "replicas_to_aggregate": (
+                self.replicas_to_aggregate if self.sync_replicas else 1
+            ),
+        }
 
     def steps_to_epochs(self, steps: int) -> float:
         """Converts global steps into epochs."""

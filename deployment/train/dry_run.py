@@ -1,7 +1,9 @@
 """A dry run: tries a training run briefly, and measures what it needs."""
 
+import contextlib
 import dataclasses
 import datetime
+import logging as python_logging
 import resource
 import sys
 import tempfile
@@ -37,14 +39,17 @@ def dry_run(
       **kwargs: further arguments of `training.train`, not used here.
     """
     del kwargs
-    with tempfile.TemporaryDirectory(prefix="dry_run_") as folder:
+    with tempfile.TemporaryDirectory(prefix="dry_run_") as folder, _hiding(folder):
         rehearsal = dataclasses.replace(
             config, train_dir=folder, validation=None, log_every_n_steps=1
         )
         first = dataclasses.replace(rehearsal, number_of_steps=_STEPS_BEFORE_RESTORING)
         training.train(first, network_fn, build_batches)
+        # The first step with histograms and the first without are slow.
         second = dataclasses.replace(
-            rehearsal, number_of_steps=_STEPS_BEFORE_RESTORING + _STEPS_AFTER
+            rehearsal,
+            number_of_steps=_STEPS_BEFORE_RESTORING + _STEPS_AFTER,
+            save_summaries_secs=0,
         )
         result = training.train(second, network_fn, build_batches)
         newest = Checkpoint(folder)
@@ -54,6 +59,21 @@ def dry_run(
         num_values = sum(variable.size for variable in newest.variables.values())
     for line in describe(config, result, checkpoint_bytes, num_values):
         logging.info("%s", line)
+
+
+@contextlib.contextmanager
+def _hiding(folder: str) -> Iterator[None]:
+    """Within, messages that name a folder are not logged."""
+
+    def is_shown(record: python_logging.LogRecord) -> bool:
+        return folder not in record.getMessage()
+
+    logger = logging.get_absl_logger()
+    logger.addFilter(is_shown)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_shown)
 
 
 def describe(

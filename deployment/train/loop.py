@@ -14,16 +14,18 @@ import numpy as np
 from absl import logging
 
 from deployment import files, tasks
+from deployment.evaluate import evaluation_summaries
 from deployment.models.history import History
 from deployment.train.config import TrainingConfig
 from deployment.train.progress import Progress
 from deployment.train.saving import CheckpointSaver
 from deployment.train.step import TrainingGraph
+from deployment.train.summaries import write_scalars
 from deployment.train.validation import Validator
 from tf_slim_compat import tf
 
-# Largest fraction of the time for summaries (histograms of every variable and
-# activation), however often they are requested.
+# Largest fraction of the time for histograms of every variable and activation, however
+# often they are requested.
 _MAX_SUMMARY_SHARE = 0.05
 
 TrainingResult = collections.namedtuple(
@@ -38,15 +40,15 @@ step began.
 """
 
 
-class _ValidationInterrupted(Exception):
-    """A signal arrived during an evaluation."""
+class _Interrupted(Exception):
+    """A signal arrived during an evaluation or an export."""
 
 
 class TrainingLoop:
     """A `train_step_fn` for `slim.learning.train`.
 
     Runs a step, then saves a checkpoint, validates and reports progress where due;
-    summaries are computed by the step itself, from its own batch. Nothing runs
+    histograms are computed by the step itself, from its own batch. Nothing runs
     concurrently with a step, so a checkpoint never mixes two steps, and no batch is
     used for anything but training.
 
@@ -73,8 +75,10 @@ class TrainingLoop:
         self._metric_name = tasks.get_task(config.spec.task).batch_metric
         self._accumulate_op = graph.accumulate_op
         self._health_names = graph.health_names
+        self._loss_names = graph.loss_names
         self._fetches = {
-            "loss": graph.train_op,
+            "total_loss": graph.train_op,
+            "loss": graph.loss,
             "step": graph.step_after,
             "learning_rate": graph.learning_rate,
             "batch_metric": graph.batch_metric,
@@ -86,11 +90,12 @@ class TrainingLoop:
         self._loss = None
         self._step = None
         self._facts = {}
+        self._health = ()
         self._num_skipped = 0
         self._step_secs = collections.deque(maxlen=100)
         self._stop_because = None
         self._was_signaled = False
-        self._is_validating = False
+        self._is_interruptible = False
         self._began = None
         self.saver = CheckpointSaver(config.train_dir, config.max_checkpoints_to_keep)
 
@@ -98,12 +103,12 @@ class TrainingLoop:
         """Ends training after the current step, with a checkpoint.
 
         For signal handlers in the training thread: raises an exception that interrupts
-        an evaluation.
+        an evaluation or an export.
         """
         self._stop_because = reason
         self._was_signaled = True
-        if self._is_validating:
-            raise _ValidationInterrupted
+        if self._is_interruptible:
+            raise _Interrupted
 
     def __call__(
         self,
@@ -113,20 +118,26 @@ class TrainingLoop:
         train_step_kwargs: Mapping[str, Any],
     ) -> tuple[float, bool]:
         """Takes a step; returns its loss and whether training is over."""
+        writer = train_step_kwargs.get("summary_writer")
         if self._progress is None:
-            self._start(session, global_step)
+            self._start(session, global_step, writer)
         if self._is_over():
             return self._loss, True
-        writer = train_step_kwargs.get("summary_writer")
         self._take_step(session, writer)
         if self._config.is_chief:
             self._work_between_steps(session, writer)
         return self._loss, self._is_over()
 
-    def close(self) -> TrainingResult:
-        """Ends the progress display and returns the result."""
+    def close_display(self) -> None:
+        """Ends the live bar, so that what is printed next has its own line."""
         if self._progress is not None:
             self._progress.close()
+
+    def close(self) -> TrainingResult:
+        """Logs how training ended and returns the result."""
+        self.close_display()
+        if self._progress is not None:
+            self._progress.log_mean_speed()
         logging.info(
             "Training ended: %s. The newest checkpoint is %s.",
             self._stop_because,
@@ -140,7 +151,7 @@ class TrainingLoop:
         typical = float(np.median(self._step_secs)) if self._step_secs else None
         return TrainingResult(self._step, self._loss, self._stop_because, typical, secs)
 
-    def _start(self, session, global_step):
+    def _start(self, session, global_step, writer):
         """Starts the clocks, and checks whether there is anything to do."""
         config = self._config
         self._step = int(session.run(global_step))
@@ -163,8 +174,10 @@ class TrainingLoop:
             )
         if self._validator is not None and config.is_chief:
             self._validator.start(self._step)
-            # The run may have been killed between saving and evaluating.
-            self._validate_if_due(session, None)
+            # The run may have ended between saving and evaluating, or evaluating and
+            # exporting.
+            self._validate_if_due(session, writer)
+            self._export_if_due()
             self._request_stop_early()
 
     def _is_over(self):
@@ -177,31 +190,32 @@ class TrainingLoop:
         if has_summaries:
             fetches["summaries"] = self._summary_op
         losses = [
-            session.run(self._accumulate_op)
+            session.run([self._accumulate_op, self._fetches["loss"]])
             for _ in range(self._config.gradient_accumulation_steps - 1)
         ]
         values = session.run(fetches)
+        is_first = self._progress.speed is None  # It builds caches and traces.
         step_secs = time.monotonic() - started
+        losses.append([values["total_loss"], values["loss"]])
         self._step = int(values["step"])
-        self._loss = float(np.mean([*losses, values["loss"]]))
-        self._check_numbers(values["health"])
-        metric, rate = float(values["batch_metric"]), float(values["learning_rate"])
+        self._loss, loss = np.mean(losses, axis=0).tolist()
+        self._health = values["health"]
+        self._check_numbers(self._health)
         self._facts = {
-            "loss": self._loss,
-            self._metric_name: metric,
-            "learning_rate": rate,
+            "loss": loss,
+            "total_loss": self._loss,
+            self._metric_name: float(values["batch_metric"]),
+            "learning_rate": float(values["learning_rate"]),
         }
         self._progress.report(
             self._step,
-            self._loss,
-            metric,
-            rate,
+            self._facts,
             step_secs=step_secs,
             waited_secs=float(values["waited_secs"]),
         )
         if has_summaries:
-            self._write_summaries(writer, values["summaries"], step_secs)
-        else:
+            self._write_histograms(writer, values["summaries"], step_secs)
+        elif not is_first:
             self._step_secs.append(step_secs)
         limit = self._config.number_of_steps
         if limit is not None and self._step >= limit and not self._is_over():
@@ -232,21 +246,39 @@ class TrainingLoop:
 
     def _work_between_steps(self, session, writer):
         """Records, saves and validates, where due."""
-        if self._history is not None and self._progress.is_line_due(self._step):
-            self._history.append_training(self._describe_step())
+        if self._progress.is_line_due(self._step):
+            self._record_line(writer)
         if not self._validate_if_due(session, writer):
             self._save_if_due(session)
         self._request_stop_early()
 
-    def _describe_step(self):
-        return {
-            "step": self._step,
-            "epoch": round(self._config.steps_to_epochs(self._step), 4),
-            **self._facts,
-            "images_per_sec": round(self._progress.images_per_second(), 2),
-            "data_wait_share": round(self._progress.data_wait_share(), 4),
-            "time": files.utc_now(),
+    def _record_line(self, writer):
+        """Records what the progress line says in the history and for TensorBoard."""
+        speed = self._progress.speed
+        if self._history is not None:
+            row = {
+                "step": self._step,
+                "epoch": round(self._config.steps_to_epochs(self._step), 4),
+                **self._facts,
+                "images_per_sec": round(speed.images_per_sec, 2),
+                "data_wait_share": round(speed.data_wait_share, 4),
+                "time": files.utc_now(),
+            }
+            self._history.append_training(row)
+        if writer is None:
+            return
+        facts = dict(self._facts)
+        # The losses are the first elements of health.
+        losses = zip(self._loss_names, self._health, strict=False)
+        scalars = {
+            f"training_{self._metric_name}": facts.pop(self._metric_name),
+            **facts,
+            **{f"losses/{name}": float(value) for name, value in losses},
+            "global_step/sec": 1 / speed.secs_per_step,
+            "images/sec": speed.images_per_sec,
+            "data_wait_share": speed.data_wait_share,
         }
+        write_scalars(writer, scalars, self._step)
 
     def _save_if_due(self, session):
         if time.monotonic() >= self._save_due:
@@ -257,9 +289,12 @@ class TrainingLoop:
         path = os.path.join(self._config.train_dir, "model.ckpt")
         prefix = self.saver.save(session, path, global_step=self._step)
         self._save_due = time.monotonic() + self._config.save_interval_secs
+        self._record()
+        return prefix
+
+    def _record(self):
         if self._record_fn is not None:
             self._record_fn(self.get_result())
-        return prefix
 
     def _validate_if_due(self, session, writer):
         """Saves a checkpoint and evaluates it, if due; returns whether it was."""
@@ -269,53 +304,53 @@ class TrainingLoop:
             return False
         with self._progress.paused():
             prefix = self._save(session)
-            self._is_validating = True
-            try:
+            with self._interruptible(
+                f"The evaluation of step {self._step} was interrupted."
+            ):
                 metrics = self._validator.evaluate(self._step, prefix, self._facts)
-            except _ValidationInterrupted:
-                logging.warning("The evaluation of step %d was cut short.", self._step)
-                return True
-            finally:
-                self._is_validating = False
-            if writer is not None:
-                scalars = {f"eval/{name}": value for name, value in metrics.items()}
-                write_scalars(writer, scalars, self._step)
+                if writer is not None:
+                    values = evaluation_summaries.rename(metrics)
+                    scalars = {f"eval/{name}": value for name, value in values.items()}
+                    write_scalars(writer, scalars, self._step)
+                    writer.flush()
+        self._export_if_due()
         return True
+
+    def _export_if_due(self):
+        """Exports the best checkpoint, unless it is exported."""
+        if self._was_signaled or not self._validator.is_export_due():
+            return
+        # The run card describes the checkpoint that is exported.
+        self._record()
+        message = (
+            "The export of the best checkpoint was interrupted; resuming the run "
+            "repeats it."
+        )
+        with self._progress.paused(), self._interruptible(message):
+            self._validator.export_best()
+
+    @contextlib.contextmanager
+    def _interruptible(self, message):
+        """Within, a signal abandons what is being done, with a message."""
+        self._is_interruptible = True
+        try:
+            yield
+        except _Interrupted:
+            logging.warning("%s", message)
+        finally:
+            self._is_interruptible = False
 
     def _request_stop_early(self):
         if self._validator is not None and not self._is_over():
             self._stop_because = self._validator.get_reason_to_stop()
 
-    def _write_summaries(self, writer, summaries, step_secs):
+    def _write_histograms(self, writer, summaries, step_secs):
         writer.add_summary(summaries, self._step)
-        rate = self._progress.images_per_second()
-        if rate:
-            write_scalars(
-                writer,
-                {
-                    "global_step/sec": rate / self._config.images_per_step,
-                    "images/sec": rate,
-                    "data_wait_share": self._progress.data_wait_share(),
-                },
-                self._step,
-            )
         typical = np.median(self._step_secs) if self._step_secs else step_secs
         self._summaries_due = time.monotonic() + max(
             self._config.save_summaries_secs,
             (step_secs - typical) / _MAX_SUMMARY_SHARE,
         )
-
-
-def write_scalars(
-    writer: tf.summary.FileWriter, scalars: Mapping[str, float | None], step: int
-) -> None:
-    """Writes scalars by tag to an event file; None is left out."""
-    values = [
-        tf.Summary.Value(tag=tag, simple_value=value)
-        for tag, value in scalars.items()
-        if value is not None
-    ]
-    writer.add_summary(tf.Summary(value=values), step)
 
 
 @contextlib.contextmanager

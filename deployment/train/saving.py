@@ -64,9 +64,11 @@ class CheckpointSaver(tf.train.Saver):
         newest = checkpoint.find_newest(self._train_dir)
         if isinstance(error, tf.errors.ResourceExhaustedError):
             reason = "no space is left on the device"
+        # The part before a semicolon names a temporary file.
+        reason = reason.splitlines()[0].split(";")[-1]
         return (
             f"The checkpoint of step {step} could not be saved to "
-            f"{self._train_dir!r} ({reason.splitlines()[0].strip().rstrip('.')}): "
+            f"{self._train_dir!r} ({reason.strip().rstrip('.')}): "
             "free some space and run the same command again; the last good checkpoint "
             f"is {newest.path if newest else 'none yet'}."
         )

@@ -25,6 +25,7 @@ TrainingGraph = collections.namedtuple(
     "TrainingGraph",
     [
         "train_op",
+        "loss",
         "step_after",
         "learning_rate",
         "batch_metric",
@@ -32,6 +33,7 @@ TrainingGraph = collections.namedtuple(
         "global_step",
         "health",
         "health_names",
+        "loss_names",
         "accumulate_op",
         "trained",
         "averages",
@@ -41,18 +43,21 @@ TrainingGraph = collections.namedtuple(
 )
 TrainingGraph.__doc__ = """What a training loop runs.
 
-`train_op` takes a step and returns the total loss, a float32 scalar; `step_after` is
-the global step after it; `batch_metric` is the task's metric of the batch and
-`waited_secs` the time that the step waited for its batch, float scalars. `health` is a
-float32 vector that is finite in a sound step, and `health_names` names its elements.
-`accumulate_op`, or None, adds a batch's gradients to those of the next step and returns
-its loss. `trained` lists the trained variables, `averages` is the
-`tf.train.ExponentialMovingAverage` of the weights or None. `summary_op` is None
-without summaries, `sync_optimizer` unless replicas are synchronous.
+`train_op` takes a step and returns the total loss, a float32 scalar; `loss` is the part
+of it that validation measures as well, without regularization and auxiliary
+classifiers; `step_after` is the global step after it; `batch_metric` is the task's
+metric of the batch and `waited_secs` the time that the step waited for its batch, float
+scalars. `health` is a float32 vector that is finite in a sound step, and `health_names`
+names its elements; `loss_names` names the operations of those that are losses of the
+first clone, which come first. `accumulate_op`, or None, adds a batch's gradients to
+those of the next step and returns its total loss. `trained` lists the trained
+variables, `averages` is the `tf.train.ExponentialMovingAverage` of the weights or None.
+`summary_op` computes histograms, or is None; `sync_optimizer` is None unless replicas
+are synchronous.
 """
 
 _CloneOutputs = collections.namedtuple(
-    "_CloneOutputs", ["end_points", "batch_metric", "waited_secs"]
+    "_CloneOutputs", ["end_points", "loss", "batch_metric", "waited_secs"]
 )
 
 
@@ -95,9 +100,7 @@ def build_training_graph(
         learning_rate = learning_rates.build_learning_rate(
             config.schedule,
             global_step,
-            config.num_samples,
-            config.batch_size * config.gradient_accumulation_steps,
-            config.replicas_to_aggregate if config.sync_replicas else 1,
+            **config.schedule_scale,
             number_of_steps=config.number_of_steps,
         )
     trained = get_variables_to_train(config.trainable_scopes)
@@ -106,21 +109,16 @@ def build_training_graph(
     # What is reported.
     with tf.device(deployment.optimizer_device()):
         outputs = [clone.outputs for clone in clones]
+        loss = tf.add_n([o.loss for o in outputs]) / len(outputs)
         batch_metric = tf.add_n([o.batch_metric for o in outputs]) / len(outputs)
         waited_secs = tf.reduce_max(tf.stack([o.waited_secs for o in outputs]))
         with tf.control_dependencies([update["train_op"]]):
             step_after = tf.identity(global_step.read_value(), name="step_after")
         summary_op = None
         if config.save_summaries_secs > 0:  # Takes a third of the time to build.
-            name = tasks.get_task(config.spec.task).batch_metric
-            summary_op = summaries.build_summaries(
-                clones[0],
-                outputs[0].end_points,
-                learning_rate,
-                update["train_op"],
-                {f"training_{name}": batch_metric},
-            )
+            summary_op = summaries.build_summaries(clones[0], outputs[0].end_points)
     return TrainingGraph(
+        loss=loss,
         step_after=step_after,
         learning_rate=learning_rate,
         batch_metric=batch_metric,
@@ -200,9 +198,11 @@ def _build_clone(config, network_fn, iterator, batch_number, clone_numbers):
             weight=_AUXILIARY_LOSS_WEIGHT,
             scope="aux_loss",
         )
+    num_others = len(tf.get_collection(tf.GraphKeys.LOSSES))
     task.build_loss(targets, logits, options)
+    loss = tf.add_n(tf.get_collection(tf.GraphKeys.LOSSES)[num_others:])
     batch_metric = task.build_batch_metric(targets, logits, config.spec)
-    return _CloneOutputs(end_points, batch_metric, waited_secs)
+    return _CloneOutputs(end_points, loss, batch_metric, waited_secs)
 
 
 def _build_next_batch(config, iterator):
@@ -245,6 +245,7 @@ def _build_update(config, clones, trained, learning_rate, global_step):
             accumulate_op = _build_accumulate_op(accumulator, statistics, total_loss)
             pairs = accumulator.mean_gradients
         health, health_names = _build_health(clones, total_loss, pairs)
+        losses = tf.get_collection(tf.GraphKeys.LOSSES, clones[0].scope)
         pairs = gradients.clip(
             pairs, config.clip_gradient_norm, config.clip_gradient_value
         )
@@ -262,6 +263,7 @@ def _build_update(config, clones, trained, learning_rate, global_step):
         "train_op": train_op,
         "health": health,
         "health_names": health_names,
+        "loss_names": [loss.op.name for loss in losses],
         "accumulate_op": accumulate_op,
         "averages": averages,
         "sync_optimizer": optimizer if config.sync_replicas else None,

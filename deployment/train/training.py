@@ -85,8 +85,11 @@ def train(
                 validator = Validator(config, history, build_evaluator, on_new_best)
         record_fn = functools.partial(_record_results, config, card, validator)
         loop = TrainingLoop(config, graph, history, validator, record_fn)
-        with stop_on_signals(loop):
-            _run(config, graph, loop, init_fn)
+        try:
+            with stop_on_signals(loop):
+                _run(config, graph, loop, init_fn)
+        finally:
+            loop.close_display()
         result = loop.close()
     if validator is not None:
         validator.close()

@@ -21,8 +21,8 @@ class Validator:
       history: records every evaluation.
       build_evaluator: returns an `evaluation.Evaluator`, or an object with its methods
         `predict(prefix)` and `close()`; called once, at the first evaluation.
-      on_new_best: called with the prefix of a checkpoint that is the best so far and
-        with the `ModelSpec` that goes with it, or None.
+      on_new_best: exports the best checkpoint; called with its prefix and with the
+        `ModelSpec` that goes with it, or None.
 
     Raises:
       ValueError: if the task has no such metric.
@@ -81,7 +81,8 @@ class Validator:
         Args:
           step: its global step.
           prefix: the checkpoint.
-          facts: `loss` and `learning_rate` of the training step.
+          facts: `loss`, without regularization, and `learning_rate` of the training
+            step.
         """
         if self._evaluator is None:
             self._evaluator = self._build_evaluator()
@@ -102,10 +103,12 @@ class Validator:
             "learning_rate": facts.get("learning_rate"),
             "time": files.utc_now(),
         }
+        # In this order, a killed run repeats what is missing.
         is_best = self._best.consider(prefix, step, values[self._metric.name])
         if is_best:
             self._spec = spec
         self._history.append(row)
+        self._due = time.monotonic() + self._config.every.value
         shown = ", ".join(
             f"{name} {'none' if value is None else format(value, '.4f')}"
             for name, value in values.items()
@@ -114,10 +117,17 @@ class Validator:
             "Validation at step %d: %s (%.1f s)%s",
             *(step, shown, secs, ", the best so far." if is_best else "."),
         )
-        if is_best and self._on_new_best is not None:
-            self._on_new_best(prefix, spec)
-        self._due = time.monotonic() + self._config.every.value
         return values
+
+    def is_export_due(self) -> bool:
+        """Whether the best checkpoint is to be exported, and was not yet."""
+        return self._on_new_best is not None and not self._best.is_exported()
+
+    def export_best(self) -> None:
+        """Exports the best checkpoint, and records that it is exported."""
+        prefix = self._best.get_path(self._best.ranking[0])
+        self._on_new_best(prefix, self._spec)
+        self._best.record_export()
 
     def get_reason_to_stop(self) -> str | None:
         """Returns why training should end now, as a sentence, or None."""

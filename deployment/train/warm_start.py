@@ -14,6 +14,13 @@ from deployment.train.step import TrainingGraph
 from tf_slim_compat import slim, tf
 
 
+class OtherVariablesError(ValueError):
+    """The checkpoint of a run lacks variables of the optimizer, but not of the model.
+
+    The run was trained with another optimizer, or trained fewer layers.
+    """
+
+
 @dataclasses.dataclass(frozen=True)
 class Start:
     """The step after which a run starts, and the checkpoint that it resumes or None."""
@@ -50,9 +57,15 @@ class Start:
 
 
 def find_start(config: TrainingConfig) -> Start:
-    """Finds the newest complete checkpoint in `config.train_dir`."""
+    """Finds the newest complete checkpoint in `config.train_dir`.
+
+    Raises:
+      ValueError: if there is neither that nor a checkpoint at `config.checkpoint_path`.
+    """
     newest = checkpoint.find_newest(config.train_dir)
     if newest is None:
+        if config.checkpoint_path:
+            checkpoint.find_prefix(config.checkpoint_path)  # Fails early.
         return Start(0, None)
     saving.point_to(config.train_dir, newest.path)
     logging.info("Resuming from %s.", newest.path)
@@ -67,6 +80,13 @@ def find_start(config: TrainingConfig) -> Start:
 
 def _check_own_checkpoint(newest):
     fitted = restoring.fit(newest, tf.global_variables())
+    weights = {variable.op.name for variable in slim.get_model_variables()}
+    if fitted.missing and not fitted.misshapen and not weights & set(fitted.missing):
+        raise OtherVariablesError(
+            f"The run in --train_dir trained fewer layers (--trainable_scopes) or used "
+            f"another optimizer: its checkpoint {newest.path!r} has no "
+            f"{text.shorten(fitted.missing, 2)}."
+        )
     restoring.check_fit(
         fitted,
         "The folder --train_dir belongs to a run with other settings (network, "

@@ -136,6 +136,7 @@ def build_nasnet_mobile(
 
 
 build_nasnet_mobile.default_image_size = 224
+build_nasnet_mobile.min_image_size = 3
 
 
 def build_nasnet_large(
@@ -157,6 +158,7 @@ def build_nasnet_large(
 
 
 build_nasnet_large.default_image_size = 331
+build_nasnet_large.min_image_size = 3
 
 
 def nasnet_cifar_arg_scope(

@@ -88,6 +88,7 @@ def build_pnasnet_large(
 
 
 build_pnasnet_large.default_image_size = 331
+build_pnasnet_large.min_image_size = 3
 
 
 def build_pnasnet_mobile(
@@ -106,5 +107,6 @@ def build_pnasnet_mobile(
 
 
 build_pnasnet_mobile.default_image_size = 224
+build_pnasnet_mobile.min_image_size = 3
 
 pnasnet_large_arg_scope = pnasnet_mobile_arg_scope = nasnet_mobile_arg_scope

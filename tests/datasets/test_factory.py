@@ -54,7 +54,7 @@ def write(path, label=1, count=1, shape=(32, 32, 3)):
             writer.write(example.SerializeToString())
 
 
-def write_info(folder, shards, splits=None):
+def write_info(folder, shards):
     """Writes `dataset_info.json` about shards {name: number of records}."""
     found = tuple(
         dataset_info.Shard(name, (folder / name).stat().st_size, records)
@@ -63,8 +63,8 @@ def write_info(folder, shards, splits=None):
     info = dataset_info.DatasetInfo(
         "satellite",
         ("a", "b", "c"),
-        splits or {"train": found},
-        {"train": {"class_counts": [1, 1, 1]}},
+        {"train": found},
+        {"train": {"class_counts": [sum(shards.values()), 0, 0]}},
     )
     (folder / "dataset_info.json").write_text(info.to_json())
 
@@ -137,7 +137,6 @@ def test_info_wins_over_the_table(tmp_path, caplog):
     for name in names:
         write(tmp_path / name, count=5)
     write_info(tmp_path, dict.fromkeys(names, 5))
-    (tmp_path / "labels.txt").write_text("0:other\n")
     with caplog.at_level("INFO"):
         dataset = get(tmp_path)
     assert "counts 10 images of 3 classes" in caplog.text
@@ -148,6 +147,37 @@ def test_info_wins_over_the_table(tmp_path, caplog):
     assert part.num_samples == 5
     part = get(tmp_path, file_pattern="satellite_train_00000-of-00002.tfrecord")
     assert part.num_samples == 5
+
+
+def test_labels_that_contradict_the_info(tmp_path):
+    write(tmp_path / "satellite_train_0.tfrecord")
+    write_info(tmp_path, {"satellite_train_0.tfrecord": 1})
+    for text in "0:a\n1:b\n2:c\n", "a\r\nb\r\n\r\nc":
+        (tmp_path / "labels.txt").write_text(text)
+        assert get(tmp_path).labels_to_names == {0: "a", 1: "b", 2: "c"}
+    for text, message in {
+        "0:a\n1:b\n2:c\n3:d\n": "4 and 3 labels, label 3 is 'd' and None",
+        "0:a\n1:b\n": "2 and 3 labels, label 2 is None and 'c'",
+        "0:a\n1:c\n2:b\n": "3 and 3 labels, label 1 is 'c' and 'b'",
+    }.items():
+        (tmp_path / "labels.txt").write_text(text)
+        with pytest.raises(ValueError, match=f"contradict each other: {message}"):
+            get(tmp_path)
+
+
+def test_leftovers_of_an_interrupted_conversion_are_ignored(tmp_path, caplog):
+    name = "satellite_train_00000-of-00001.tfrecord"
+    write(tmp_path / name)
+    write_info(tmp_path, {name: 1})
+    # One shard of two, and another split.
+    write(tmp_path / "satellite_train_00001-of-00002.0123abcd.tfrecord")
+    write(tmp_path / "satellite_validation_00000-of-00001.tfrecord")
+    for module in "satellite", "image_folder":
+        dataset = get(tmp_path, name=module)
+        assert dataset.data_sources == [str(tmp_path / name)]
+    assert "Ignoring shards of another conversion" in caplog.text
+    with pytest.raises(FileNotFoundError, match="No file matches"):
+        get(tmp_path, "validation")
 
 
 def test_info_about_other_files_is_ignored(tmp_path):
@@ -170,7 +200,7 @@ def test_splits_that_only_the_info_knows(tmp_path):
     (tmp_path / "dataset_info.json").write_text(info.to_json())
     assert get(tmp_path, "test").num_samples == 2
     assert get(tmp_path, "test", "image_folder").num_samples == 2
-    with pytest.raises(ValueError, match="no split 'train'.* can be test"):
+    with pytest.raises(ValueError, match="no split 'train'.* are test"):
         get(tmp_path, "train", "image_folder")
 
 
@@ -178,7 +208,9 @@ def test_unknown_names(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'satellite'.*cifar10, flowers"):
         get(tmp_path, name="satelite")
     write(tmp_path / "satellite_train_0.tfrecord")
-    with pytest.raises(ValueError, match="'validation'.*--dataset_split_name.*train, "):
+    with pytest.raises(
+        ValueError, match="'validation'.*The splits of .* are .*train, "
+    ):
         get(tmp_path, "valid")
 
 

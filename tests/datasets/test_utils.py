@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from datasets import dataset_factory, dataset_info, dataset_utils, shard_files
+from datasets import dataset_factory, dataset_utils, shard_files
 from tf_slim_compat import tf
 
 
@@ -222,7 +222,7 @@ def test_fingerprint(tmp_path, data_dir):
     assert len({first, other, longer}) == 3
     assert len(first) == 64
     dataset = dataset_factory.get_dataset("image_folder", "train", str(data_dir))
-    info = dataset_info.load(str(data_dir / "dataset_info.json"))
+    info = shard_files.read_info(str(data_dir))
     assert dataset_utils.fingerprint(dataset) == info.fingerprint
     # It does not describe other files.
     dataset.data_sources = dataset.data_sources[:1]

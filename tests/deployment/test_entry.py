@@ -22,3 +22,21 @@ def test_output_that_is_not_read_to_its_end_is_no_error(lines):
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait() == 141
+
+
+def run(*command):
+    return subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, cwd=ROOT
+    )
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_no_error(flag):
+    done = run("convert_dataset.py", flag)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: convert_dataset.py [--flag=value ...]\n")
+    assert "tracebacks, too. (default: 0)" in done.stdout
+
+
+def test_the_full_help_of_absl_still_works():
+    assert "--flagfile" in run("convert_dataset.py", "--helpfull").stdout

@@ -2,6 +2,7 @@
 
 import pytest
 from absl import flags
+from saved_checkpoints import save
 
 from deployment import settings
 from deployment.models.run_card import RunCard
@@ -100,3 +101,20 @@ def test_flags_on_the_command_line_are_told_from_defaults():
     values(["program", "--image_size=3", "--nogrey"])
     names = ["image_size", "grey", "name"]
     assert settings.get_given_flags(values, names) == {"image_size": 3, "grey": False}
+
+
+def test_the_checkpoint_chosen_is_logged(tmp_path, graph, caplog):
+    caplog.set_level("INFO", logger="absl")
+    path = save(tmp_path / "model.ckpt-5", {"global_step": 5}, "V2")
+    given = {"checkpoint": None, "model_path": None}
+    values = define(f"--model_path={path}", **given)
+    assert settings.choose_checkpoint(values, "Using", "model_path") == path
+    values = define("--checkpoint=5", **given)
+    found = settings.choose_checkpoint(values, "Using", "model_path", str(tmp_path))
+    assert found == path
+    ours = [record.message for record in caplog.records if record.name == "absl"]
+    assert ours == [f"Using {path}."] * 2
+    with pytest.raises(
+        ValueError, match="--checkpoint=5 .* but --model_path is the ch"
+    ):
+        settings.choose_checkpoint(values, "Using", "model_path", path)

@@ -89,6 +89,55 @@ def test_network_record(name):
         network.name = "other"
 
 
+@pytest.mark.parametrize(
+    "name, size",
+    [
+        ("lenet", 4),
+        ("lenet5", 13),
+        ("cifarnet", 4),
+        ("alexnet", 67),
+        ("alexnet_v2", 67),
+        ("overfeat", 71),
+        ("vgg_a", 32),
+        ("vgg_16", 32),
+        ("vgg_19", 32),
+        pytest.param("inception_v3", 75, marks=pytest.mark.slow),
+        pytest.param("inception_v4", 75, marks=pytest.mark.slow),
+        pytest.param("inception_resnet_v2", 75, marks=pytest.mark.slow),
+        pytest.param("densenet_121", 29, marks=pytest.mark.slow),
+        pytest.param("nasnet_mobile", 3, marks=pytest.mark.slow),
+        pytest.param("pnasnet_mobile", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_the_smallest_image_size_is_that_of_the_record(name, size):
+    fn = get_network_fn(name, 5)
+    assert nets_factory.get_network(name).min_image_size == size
+    with tf.Graph().as_default():
+        fn(images(size))
+    said = f"{name} takes images of {size} pixels or more, but the image size is "
+    with tf.Graph().as_default(), pytest.raises(ValueError, match=said):
+        fn(images(size - 1))
+
+
+def test_other_networks_take_images_of_any_size():
+    small = [
+        name
+        for name in nets_factory.list_networks()
+        if nets_factory.get_network(name).min_image_size == 1
+    ]
+    assert {"mobilenet_v1", "resnet_v1_50", "mobilenet_v2", "inception_v1"} <= {*small}
+    for name in ("simple_cnn", "softmax_regression", "mobilenet_v1_025"):
+        with tf.Graph().as_default():
+            get_network_fn(name, 5)(images(1))
+
+
+def test_images_for_a_video_network_are_an_error():
+    with pytest.raises(
+        ValueError, match="i3d takes videos .*, but its input has the s"
+    ):
+        get_network_fn("i3d", 5)(images(32))
+
+
 def test_register(registry):
     nets_factory.register(Network("tiny", tiny, tiny_arg_scope, 16))
     assert "tiny" in nets_factory.list_networks()

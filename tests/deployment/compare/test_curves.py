@@ -42,6 +42,10 @@ REGRESSION = {
 }
 
 
+LOSS = "loss (without regularization)"
+TOTAL_LOSS = "total loss (with regularization)"
+
+
 def find_stars(panel):
     return [
         (line.get_xdata()[0], line.get_ydata()[0])
@@ -52,10 +56,10 @@ def find_stars(panel):
 
 def test_each_metric_of_a_run_has_a_panel(drawn):
     panels, legend = drawn(make_run(**REGRESSION))
-    assert list(panels) == ["mae", "loss", "r2", "learning rate"]
+    assert list(panels) == ["mae", LOSS, "r2", "learning rate"]
     assert legend == ["a: best mae 1 at step 20"]
     assert find_stars(panels["mae"]) == [(20, 1)]
-    assert find_stars(panels["loss"]) == find_stars(panels["r2"]) == []
+    assert find_stars(panels[LOSS]) == find_stars(panels["r2"]) == []
     lines = [line.get_ydata() for line in panels["r2"].lines]
     np.testing.assert_allclose(lines, [REGRESSION["r2"]] * 3)
 
@@ -65,6 +69,17 @@ def test_metrics_can_be_chosen(drawn):
     assert list(panels) == ["r2", "learning rate"]
     with pytest.raises(ValueError, match="Unknown metric 'r'. .*All: loss, mae, r2"):
         drawn(make_run(**REGRESSION), metrics=["r"])
+
+
+def test_total_loss_is_drawn_apart_where_it_is_all_there_is(drawn):
+    both = [{"step": 1, "loss": 2.0, "total_loss": 2.5}]
+    evaluations = [{"step": 1, "loss": 2.1}]
+    new, old = Run("new", None, both, evaluations), Run("old", None, [], evaluations)
+    old.training.append({"step": 1, "total_loss": 2.5})
+    assert TOTAL_LOSS not in drawn(new)[0]
+    panels, _ = drawn(new, old)
+    assert [line.get_ydata()[0] for line in panels[TOTAL_LOSS].lines[:2]] == [2.5] * 2
+    assert TOTAL_LOSS in drawn(new, metrics=["total_loss"])[0]
 
 
 def test_runs_with_different_metrics_are_drawn_together(drawn):
@@ -82,7 +97,9 @@ def test_short_lines_have_markers(drawn):
     rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": 1.0}, {"step": 3, "loss": 1}]
     for count, marker in (2, "."), (3, "None"):
         panels, _ = drawn(Run("a", None, rows[:count], []))
-        assert [line.get_marker() for line in panels["loss"].lines][1] == marker
+        assert [
+            line.get_marker() for line in panels["loss (without regularization)"].lines
+        ][1] == marker
 
 
 def test_limits_hide_outliers(drawn):
@@ -94,7 +111,7 @@ def test_limits_hide_outliers(drawn):
     assert 0 < bottom < 0.1 and 0.9 < top < 1
     losses = [{"step": i, "loss": 100 if i == 0 else 1} for i in range(50)]
     panels, _ = drawn(Run("a", None, losses, []), smoothing=0)
-    bottom, top = panels["loss"].get_ylim()
+    bottom, top = panels[LOSS].get_ylim()
     assert bottom == 0 and 1 < top < 2
 
 

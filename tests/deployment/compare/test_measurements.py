@@ -26,7 +26,17 @@ def test_curves_are_what_was_measured(tmp_path):
     assert xs == [1, 2, 3, 4] and ys == pytest.approx([0.7, 0.75, 0.8, 0.75])
     assert len(run.get_curve("training", "loss", "step")[0]) == 20
     assert run.split == "validation" and run.name == "a"
-    assert run.metrics == ["accuracy", "loss"]
+    assert run.metrics == ["accuracy", "loss", "total_loss"]
+
+
+def test_the_loss_of_older_runs_is_the_total_loss(tmp_path):
+    rows = [{"step": 1, "loss": 2.5, "accuracy": 0.5}, {"step": 2, "accuracy": 0.5}]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "training.jsonl").write_text(text)
+    (run,) = read_runs([str(tmp_path)])
+    assert run.get_curve("training", "loss", "step") == ([], [])
+    assert run.get_curve("training", "total_loss", "step") == ([1], [2.5])
+    assert run.get_curve("training", "accuracy", "step") == ([1, 2], [0.5, 0.5])
 
 
 def test_metrics_are_the_numeric_columns():
@@ -108,17 +118,23 @@ def test_runs_without_files_are_read_from_event_files(tmp_path):
         (1, "clone_loss_1", 9),
         (1, "learning_rate", 0.125),
         (100, "total_loss", 1.5),
+        (100, "training_accuracy", 0.5),
     )
     write_events(
-        tmp_path / "run" / "eval", (100, "eval/Accuracy", 0.625), (100, "eval/mae", 3)
+        tmp_path / "run" / "eval",
+        *((100, "eval/Accuracy", 0.625), (100, "eval/mae", 3)),
+        *((100, "eval/Recall_5", 0.75), (50, "eval/accuracy", 0.25)),
     )
     (path,) = (tmp_path / "run" / "eval").iterdir()
     path.write_bytes(path.read_bytes() + b"cut short")
     (run,) = read_runs([str(tmp_path / "run")])
-    assert run.get_curve("training", "loss", "step") == ([1, 100], [2.5, 1.5])
+    assert run.get_curve("training", "total_loss", "step") == ([1, 100], [2.5, 1.5])
+    assert run.get_curve("training", "loss", "step") == ([1], [9])
+    assert run.get_curve("training", "accuracy", "step") == ([100], [0.5])
     assert run.get_curve("training", "learning_rate", "step") == ([1], [0.125])
-    assert run.get_curve("evaluations", "accuracy", "step") == ([100], [0.625])
-    assert run.metrics == ["accuracy", "mae", "loss"]
+    accuracies = run.get_curve("evaluations", "accuracy", "step")
+    assert accuracies == ([50, 100], [0.25, 0.625])
+    assert run.metrics == ["accuracy", "mae", "top_5", "total_loss", "loss"]
 
 
 def test_the_run_card_gives_epochs_to_event_files(tmp_path):
@@ -132,7 +148,7 @@ def test_the_run_card_gives_epochs_to_event_files(tmp_path):
         sessions=({"from_step": 0, "images_per_step": 16},),
     ).save(str(tmp_path))
     (run,) = read_runs([str(tmp_path)])
-    assert run.get_curve("training", "loss", "epoch") == ([2.0], [1.5])
+    assert run.get_curve("training", "total_loss", "epoch") == ([2.0], [1.5])
 
 
 def test_names_are_as_short_as_possible():

@@ -10,7 +10,7 @@ from deployment.models.spec import ModelSpec
 from deployment.tasks import classification
 from tf_slim_compat import slim, tf
 
-NUM_CLASSES = 7
+NUM_CLASSES = 12
 RNG = np.random.RandomState(0)
 IMAGES = RNG.normal(size=[23, 2, 3, 1]).astype(np.float32)
 LABELS = RNG.randint(0, NUM_CLASSES, 23).astype(np.int64)

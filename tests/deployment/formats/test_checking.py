@@ -36,7 +36,7 @@ def test_all_formats_agree(exported):
     assert by_name["tflite_int8"].comparison.difference < 0.1
     assert by_name["tflite_int8"].size < by_name["tflite"].size / 2
     assert all(row.size > 0 and row.millisecs > 0 for row in rows)
-    checking.raise_failures(rows)
+    checking.report(rows)
     table = checking.format_table(rows).split("\n")
     assert len({len(line) for line in table}) == 1 and len(table) == len(rows) + 2
 
@@ -52,11 +52,11 @@ def test_a_difference_is_a_failure(tmp_path):
     samples = exported_models.read_samples(config, model, 3)
     options = ExportOptions(config.preprocessing_fn)
     files = exporting.export(model, str(tmp_path), ["frozen"], options)
-    checking.raise_failures(checking.check(config, model, files, samples))
+    checking.report(checking.check(config, model, files, samples))
     other = dataclasses.replace(model, path=paths[1])
     rows = checking.check(config, other, files, samples)
     with pytest.raises(ValueError, match="frozen: scores differ by .*1e-04"):
-        checking.raise_failures(rows)
+        checking.report(rows)
 
 
 def compare(found, expected, labels):
@@ -66,21 +66,74 @@ def compare(found, expected, labels):
     return task.compare(found, expected, np.array(labels), SPEC)
 
 
-def find_failure(found, expected, labels, name="tflite_int8"):
+def judge(found, expected, labels, name="tflite_int8"):
     comparison = compare(found, expected, labels)
-    return formats.get_format(name).tolerance.find_failure(comparison, len(found))
+    return formats.get_format(name).tolerance.judge(comparison)
 
 
-def test_integers_are_judged_by_accuracy():
+APPROXIMATE = ("tflite_float16", "tflite_int8")
+
+
+@pytest.mark.parametrize("name", APPROXIMATE)
+def test_scores_may_differ_where_answers_do_not(name):
+    comparison = dataclasses.replace(compare([0], [0], [0]), difference=0.5)
+    assert formats.get_format(name).tolerance.judge(comparison) == base.Verdict()
+
+
+def test_the_interval_of_a_fraction():
+    # Published values, such as in Brown, Cai and DasGupta 2001.
+    for fraction, count, low, high in (
+        (1, 8, 0.6756, 1),
+        (7 / 8, 8, 0.5291, 0.9776),
+        (0.5, 10, 0.2366, 0.7634),
+        (0, 20, 0, 0.1611),
+    ):
+        found = base.compute_wilson_interval(fraction, count)
+        assert found == pytest.approx((low, high), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", APPROXIMATE)
+def test_answers_without_labels_are_judged_by_agreement(name):
+    def judge_changed(changed, count):
+        found = [1] * changed + [0] * (count - changed)
+        return judge(found, [0] * count, [-1] * count, name)
+
+    assert judge_changed(10, 100) == base.Verdict()
+    few = judge_changed(1, 8)
+    assert few.failure is None
+    assert "87.5% of 8 images (52.9% to 97.8% with 95 % confidence)" in few.doubt
+    assert "less than 90%" in judge_changed(4, 8).failure
+    assert judge_changed(16, 128).failure is None
+    assert "75.0% of 128 images" in judge_changed(32, 128).failure
+
+
+def test_answers_with_labels_are_judged_by_accuracy_too():
     right = [0] * 100
-    assert find_failure([0] * 98 + [1] * 2, right, right) is None
-    assert "scores 97.0%, 3.0% less" in find_failure([0] * 97 + [1] * 3, right, right)
-    assert find_failure([1] + [0] * 19, right[:20], right[:20]) is None
-    unknown = [-1] * 100
-    assert find_failure([0] * 90 + [1] * 10, right, unknown) is None
-    assert "11.0%" in find_failure([0] * 89 + [1] * 11, right, unknown)
+    assert judge([0] * 98 + [1] * 2, right, right) == base.Verdict()
+    # As many become right as become wrong.
+    swapped = [1] * 4 + [0] * 4
+    assert judge(swapped + right[8:], right, [1] * 2 + right[2:]).failure is None
+    for lost, is_certain in ((3, False), (9, True)):
+        verdict = judge([1] * lost + right[lost:], right, right)
+        assert (verdict.failure is not None) == is_certain
+        said = verdict.failure or verdict.doubt
+        assert f"it scores {100 - lost}.0%, {lost}.0% ± " in said
+    assert judge([1] + [0] * 7, right[:8], right[:8]).failure is None
     assert compare([0], [0], [0]).score == 1
     assert compare([0], [0], [-1]).score is None
+
+
+def test_doubts_are_logged_and_failures_raised(caplog):
+    rows = [
+        checking.Row("int8", 1, compare([0], [0], [0]), 1.0, verdict)
+        for verdict in (base.Verdict(), base.Verdict(doubt="it is unclear"))
+    ]
+    checking.report(rows)
+    (message,) = caplog.messages
+    assert message.startswith("int8 may be worse than the checkpoint: it is unclear.")
+    rows.append(dataclasses.replace(rows[0], verdict=base.Verdict("it is bad")))
+    with pytest.raises(ValueError, match="do not match the checkpoint: int8: it is ba"):
+        checking.report(rows)
 
 
 def test_what_is_not_a_number_fails():
@@ -89,18 +142,19 @@ def test_what_is_not_a_number_fails():
         nan, np.eye(5)[:1], np.array([0]), SPEC
     )
     for name in ("frozen", "tflite_float16", "tflite_int8"):
-        assert formats.get_format(name).tolerance.find_failure(comparison, 1), name
+        assert formats.get_format(name).tolerance.judge(comparison).failure, name
 
 
-def test_tolerances_of_floating_point():
+def test_exact_formats_are_judged_by_the_largest_difference():
     one = compare([0], [0], [0])
-    for name, limit in (("frozen", 1e-4), ("onnx", 1e-4), ("tflite_float16", 1e-2)):
+    for name in ("frozen", "saved_model", "tflite", "onnx"):
         tolerance = formats.get_format(name).tolerance
         within, beyond = (
-            tolerance.find_failure(dataclasses.replace(one, difference=d), 1)
-            for d in (limit * 0.99, limit * 1.01)
+            tolerance.judge(dataclasses.replace(one, difference=d))
+            for d in (0.99e-4, 1.01e-4)
         )
-        assert within is None and beyond.endswith(f"more than {limit:.0e}")
+        assert within == base.Verdict()
+        assert beyond.failure.endswith("more than 1e-04")
 
 
 @pytest.mark.parametrize("name", ["frozen", "saved_model", "tflite"])

@@ -100,6 +100,22 @@ def test_a_folder_stands_for_its_newest_checkpoint(tmp_path):
         Checkpoint(str(tmp_path / "model.ckpt-8"))
 
 
+def test_a_copied_folder_has_its_own_checkpoint(tmp_path):
+    """Old runs name their newest checkpoint by an absolute path."""
+    for name in ("original", "copy"):
+        (tmp_path / name).mkdir()
+        save(tmp_path / name / "model.ckpt-5", VALUES, "V2")
+        (tmp_path / name / "checkpoint").write_text(
+            f'model_checkpoint_path: "{tmp_path}/original/model.ckpt-5"\n'
+        )
+    expected = str(tmp_path / "copy" / "model.ckpt-5")
+    assert Checkpoint(str(tmp_path / "copy")).path == expected
+    for path in (tmp_path / "copy").glob("model*"):
+        path.unlink()
+    expected = str(tmp_path / "original" / "model.ckpt-5")
+    assert Checkpoint(str(tmp_path / "copy")).path == expected
+
+
 def test_the_folder_of_a_saved_model_is_a_checkpoint(tmp_path):
     (tmp_path / "variables").mkdir()
     path = save(tmp_path / "variables" / "variables", VALUES, "V2")

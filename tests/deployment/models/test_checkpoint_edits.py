@@ -202,7 +202,10 @@ def test_the_best_and_the_last_of_a_run(tmp_path):
     best = tmp_path / "best"
     best.mkdir()
     rows = [{"step": 20, "value": 0.9}, {"step": 10, "value": 0.8}]
-    (best / "best.json").write_text(json.dumps({"checkpoints": rows}))
+    ranking = {"metric": "accuracy", "checkpoints": rows}
+    (best / "best.json").write_text(json.dumps(ranking))
+    for step in (20, 10):
+        save_at(best, step, 1)
     for step in (5, 100, 20):
         save_at(tmp_path, step, 1)
     expected = tuple(str(best / f"model.ckpt-{step}") for step in (20, 10))
@@ -211,15 +214,31 @@ def test_the_best_and_the_last_of_a_run(tmp_path):
     assert choose_checkpoints(str(tmp_path), last=2) == tuple(
         str(tmp_path / f"model.ckpt-{step}") for step in (100, 20)
     )
-    for mistake in ({"best": 3}, {"best": 0}, {"last": 4}, {"last": 0}):
-        with pytest.raises(ValueError, match=r"holds [23] checkpoints: choose from 1"):
+    for mistake in ({"best": 0}, {"last": 0}):
+        with pytest.raises(ValueError, match="must be 1 or more, but is 0"):
             choose_checkpoints(str(tmp_path), **mistake)
-    with pytest.raises(ValueError, match="kept no best checkpoints. Average the last"):
-        choose_checkpoints(str(best / "none"), best=1)
-    with pytest.raises(ValueError, match="There is no folder"):
-        choose_checkpoints(str(tmp_path / "none"), last=1)
+    for folder in (tmp_path / "none", best / "none"):
+        with pytest.raises(ValueError, match="There is no folder"):
+            choose_checkpoints(str(folder), last=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="kept no best checkpoints, .* with --last=3"):
+        choose_checkpoints(str(tmp_path / "empty"), best=1)
     with pytest.raises(ValueError, match="holds no checkpoints of a training run"):
-        choose_checkpoints(str(best), last=1)
+        choose_checkpoints(str(tmp_path / "empty"), last=1)
     (best / "best.json").write_text('{"checkpoints": 3}')
     with pytest.raises(ValueError, match="best.json' is damaged"):
         choose_checkpoints(str(tmp_path), best=1)
+
+
+def test_fewer_are_averaged_with_a_word_about_it(tmp_path, caplog):
+    save_at(tmp_path, 5, 1)
+    said = "kept 1 checkpoint for --last=3, and one alone .*: use --best=3, or train"
+    with pytest.raises(ValueError, match=said):
+        choose_checkpoints(str(tmp_path), last=3)
+    assert len(choose_checkpoints(str(tmp_path), last=1)) == 1
+    save_at(tmp_path, 6, 1)
+    assert not caplog.messages
+    assert len(choose_checkpoints(str(tmp_path), last=3)) == 2
+    (message,) = caplog.messages
+    assert "kept 2 checkpoints for --last=3: averaging these 2" in message
+    assert "--max_checkpoints_to_keep=3" in message

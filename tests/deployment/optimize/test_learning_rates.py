@@ -17,6 +17,27 @@ def rates(schedule, steps, **kwargs):
 
 
 @pytest.mark.parametrize(
+    "schedule",
+    [
+        learning_rates.Schedule(),
+        learning_rates.Schedule(decay_factor=0.1, steps_per_decay=7),
+        learning_rates.Schedule("polynomial", 0.1),
+        learning_rates.Schedule(
+            "piecewise",
+            boundaries=(Duration(5), Duration(9), Duration(20)),
+            values=(1.0, 0.001, 0.1, 0.01),
+        ),
+    ],
+)
+def test_the_step_at_which_the_rate_is_low(schedule):
+    scale = {"num_samples": 100, "batch_size": 10}
+    step = learning_rates.find_step_of_rate(schedule, 0.01, **scale)
+    peak, before, low, end = rates(schedule, [0, step - 1, step, 10_000], **scale)
+    assert low <= 0.01 * peak * (1 + 1e-6) < before
+    assert end <= low
+
+
+@pytest.mark.parametrize(
     ("schedule", "steps", "expected"),
     [
         (learning_rates.Schedule("fixed", 0.1), [0, 50, 1000], [0.1, 0.1, 0.1]),

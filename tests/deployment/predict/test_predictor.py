@@ -1,4 +1,4 @@
-"""Checkpoints as predictors, batches, and names of outputs."""
+"""Checkpoints as predictors, and batches."""
 
 import numpy as np
 import pytest
@@ -11,17 +11,16 @@ from tf_slim_compat import slim, tf
 
 def test_checkpoints(tmp_path):
     folder = tiny_models.save_checkpoint(tmp_path)
-    # The background may lack a name, or only be a name.
-    for num_outputs in (CLASSES, CLASSES - 1, CLASSES + 1):
-        with predictor.CheckpointPredictor(
-            folder, tiny_models.get_network_fn, tiny_models.make_spec(num_outputs)
-        ) as opened:
-            assert opened.spec.num_outputs == CLASSES
-            tiny_models.check(opened)
-    with pytest.raises(ValueError, match=r"the shape \[3, 9\], but \[3, 4\]"):
-        predictor.CheckpointPredictor(
-            folder, tiny_models.get_network_fn, tiny_models.make_spec(9)
-        )
+    with predictor.CheckpointPredictor(
+        folder, tiny_models.get_network_fn, tiny_models.make_spec()
+    ) as opened:
+        tiny_models.check(opened)
+    for count in (CLASSES - 1, CLASSES + 1, 9):
+        said = rf"the shape \[3, {count}\], but \[3, 4\]"
+        with pytest.raises(ValueError, match=said):
+            predictor.CheckpointPredictor(
+                folder, tiny_models.get_network_fn, tiny_models.make_spec(count)
+            )
     (data,) = tmp_path.glob("*.data-*")
     data.write_bytes(data.read_bytes()[:10])
     with pytest.raises(ValueError, match="is incomplete"):
@@ -40,10 +39,6 @@ def test_the_task_of_a_checkpoint_determines_its_scores(tmp_path):
     ) as opened:
         expected = logits * state["scale"] + state["mean"]
         tiny_models.check(opened, expected=expected)
-    # Only a classifier may have a background class.
-    spec = tiny_models.make_spec(3, task="multilabel")
-    with pytest.raises(ValueError, match=r"the shape \[3, 3\], but \[3, 4\]"):
-        predictor.CheckpointPredictor(folder, tiny_models.get_network_fn, spec)
 
 
 class Sums(predictor.Predictor):
@@ -73,16 +68,6 @@ def test_scores_of_other_tasks_are_left_alone():
     scores = Sums(spec=spec).predict(images)
     np.testing.assert_array_equal(scores[:, 0], np.arange(5) + 2)
     assert scores.dtype == np.float32
-
-
-def test_names_may_lack_the_background():
-    names = {0: "a", 1: "b", 2: "c"}
-    assert predictor.fit_names(names, 3) == ("a", "b", "c")
-    assert predictor.fit_names(names, 4) == ("class 0", "a", "b", "c")
-    assert predictor.fit_names(names, 2) == ("b", "c")
-    assert predictor.fit_names(None, 2) == ("class 0", "class 1")
-    with pytest.raises(ValueError, match="5 outputs, but there are 3 names"):
-        predictor.fit_names(names, 5)
 
 
 def test_a_checkpoint_for_grayscale_images(tmp_path):

@@ -311,6 +311,24 @@ def test_a_kill_at_the_first_checkpoint_is_survived(tmp_path, monkeypatch):
     assert number > 8
 
 
+def test_the_export_of_the_best_is_remembered(tmp_path):
+    best = BestCheckpoints(str(tmp_path), ACCURACY, 2)
+    assert best.is_exported()  # There is nothing to export.
+    consider(best, tmp_path, 1, 0.1)
+    assert not best.is_exported()
+    best.record_export()
+    assert best.is_exported()
+    again = BestCheckpoints(str(tmp_path), ACCURACY, 2)
+    assert again.is_exported()
+    consider(again, tmp_path, 2, 0.2)
+    assert not again.is_exported()
+    again.record_export()
+    again.forget_after(1)
+    assert not again.is_exported()
+    again.record_export()
+    assert BestCheckpoints(str(tmp_path), ACCURACY, 2).is_exported()
+
+
 def test_a_full_disk_leaves_the_ranking_and_no_partial_files(tmp_path, monkeypatch):
     best = BestCheckpoints(str(tmp_path), ACCURACY, 2)
     consider(best, tmp_path, 1, 0.1)
@@ -326,7 +344,10 @@ def test_a_full_disk_leaves_the_ranking_and_no_partial_files(tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(os, "link", refuse_links)
         patch.setattr(tf.gfile, "Copy", fill)
-        with pytest.raises(OSError, match="cannot be written: No space left on device"):
+        # The message has the final name.
+        with pytest.raises(
+            OSError, match=r"/model\.ckpt-2\.index' cannot be written: No space left on"
+        ):
             consider(best, tmp_path, 2, 0.2)
     check_folder(tmp_path / "best", [1])
     assert consider(best, tmp_path, 2, 0.2)

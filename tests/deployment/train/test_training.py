@@ -1,5 +1,6 @@
 """Training in this process: it learns, resumes, warm-starts and logs its progress."""
 
+import collections
 import logging
 import os
 import signal
@@ -169,7 +170,7 @@ def test_missing_variables_need_ignore_missing_vars(tmp_path, trained_dir):
 
 def test_a_train_dir_of_another_run_is_an_error(tmp_path):
     train(tmp_path, steps=1)
-    with pytest.raises(ValueError, match="belongs to a run with other settings"):
+    with pytest.raises(ValueError, match="or used another optimizer: its checkp"):
         train(tmp_path, steps=2, optimizer=OptimizerConfig("momentum"))
 
 
@@ -242,23 +243,40 @@ def test_moving_averages_of_the_weights_are_saved_and_evaluated(tmp_path):
     assert evaluate(tmp_path, moving_average_decay=0.9)["Accuracy"] > 0.9
 
 
-def test_summaries_have_the_usual_tags(tmp_path):
-    train(tmp_path, steps=2, save_summaries_secs=1)
-    (events,) = tmp_path.glob("events*")
-    tags = {
+def count_tags(train_dir):
+    """Returns how many values each tag has."""
+    (events,) = train_dir.glob("events*")
+    return collections.Counter(
         value.tag
         for event in tf.train.summary_iterator(str(events))
         for value in event.summary.value
-    }
+    )
+
+
+SCALARS = {
+    *("total_loss", "loss", "training_accuracy", "learning_rate"),
+    *("global_step/sec", "images/sec", "data_wait_share"),
+    "losses/softmax_cross_entropy_loss/value",
+}
+
+
+def test_scalars_are_written_with_every_line_and_histograms_rarely(tmp_path):
+    train(tmp_path / "often", steps=12, log_every_n_steps=3)
+    tags = count_tags(tmp_path / "often")
+    assert {tag: tags[tag] for tag in SCALARS} == dict.fromkeys(SCALARS, 4)
+    assert tags["Net/Conv/weights"] == tags["sparsity/Conv"] == 1
+    train(tmp_path / "scalars", steps=2, log_every_n_steps=1, save_summaries_secs=0)
+    assert count_tags(tmp_path / "scalars") == dict.fromkeys(SCALARS, 2)
+
+
+def test_summaries_have_the_usual_tags(tmp_path):
+    train(tmp_path, steps=2, save_summaries_secs=1)
     assert {
-        "total_loss",
-        "training_accuracy",
-        "learning_rate",
-        "losses/softmax_cross_entropy_loss/value",
+        *SCALARS,
         "sparsity/Conv",
         "activations/Conv",
         "Net/Conv/weights",
-    } <= tags
+    } <= set(count_tags(tmp_path))
 
 
 def test_evaluation_counts_every_image_once(trained_dir):

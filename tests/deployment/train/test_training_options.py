@@ -216,6 +216,8 @@ def test_a_dry_run_reports_its_cost_and_writes_nothing(tmp_path, info_log):
     dry_run.dry_run(config, network, build_batches_from)
     for word in ("memory", "speed", "duration", "for 5000 steps", "MB per checkpoint"):
         assert word in info_log.text
+    assert "dry_run_" not in info_log.text  # The temporary folder.
+    assert "global step 5: " in info_log.text
     assert not (tmp_path / "run").exists()
 
 

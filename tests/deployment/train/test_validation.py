@@ -2,12 +2,21 @@
 
 import json
 import logging
+import os
+import signal
 
 import numpy as np
 import pytest
-from toy_training import build_evaluator, evaluate, read_all, train
+from toy_training import (
+    build_evaluator,
+    evaluate,
+    network_in_evaluation,
+    read_all,
+    train,
+)
 
 from deployment.durations import Duration
+from deployment.optimize.learning_rates import Schedule
 from deployment.train.config import ValidationConfig
 from tf_slim_compat import tf
 
@@ -37,6 +46,17 @@ def read_rows(train_dir, name="metrics.jsonl"):
     return [json.loads(line) for line in (train_dir / name).open()]
 
 
+def read_scalars(train_dir, tag):
+    """Returns the values of a tag by step."""
+    return {
+        event.step: value.simple_value
+        for events in train_dir.glob("events*")
+        for event in tf.train.summary_iterator(str(events))
+        for value in event.summary.value
+        if value.tag == tag
+    }
+
+
 def test_every_evaluation_is_recorded_and_the_best_are_kept(tmp_path, info_log):
     exported = []
     train_and_validate(
@@ -58,14 +78,63 @@ def test_every_evaluation_is_recorded_and_the_best_are_kept(tmp_path, info_log):
     assert best.endswith(f"model.ckpt-{by_value[0]['step']}")
     assert exported[-1].endswith(best.rpartition("/")[2])
 
-    (events,) = tmp_path.glob("events*")
-    validated = {
-        event.step: value.simple_value
-        for event in tf.train.summary_iterator(str(events))
-        for value in event.summary.value
-        if value.tag == "eval/accuracy"
-    }
-    assert validated == pytest.approx({row["step"]: row["accuracy"] for row in rows})
+    expected = {row["step"]: row["accuracy"] for row in rows}
+    assert read_scalars(tmp_path, "eval/Accuracy") == pytest.approx(expected)
+
+
+def test_an_interrupted_export_is_repeated_and_loses_no_evaluation(tmp_path, info_log):
+    exported = []
+
+    def interrupt(prefix, spec):
+        assert [row["step"] for row in read_rows(tmp_path)] == [4]
+        os.kill(os.getpid(), signal.SIGINT)
+        exported.append(prefix)
+
+    result = train_and_validate(tmp_path, 8, on_new_best=interrupt)
+    assert (result.step, result.stopped_because) == (4, "SIGINT was received")
+    assert not exported
+    assert "interrupted; resuming the run repeats it." in info_log.text
+    assert [row["step"] for row in read_rows(tmp_path)] == [4]
+    assert list(read_scalars(tmp_path, "eval/Accuracy")) == [4]
+
+    def export(prefix, spec):
+        exported.append(prefix)
+
+    # The run has nothing else to do.
+    train_and_validate(tmp_path, 4, on_new_best=export)
+    best = str(tmp_path / "best" / "model.ckpt-4")
+    assert exported == [best] and tf.train.checkpoint_exists(best)
+    assert [row["step"] for row in read_rows(tmp_path)] == [4]
+    train_and_validate(tmp_path, 4, on_new_best=export)
+    assert exported == [best]
+
+
+def test_losses_of_training_and_validation_compare(tmp_path):
+    """With a learning rate of 0, both are of the same network."""
+
+    def regularized(images):
+        weight = tf.get_variable("penalized", [], initializer=tf.ones_initializer())
+        tf.losses.add_loss(7 * weight, tf.GraphKeys.REGULARIZATION_LOSSES)
+        # Its batch normalization is that of the evaluation.
+        logits, end_points = network_in_evaluation(images)
+        return logits, {**end_points, "AuxLogits": logits}
+
+    train_and_validate(
+        tmp_path,
+        6,
+        every=6,
+        network_fn=regularized,
+        schedule=Schedule("fixed", 0.0),
+        batch_size=24,
+        gradient_accumulation_steps=2,
+        log_every_n_steps=1,
+    )
+    (validated,) = read_rows(tmp_path)
+    rows = read_rows(tmp_path, "training.jsonl")
+    for row in rows:
+        assert row["loss"] == pytest.approx(validated["loss"], rel=1e-4)
+        assert row["total_loss"] == pytest.approx(1.4 * row["loss"] + 7, rel=1e-4)
+    assert validated["train_loss"] == rows[-1]["loss"]
 
 
 def test_early_stopping_ends_the_run_and_a_restart_does_not_continue_it(tmp_path):

@@ -1,0 +1,159 @@
+"""Runs every step from a folder of images to a classifier, and prints each command.
+
+    ./scripts/quickstart.sh                  # draws a small set of images first
+    ./scripts/quickstart.sh photos           # a folder with a subfolder for each class
+    ./scripts/quickstart.sh photos --max_number_of_steps=10000
+
+Flags go to the training command. Results are in quickstart/ or quickstart_photos/
+(WORK_DIR). Run it again at any time: training continues if it was interrupted, and
+starts afresh if images or flags have changed.
+"""
+
+import csv
+import hashlib
+import json
+import os
+import pathlib
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+BATCH_SIZE = 32
+EPOCHS = 30
+FEWEST_STEPS, MOST_STEPS = 1500, 6000
+STEPS_PER_SECOND = 8  # Of the network for photographs, on two cores.
+
+
+def choose_training(num_images: int | None) -> tuple[list[str], str]:
+    """Returns flags for training, and a sentence on what they train.
+
+    Args:
+      num_images: number of photographs; None for the drawn patterns.
+    """
+    flags = [
+        "--optimizer=adam",
+        "--learning_rate_decay_type=cosine",
+        "--eval_split_name=validation",
+    ]
+    if num_images is None:
+        network = ["--model_name=lenet", "--train_image_size=28"]
+        flags += ["--preprocessing_name=inception", "--learning_rate=0.001"]
+        steps, eval_every, batch_size = 1200, 300, 64
+        what = "LeNet at 28 pixels, enough for drawn patterns, in about a minute"
+    else:
+        network = ["--model_name=mobilenet_v1_025", "--train_image_size=96"]
+        flags += ["--learning_rate=0.01"]
+        steps = EPOCHS * num_images // BATCH_SIZE // 100 * 100
+        steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
+        eval_every, batch_size = steps // 10, BATCH_SIZE
+        minutes = round(steps / STEPS_PER_SECOND / 60)
+        what = (
+            f"a small MobileNet at 96 pixels for {steps:,} steps, about {minutes} "
+            "minutes on two CPU cores"
+        )
+    flags += [f"--max_number_of_steps={steps}", f"--batch_size={batch_size}"]
+    return [*network, *flags, f"--eval_every={eval_every}"], what
+
+
+def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the image files below a folder, sorted."""
+    found = (
+        pathlib.Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+    )
+    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
+
+
+def compute_state(images: list[pathlib.Path], flags: list[str]) -> str:
+    """Returns a hash that changes with the images and the flags."""
+    facts = [(str(path), path.stat().st_size, path.stat().st_mtime) for path in images]
+    return hashlib.sha256(json.dumps([facts, flags]).encode()).hexdigest()
+
+
+def choose_held_out(predictions_csv: pathlib.Path, source: pathlib.Path) -> list[str]:
+    """Returns the first validation image of each of three classes."""
+    by_label = {}
+    with open(predictions_csv, newline="") as file:
+        for row in csv.DictReader(file):
+            by_label.setdefault(row["label"], str(source / row["file_name"]))
+    return list(by_label.values())[:3]
+
+
+def run(command: str, *arguments: str) -> None:
+    """Prints and runs a subcommand of slim-classifier; exits if it fails."""
+    print(f"\n$ slim-classifier {command} {shlex.join(arguments)}", flush=True)
+    program = [sys.executable, str(ROOT / "slim_classifier.py"), command, *arguments]
+    status = subprocess.run(program).returncode
+    if status:
+        sys.exit(status)
+
+
+def prepare(work_dir: pathlib.Path, source: pathlib.Path, state: str) -> None:
+    """Converts the images unless that was done; moves an outdated run aside."""
+    stamp = work_dir / "state.txt"
+    if stamp.is_file() and stamp.read_text() == state:
+        print(f"The images in {source} and the flags are unchanged since the last run.")
+        return
+    old = work_dir / "train"
+    if old.exists():
+        kept = work_dir / time.strftime("train_%Y%m%d_%H%M%S")
+        old.rename(kept)
+        print(f"Images or flags have changed: training anew; the old run is {kept}.")
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(work_dir / "data", ignore_errors=True)
+    run("convert", f"--source={source}", f"--dataset_dir={work_dir}/data")
+    stamp.write_text(state)
+
+
+def main() -> None:
+    """Converts, trains, evaluates, exports and classifies."""
+    arguments = sys.argv[1:]
+    source = None
+    if arguments and not arguments[0].startswith("-"):
+        source = pathlib.Path(arguments.pop(0))
+    name = "quickstart" if source is None else f"quickstart_{source.resolve().name}"
+    work_dir = pathlib.Path(os.environ.get("WORK_DIR", name))
+    work_dir.mkdir(parents=True, exist_ok=True)
+    flags, what = choose_training(source and len(list_images(source)))
+    if source is None:
+        source = work_dir / "images"
+        if not source.exists():
+            script = [sys.executable, str(ROOT / "scripts" / "draw_patterns.py")]
+            subprocess.run([*script, str(source)], check=True)
+    flags += arguments
+    prepare(work_dir, source, compute_state(list_images(source), flags))
+
+    train_dir = f"{work_dir}/train"
+    print(f"\nTraining {what}.")
+    run(
+        "train",
+        *(f"--train_dir={train_dir}", "--dataset_name=image_folder"),
+        *(f"--dataset_dir={work_dir}/data", *flags),
+    )
+    predictions = work_dir / "validation.csv"
+    run(
+        "evaluate",
+        *(f"--checkpoint_path={train_dir}", f"--predictions_csv={predictions}"),
+        f"--gallery={work_dir}/mistakes.html",
+    )
+    run("plot", f"--train_dir={train_dir}", f"--output_file={work_dir}/curves.png")
+    run("export", f"--checkpoint_path={train_dir}", f"--output_dir={work_dir}/export")
+    print("\nThree images that were held out from training:", flush=True)
+    model = f"{work_dir}/export/frozen_graph.pb"
+    run("classify", f"--model_path={model}", *choose_held_out(predictions, source))
+    print(
+        f"\nCurves: {work_dir}/curves.png; mistakes: {work_dir}/mistakes.html.\n"
+        "To classify images of your own:\n"
+        f"  source {sys.prefix}/bin/activate\n"
+        f"  slim-classifier classify --model_path={model} photo.jpg\n"
+        'For a better model, see "Better models" in README.md.'
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""The quickstart: from a folder of images to a classifier, again and again."""
+
+import os
+import shutil
+import sys
+
+import pytest
+import quickstart
+import script_runner
+
+import slim_classifier
+
+
+def test_the_training_suits_the_number_of_images():
+    flags, what = quickstart.choose_training(None)
+    assert "--model_name=lenet" in flags and "drawn patterns" in what
+    for num_images, steps in ((12, 1500), (3000, 2800), (100_000, 6000)):
+        flags, what = quickstart.choose_training(num_images)
+        assert "--model_name=mobilenet_v1_025" in flags
+        assert f"--max_number_of_steps={steps}" in flags
+        assert f"{steps:,} steps" in what and "minutes" in what
+
+
+def test_the_state_changes_with_images_and_flags(tmp_path):
+    def compute(*flags):
+        return quickstart.compute_state(quickstart.list_images(tmp_path), flags)
+
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "1.JPG").write_bytes(b"a")
+    (tmp_path / "cat" / "notes.txt").write_bytes(b"b")
+    first = compute("--seed=1")
+    assert first == compute("--seed=1") != compute("--seed=2")
+    (tmp_path / "cat" / "2.png").write_bytes(b"c")
+    assert first != compute("--seed=1")
+
+
+@pytest.fixture
+def start(tmp_path, monkeypatch, capsys):
+    """Runs the quickstart on a folder in this process; returns what it prints."""
+
+    def run(command, *arguments):
+        print(f"$ slim-classifier {command}")
+        script = f"{slim_classifier.COMMANDS[command]}.py"
+        status, out, err = script_runner.run_script(script, *arguments)
+        assert not status, err
+        print(out)
+
+    def start(*arguments):
+        monkeypatch.setattr(sys, "argv", ["quickstart.py", *arguments])
+        quickstart.main()
+        return capsys.readouterr().out
+
+    monkeypatch.setattr(quickstart, "run", run)
+    monkeypatch.chdir(tmp_path)
+    return start
+
+
+@pytest.mark.slow
+def test_it_runs_again_after_an_image_was_added(start, pictures_dir, tmp_path):
+    photos = tmp_path / "my photos"
+    for name in ("dots", "rings"):
+        shutil.copytree(pictures_dir / name, photos / name)
+    flags = ["--model_name=softmax_regression", "--train_image_size=8"]
+    flags += ["--max_number_of_steps=2", "--batch_size=4", "--eval_every=2"]
+    first = start("my photos", *flags)
+    work_dir = tmp_path / "quickstart_my photos"
+    held_out = quickstart.choose_held_out(work_dir / "validation.csv", photos)
+    assert len(held_out) == 2 and all(map(os.path.isfile, held_out))
+    for path in held_out:
+        assert f"{os.path.relpath(path, tmp_path)}\n  0." in first
+    second = start("my photos", *flags)
+    assert "unchanged since the last run" in second
+    assert "$ slim-classifier convert" not in second
+    shutil.copy(photos / "dots" / "0.jpg", photos / "dots" / "new.jpg")
+    third = start("my photos", *flags)
+    assert "training anew" in third and "$ slim-classifier convert" in third
+    assert len(list(work_dir.glob("train_*"))) == 1
