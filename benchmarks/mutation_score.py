@@ -1,6 +1,6 @@
 """Measures how many small faults in the code the tests find.
 
-  python -m benchmarks.test_coverage --output=build/test_coverage
+  python -m benchmarks.suite_coverage --output=build/suite_coverage
   python -m benchmarks.mutation_score --seed=0 --mutants=300 --jobs=2
 
 Needs the extra `mutation`. Cosmic Ray's operators make the mutants: one place each,
@@ -37,7 +37,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from benchmarks import test_coverage
+from benchmarks import suite_coverage
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What tests load and a fork need not load again. Nothing of the project is among it.
@@ -104,7 +104,7 @@ class Outcome:
 def list_modules() -> list[str]:
     """Returns the paths of all modules that are mutated, relative to the project."""
     found = []
-    for place in test_coverage.PLACES:
+    for place in suite_coverage.PLACES:
         path = ROOT / place
         found += [path] if path.is_file() else sorted(path.rglob("*.py"))
     return [str(path.relative_to(ROOT)) for path in found]
@@ -214,13 +214,13 @@ class Tester:
 
     def __init__(self, folder: pathlib.Path, options: argparse.Namespace):
         self._project = copy_project(folder)
-        self._records = test_coverage.read_records(options.coverage)
+        self._records = suite_coverage.read_records(options.coverage)
         self._options = options
 
     def test(self, mutant: Mutant) -> Outcome:
         """Runs the tests that may kill the mutant, until one does."""
         source = (ROOT / mutant.module).read_text()
-        lines = test_coverage.find_statement(source, mutant.line)
+        lines = suite_coverage.find_statement(source, mutant.line)
         tests, secs = self._records.select_tests(
             mutant.module, lines, self._options.budget_secs
         )
@@ -296,7 +296,7 @@ def parse_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--time_factor", type=float, default=5.0)
     parser.add_argument("--budget_secs", type=float, default=60.0)
     parser.add_argument(
-        "--coverage", type=pathlib.Path, default=pathlib.Path("build/test_coverage")
+        "--coverage", type=pathlib.Path, default=pathlib.Path("build/suite_coverage")
     )
     parser.add_argument(
         "--output", type=pathlib.Path, default=pathlib.Path("build/mutants.jsonl")

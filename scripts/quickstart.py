@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -85,10 +84,18 @@ def choose_held_out(predictions_csv: pathlib.Path, source: pathlib.Path) -> list
 
 
 def run(command: str, *arguments: str) -> None:
-    """Prints and runs a subcommand of slim-classifier; exits if it fails."""
+    """Prints and runs a subcommand of slim-classifier; exits if it fails.
+
+    Ctrl-C reaches the subcommand, too, which may save a checkpoint before it ends.
+    """
     print(f"\n$ slim-classifier {command} {shlex.join(arguments)}", flush=True)
     program = [sys.executable, str(ROOT / "slim_classifier.py"), command, *arguments]
-    status = subprocess.run(program).returncode
+    process = subprocess.Popen(program)
+    try:
+        status = process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        sys.exit("\nInterrupted: run the same command again to continue.")
     if status:
         sys.exit(status)
 
@@ -105,8 +112,8 @@ def prepare(work_dir: pathlib.Path, source: pathlib.Path, state: str) -> None:
         old.rename(kept)
         print(f"Images or flags have changed: training anew; the old run is {kept}.")
     stamp.unlink(missing_ok=True)
-    shutil.rmtree(work_dir / "data", ignore_errors=True)
-    run("convert", f"--source={source}", f"--dataset_dir={work_dir}/data")
+    data = f"--dataset_dir={work_dir}/data"
+    run("convert", f"--source={source}", data, "--overwrite")
     stamp.write_text(state)
 
 

@@ -9,7 +9,7 @@ root=$(dirname "$0")/..
 bin=$root/.venv/bin
 [ -x "$bin/python" ] || python3 -m venv "$root/.venv"
 if [ ! -x "$bin/slim-classifier" ] || ! "$bin/python" -c "import tf_slim, PIL, tqdm, matplotlib" 2>/dev/null; then
-  echo "Installing TensorFlow and a few other packages into .venv: about 700 MB to"
+  echo "Installing TensorFlow and a few other packages into .venv: about 600 MB to"
   echo "download and 2.5 GB on disk, a few minutes. Nothing outside .venv changes."
   "$bin/pip" install --disable-pip-version-check -e "$root"
 fi

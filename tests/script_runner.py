@@ -9,7 +9,29 @@ from unittest import mock
 from absl import flags
 from conftest import ROOT
 
-from deployment import entry
+from datasets import dataset_factory
+from deployment import entry, formats, tasks, user_modules
+from nets import nets_factory
+from preprocessing import augmentations, preprocessing_factory
+
+
+@contextlib.contextmanager
+def _forgotten_modules():
+    """Forgets at the end what user modules have registered, as a process does."""
+    registries = (
+        augmentations._functions,
+        dataset_factory.datasets_map,
+        nets_factory._registry,
+        preprocessing_factory.FAMILIES,
+        tasks._tasks,
+        user_modules._loaded,
+    )
+    with contextlib.ExitStack() as stack:
+        for registry in registries:
+            stack.enter_context(mock.patch.dict(registry))
+        file_types = list(formats._registered)
+        stack.enter_context(mock.patch.object(formats, "_registered", file_types))
+        yield
 
 
 @contextlib.contextmanager
@@ -55,7 +77,7 @@ def run_script(script, *arguments):
     """Returns (exit status, standard output, standard error)."""
     out, err = io.StringIO(), io.StringIO()
     out.reconfigure = lambda **_: None
-    with _loaded(script) as module:
+    with _forgotten_modules(), _loaded(script) as module:
         takes_files = script == "classify_image.py"
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             try:

@@ -9,7 +9,6 @@ import probe_weights
 import pytest
 from script_runner import run_script
 
-from deployment import formats, user_modules
 from deployment.models import run_card
 from nets import nets_factory
 from tf_slim_compat import tf
@@ -297,9 +296,7 @@ formats.register(
 """
 
 
-def test_a_format_of_a_user_module(run_dir, pictures_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "_registered", [])
-    monkeypatch.setattr(user_modules, "_loaded", {})
+def test_a_format_of_a_user_module(run_dir, pictures_dir, tmp_path):
     module = tmp_path / "my_formats.py"
     module.write_text(FORMAT_OF_A_USER)
     arguments = (f"--checkpoint_path={run_dir}", f"--output_dir={tmp_path}/out")

@@ -34,6 +34,28 @@ def test_the_state_changes_with_images_and_flags(tmp_path):
     assert first != compute("--seed=1")
 
 
+def test_ctrl_c_waits_for_the_command_that_it_ends(monkeypatch, capsys):
+    class Saving:
+        """Answers Ctrl-C with a checkpoint, which takes a while."""
+
+        results = [KeyboardInterrupt, 0]
+
+        def __init__(self, command):
+            assert command[-2:] == ["train", "--train_dir=run"]
+
+        def wait(self):
+            result = self.results.pop(0)
+            if result is KeyboardInterrupt:
+                raise result
+            return result
+
+    monkeypatch.setattr(quickstart.subprocess, "Popen", Saving)
+    with pytest.raises(SystemExit, match="run the same command again to continue"):
+        quickstart.run("train", "--train_dir=run")
+    assert not Saving.results
+    assert capsys.readouterr().out == "\n$ slim-classifier train --train_dir=run\n"
+
+
 @pytest.fixture
 def start(tmp_path, monkeypatch, capsys):
     """Runs the quickstart on a folder in this process; returns what it prints."""
@@ -72,6 +94,9 @@ def test_it_runs_again_after_an_image_was_added(start, pictures_dir, tmp_path):
     assert "unchanged since the last run" in second
     assert "$ slim-classifier convert" not in second
     shutil.copy(photos / "dots" / "0.jpg", photos / "dots" / "new.jpg")
+    (work_dir / "data" / "notes.txt").touch()
     third = start("my photos", *flags)
     assert "training anew" in third and "$ slim-classifier convert" in third
     assert len(list(work_dir.glob("train_*"))) == 1
+    # Only the converter's own files are replaced.
+    assert (work_dir / "data" / "notes.txt").exists()

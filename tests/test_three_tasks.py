@@ -9,8 +9,6 @@ import pytest
 from PIL import Image
 from script_runner import run_script
 
-from datasets import dataset_factory
-
 CLASSES = ("checks", "dots", "rings", "stripes", "zigzags")
 # Every image of a class has these labels; rings have none.
 LABELS = {"angular": {"checks", "zigzags"}, "repeated": {"checks", "dots", "stripes"}}
@@ -193,20 +191,17 @@ dataset_factory.register("no_summary", NoSummary)
 def test_targets_of_a_dataset_without_statistics_are_measured(trained, tmp_path):
     task, folder = trained
     (tmp_path / f"no_summary_{task}.py").write_text(NO_SUMMARY)
-    try:
-        succeed(
-            "train_image_classifier.py",
-            f"--user_module={tmp_path}/no_summary_{task}.py",
-            f"--train_dir={tmp_path}/run",
-            "--dataset_name=no_summary",
-            f"--dataset_dir={folder}/data",
-            "--model_name=linear_regression",
-            "--train_image_size=8",
-            "--max_number_of_steps=1",
-            "--save_summaries_secs=0",
-        )
-    finally:
-        dataset_factory.datasets_map.pop("no_summary")
+    succeed(
+        "train_image_classifier.py",
+        f"--user_module={tmp_path}/no_summary_{task}.py",
+        f"--train_dir={tmp_path}/run",
+        "--dataset_name=no_summary",
+        f"--dataset_dir={folder}/data",
+        "--model_name=linear_regression",
+        "--train_image_size=8",
+        "--max_number_of_steps=1",
+        "--save_summaries_secs=0",
+    )
     states = [
         json.loads((place / "run" / "run.json").read_text())["task_state"]
         for place in (folder, tmp_path)

@@ -189,7 +189,7 @@ class TrainingConfig:
     max_checkpoints_to_keep: int = setting(
         5, "Number of newest checkpoints to keep; 0 keeps all."
     )
-    log_every_n_steps: int = setting(10, "Steps between progress lines.")
+    log_every_n_steps: int = setting(10, "Steps between progress lines; 0 for none.")
     save_summaries_secs: float = setting(
         600,
         "Seconds between TensorBoard histograms of weights and activations; 0 disables "
@@ -210,7 +210,7 @@ class TrainingConfig:
             batch_size=ranges.AT_LEAST_ONE,
             gradient_accumulation_steps=ranges.AT_LEAST_ONE,
             replicas_to_aggregate=ranges.AT_LEAST_ONE,
-            log_every_n_steps=ranges.AT_LEAST_ONE,
+            log_every_n_steps=ranges.AT_LEAST_ZERO,
             max_checkpoints_to_keep=ranges.AT_LEAST_ZERO,
             max_skipped_steps=ranges.AT_LEAST_ZERO,
             save_interval_secs=ranges.AT_LEAST_ZERO,

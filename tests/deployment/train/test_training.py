@@ -267,6 +267,8 @@ def test_scalars_are_written_with_every_line_and_histograms_rarely(tmp_path):
     assert tags["Net/Conv/weights"] == tags["sparsity/Conv"] == 1
     train(tmp_path / "scalars", steps=2, log_every_n_steps=1, save_summaries_secs=0)
     assert count_tags(tmp_path / "scalars") == dict.fromkeys(SCALARS, 2)
+    train(tmp_path / "none", steps=2, log_every_n_steps=0, save_summaries_secs=0)
+    assert not count_tags(tmp_path / "none")
 
 
 def test_summaries_have_the_usual_tags(tmp_path):

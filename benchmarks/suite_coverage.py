@@ -1,6 +1,6 @@
 """Records which tests run which lines, to select the tests for a changed line.
 
-  python -m benchmarks.test_coverage --output=build/test_coverage
+  python -m benchmarks.suite_coverage --output=build/suite_coverage
 
 runs the suite once under coverage.py, also in the processes that tests start. Lines
 that run only inside a function that TensorFlow's AutoGraph has rewritten are not seen.
@@ -201,7 +201,7 @@ def record_suite(folder: pathlib.Path, jobs: int, tests: Sequence[str] = ()) -> 
         "TEST_DURATIONS": str(folder.resolve() / _DURATIONS),
     }
     subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "benchmarks.test_coverage"]
+        [sys.executable, "-m", "pytest", "-p", "benchmarks.suite_coverage"]
         + ["-n", str(jobs), "--dist", "loadfile", *tests],
         cwd=ROOT,
         env=environment,
@@ -254,7 +254,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output", type=pathlib.Path, default="build/test_coverage")
+    parser.add_argument("--output", type=pathlib.Path, default="build/suite_coverage")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("tests", nargs="*", help="Files or folders (default: all).")
     options = parser.parse_args()
