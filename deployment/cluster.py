@@ -17,9 +17,9 @@ _CONNECT_ATTEMPTS = 3
 _CONNECT_SECS = 2.0
 _ANSWER_SECS = 60.0
 # Its alarm ends it even if this process ends first.
-_ASK = f"""import signal, sys
+_ASK = """import signal, sys
 
-signal.alarm({2 * _ANSWER_SECS:.0f})
+signal.alarm(int(sys.argv[2]))
 from tf_slim_compat import tf
 
 with tf.Graph().as_default(), tf.Session(sys.argv[1]) as session:
@@ -121,7 +121,7 @@ def wait_for_servers(master: str) -> None:
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     try:
         subprocess.run(
-            [sys.executable, "-c", _ASK, master],
+            [sys.executable, "-c", _ASK, master, f"{_ANSWER_SECS + 10:.0f}"],
             cwd=root,
             capture_output=True,
             timeout=_ANSWER_SECS,

@@ -33,6 +33,7 @@ SPREAD = (
 NOT_QUICK = (
     "tests/test_classify_image.py",
     "tests/test_export_model.py",
+    "tests/test_three_tasks.py",
     "tests/datasets/test_input_pipeline.py",
     "tests/datasets/test_shuffled_stream.py",
     "tests/deployment/formats/test_exporting.py",

@@ -15,6 +15,8 @@ import pytest
 from conftest import ROOT
 from script_runner import run_script
 
+from deployment import cluster
+
 TRAIN = "train_image_classifier.py"
 CONVERT = "convert_dataset.py"
 EXPORT = "export_model.py"
@@ -183,3 +185,11 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_does_not_answer(place):
         _, err = process.communicate()
     assert process.returncode == 130, err
     assert err.endswith("interrupted.\n")
+
+
+def test_a_process_that_asks_a_silent_server_ends_by_itself():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        master = f"grpc://127.0.0.1:{silent.getsockname()[1]}"
+        ask = [sys.executable, "-c", cluster._ASK, master, "1"]
+        done = subprocess.run(ask, capture_output=True, cwd=ROOT)
+    assert done.returncode == -signal.SIGALRM

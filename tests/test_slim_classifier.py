@@ -50,7 +50,7 @@ def test_reports_name_commands_as_they_were_started(monkeypatch, program, expect
     assert slim_classifier.translate(text) == expected
 
 
-def test_a_command_runs_its_script(monkeypatch, capsys):
+def test_a_command_runs_its_script(pictures_dir, tmp_path):
     """In its own process: the flags of a script are global."""
 
     def call(*arguments):
@@ -64,6 +64,8 @@ def test_a_command_runs_its_script(monkeypatch, capsys):
     assert text.startswith("usage: slim-classifier convert [--flag")
     assert "\n    slim-classifier convert --source=photos" in text
     assert "python convert_dataset.py" not in text
+    done = call(f"--source={pictures_dir}", f"--dataset_dir={tmp_path}", "--workers=1")
+    assert "\n  slim-classifier train --" in done.stdout
     done = call("--source=nowhere", "--dataset_dir=data")
     assert done.returncode == 1
     assert done.stderr.startswith("slim-classifier convert: error: ")
