@@ -6,7 +6,6 @@ if __name__ == "__main__":
 
 import logging as python_logging
 import os
-import re
 import signal
 import sys
 import warnings
@@ -146,8 +145,11 @@ def _explain(error):
     if isinstance(error, config_flags.SettingError):
         return error.explain()
     if isinstance(error, OSError) and isinstance(error.filename, str):
-        # A file is written under a temporary name first.
-        path = re.sub(r"(^|/)\.([^/]+?)(\.\d+)?\.partial$", r"\1\2", error.filename)
+        path = error.filename
+        if path.endswith(".partial"):
+            from deployment import files  # See below.
+
+            path = files.final_path(path)
         return f"{path!r} cannot be read or written: {error.strerror}."
     if isinstance(error, _EXPECTED_ERRORS):
         return str(error)

@@ -19,8 +19,9 @@ import subprocess
 import sys
 import time
 
+from datasets import image_files
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-ENDINGS = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 BATCH_SIZE = 32
 EPOCHS = 30
 FEWEST_STEPS, MOST_STEPS = 1500, 6000
@@ -60,12 +61,7 @@ def choose_training(num_images: int | None) -> tuple[list[str], str]:
 
 def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
     """Returns the image files below a folder, sorted."""
-    found = (
-        pathlib.Path(place, name)
-        for place, _, names in os.walk(folder, followlinks=True)
-        for name in names
-    )
-    return sorted(path for path in found if path.suffix.lower() in ENDINGS)
+    return sorted(map(pathlib.Path, image_files.walk(str(folder))))
 
 
 def compute_state(images: list[pathlib.Path], flags: list[str]) -> str:

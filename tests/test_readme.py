@@ -116,7 +116,7 @@ def run(command, monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_command_runs_in_order(folder, monkeypatch):
+def test_every_command_runs_in_order(folder, monkeypatch, caplog):
     monkeypatch.chdir(folder)
     count = 0
     for block in list_blocks():
@@ -130,6 +130,11 @@ def test_every_command_runs_in_order(folder, monkeypatch):
     assert count > 20
     for name in ("curves.png", "mistakes.html", "weights.png", "frozen.pb"):
         assert (folder / name).stat().st_size
+    # The run card remembers the user module and the dataset, from anywhere.
+    monkeypatch.chdir(folder.parent)
+    caplog.set_level("INFO", "absl")
+    run_script("eval_image_classifier.py", [f"--checkpoint_path={folder}/tiny"])
+    assert f"Importing the user module {folder}/my_networks.py" in caplog.text
 
 
 def test_the_readme_is_short_and_its_links_exist():

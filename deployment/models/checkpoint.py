@@ -272,10 +272,6 @@ def _explain_absence(path: str) -> str:
     return f"There is no checkpoint {path!r}; its folder holds {there}."
 
 
-def _is_folder(folder: str, name: str) -> bool:
-    return tf.gfile.IsDirectory(os.path.join(folder, name))
-
-
 def _get_item_bytes(dtype):
     return 0 if dtype == tf.string else dtype.size
 

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from deployment import files
 from deployment.tasks.base import Task
 
 # Columns of probabilities, which get 6 decimals; other numbers get 7 digits, which is
@@ -138,11 +139,10 @@ def open_writer(
         yield writer
         writer.close()
         return
-    folder, name = os.path.split(os.path.abspath(output_file))
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(os.path.dirname(output_file) or ".", exist_ok=True)
     if os.path.isdir(output_file):
         raise OSError(f"{output_file!r} is a folder: give --output_file a file's name.")
-    partial = os.path.join(folder, f".{name}.{os.getpid()}.partial")
+    partial = files.partial_path(output_file)
     try:
         with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
             writer = WRITERS[output_format](file, task)
