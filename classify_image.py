@@ -24,11 +24,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tqdm
 from absl import flags, logging
 
 from datasets import dataset_utils, file_batches
-from deployment import entry, formats, settings, tasks
+from deployment import entry, formats, settings, tasks, text
 from deployment.formats.base import FileType
 from deployment.models import output_names, run_card
 from deployment.models.run_card import RunCard
@@ -67,7 +68,8 @@ flags.DEFINE_enum(
     "output_format",
     None,
     list(output.WRITERS),
-    "Output format. If unset, by the ending of --output_file, else a table.",
+    "Output format. If unset, by the ending of --output_file, else a table. In CSV, "
+    "names that a spreadsheet would run as formulas get an apostrophe in front.",
 )
 flags.DEFINE_string(
     "output_file", None, "File to write. If unset, results are printed."
@@ -120,6 +122,7 @@ flags.DEFINE_string(
 )
 entry.define_user_module(__name__)
 entry.define_ignore_run_card(__name__)
+entry.define_trust_model(__name__)
 
 FLAGS = flags.FLAGS
 
@@ -154,7 +157,9 @@ def open_predictor(
                 "of the two out."
             )
         known = spec if card is not None else None
-        return file_type.open_predictor(path, FLAGS.output_node, FLAGS.signature, known)
+        return file_type.open(
+            path, FLAGS.output_node, FLAGS.signature, known, FLAGS.trust_model
+        )
     path = settings.choose_checkpoint(FLAGS, "Using", "model_path", path)
     num_outputs = spec.num_outputs or max(num_names - spec.labels_offset, 0)
     spec = spec.replace(num_outputs=num_outputs)
@@ -304,8 +309,12 @@ def predict(
     writer: output.Writer,
     on_error: Callable[[str, str], None],
 ) -> int:
-    """Writes the predictions of each image; returns how many could be read."""
-    reasons, complete, count = {}, None, 0
+    """Writes the predictions of each image; returns how many could be read.
+
+    Raises:
+      ValueError: if scores are not finite.
+    """
+    reasons, complete, count, broken = {}, None, 0, []
     results = predictor.predict_all(
         functools.partial(
             choose_batches(predictor, spec),
@@ -329,6 +338,10 @@ def predict(
             on_error(paths[index], reason)
             writer.write_failure(paths[index], reason)
             continue
+        if not np.isfinite(scores).all():
+            broken.append(paths[index])
+            writer.write_failure(paths[index], "its scores are not finite numbers")
+            continue
         if complete is None:
             complete = (predictor.spec or spec).replace(
                 num_outputs=len(scores),
@@ -337,6 +350,12 @@ def predict(
         rows = writer.task.interpret(scores, complete, FLAGS.num_top_predictions)
         writer.write(paths[index], rows)
         count += 1
+    if broken:
+        raise ValueError(
+            f"{FLAGS.model_path!r} returns scores that are not finite numbers for "
+            f"{len(broken)} of {len(paths)} images ({text.shorten(broken)}): the model "
+            "is damaged, or its training diverged."
+        )
     return count
 
 

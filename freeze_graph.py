@@ -18,7 +18,7 @@ from typing import Any
 from absl import flags, logging
 
 from deployment import entry, settings
-from deployment.models import averages, graph_files, run_card
+from deployment.models import averages, graph_freezing, run_card
 from deployment.models.run_card import RunCard
 
 flags.DEFINE_string("input_graph", "", "The GraphDef file to freeze.")
@@ -67,6 +67,7 @@ flags.DEFINE_boolean(
     "if training kept them, according to the run.json next to the checkpoint.",
 )
 entry.define_ignore_run_card(__name__)
+entry.define_trust_model(__name__)
 
 FLAGS = flags.FLAGS
 
@@ -94,7 +95,7 @@ def open_checkpoint(
 
 
 def config_from_flags(card: RunCard | None, input_checkpoint: str) -> dict[str, Any]:
-    """Returns the arguments of `graph_files.freeze`."""
+    """Returns the arguments of `graph_freezing.freeze`."""
     spec = card.spec if card is not None and not FLAGS.ignore_run_card else None
     return {
         "spec": spec,
@@ -115,13 +116,14 @@ def config_from_flags(card: RunCard | None, input_checkpoint: str) -> dict[str, 
         "input_saved_model_dir": FLAGS.input_saved_model_dir,
         "saved_model_tags": FLAGS.saved_model_tags,
         "checkpoint_version": FLAGS.checkpoint_version,
+        "trust": FLAGS.trust_model,
     }
 
 
 def main(_: Sequence[str]) -> None:
     card = run_card.find(FLAGS.input_checkpoint)
     with open_checkpoint(card) as input_checkpoint:
-        graph_def = graph_files.freeze(**config_from_flags(card, input_checkpoint))
+        graph_def = graph_freezing.freeze(**config_from_flags(card, input_checkpoint))
     logging.info(
         "Wrote %s (%d nodes, %.1f MB).",
         FLAGS.output_graph,

@@ -31,6 +31,7 @@ setuptools.setup(
         "tf-slim==1.1.0",
         "absl-py>=2.1",
         "matplotlib>=3.9",
+        "msgspec>=0.20",
         "numpy>=1.26",
         "pillow>=11",
         "tqdm>=4.66",

@@ -49,6 +49,7 @@ from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
 from deployment.train import advice, dry_run, training
 from deployment.train.config import TrainingConfig, ValidationConfig
+from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
 from nets import nets_factory
 from preprocessing import preprocessing_factory
@@ -110,9 +111,6 @@ flags.DEFINE_enum(
     "Weights of the classes in the loss; balanced gives rare classes (or labels) "
     "larger ones.",
 )
-flags.DEFINE_boolean(
-    "balanced_sampling", False, "Whether to sample images of all classes equally often."
-)
 flags.DEFINE_float(
     "max_number_of_epochs",
     None,
@@ -155,7 +153,8 @@ flags.DEFINE_boolean(
 )
 
 for config_class in (
-    TrainingConfig, ValidationConfig, learning_rates.Schedule, ClusterConfig,
+    TrainingConfig, ValidationConfig, InputConfig, learning_rates.Schedule,
+    ClusterConfig,
 ):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
@@ -304,7 +303,8 @@ def batches_fn(
 
 def training_batches_fn(dataset: slim.dataset.Dataset, spec: ModelSpec) -> Callable:
     """Returns the input pipeline of training."""
-    counts = dataset_utils.count_labels(dataset) if FLAGS.balanced_sampling else None
+    config = from_flags(InputConfig, FLAGS)
+    counts = dataset_utils.count_labels(dataset) if config.balanced_sampling else None
     return batches_fn(
         dataset,
         spec,
@@ -312,6 +312,7 @@ def training_batches_fn(dataset: slim.dataset.Dataset, spec: ModelSpec) -> Calla
         batch_size=FLAGS.batch_size,
         num_readers=FLAGS.num_readers,
         class_counts=counts,
+        skip_bad_records=config.on_bad_record == "skip",
     )
 
 
@@ -345,8 +346,8 @@ def exporter_fn(config: TrainingConfig, card: RunCard) -> Callable | None:
     if not FLAGS.export_best:
         return None
 
-    def export(checkpoint_path: str, spec: ModelSpec) -> None:
-        exporting.export_checkpoint(
+    def export(checkpoint_path: str, spec: ModelSpec) -> str:
+        return exporting.export_checkpoint(
             freezing.ExportConfig(
                 network_fn=build_network_fn(spec, is_training=False),
                 preprocessing_fn=preprocessing_factory.get_preprocessing(

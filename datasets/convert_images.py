@@ -1,7 +1,7 @@
 """Converts labeled images into TFRecord shards.
 
-Labels are the names of folders, or come from a label file. All images are decoded once,
-in worker processes, to find damaged ones.
+Labels are the names of folders, or come from a label file. Worker processes read the
+images and re-encode some; then TensorFlow decodes each once, to find damaged ones.
 
 TensorFlow is imported late, which keeps worker processes quick to start.
 """
@@ -13,6 +13,7 @@ import os
 import random
 import re
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -87,6 +88,7 @@ def convert(config: ConvertConfig, task: Any = None) -> dataset_info.DatasetInfo
     if source.others:
         kinds = image_source.describe_kinds(source.others)
         print(f"Skipped files that are no images: {kinds}.", file=sys.stderr)
+    _check_names(source.names)
     old_files = dataset_folder.find_old_files(
         config.dataset_dir, config.dataset_name, config.overwrite
     )
@@ -146,6 +148,24 @@ def _find_images(config: ConvertConfig, task: Any) -> image_source.ImageSource:
     return labeled_images.choose_splits(
         source, task, config.validation_fraction, config.seed
     )
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raises ValueError unless `labels.txt` reads back as exactly these names."""
+    from datasets import dataset_utils  # Imports TensorFlow.
+
+    for name in names:
+        text = dataset_info.DatasetInfo("", (name,), {}, {}).to_label_text()
+        found = dataset_utils.parse_labels(text.encode(errors="surrogateescape"))
+        # Bytes that are not UTF-8 are read as replacement characters.
+        expected = {0: os.fsencode(name).decode(errors="replace")}
+        has_controls = any(unicodedata.category(char) == "Cc" for char in name)
+        if has_controls or found != expected:
+            raise ValueError(
+                f"The class name {name!r} holds a line break or another control "
+                "character, or ends with a space, which labels.txt cannot hold: rename "
+                "the folder, or correct the label file."
+            )
 
 
 def _write_dataset(
@@ -216,11 +236,14 @@ def _load_images(
     Images without a split are held out by class, the first readable ones of each, as
     the order is random already.
     """
+    from datasets import image_checks  # Imports TensorFlow.
+
     to_hold_out = _count_held_out(images, num_names, config.validation_fraction)
     workers = config.workers or len(os.sched_getaffinity(0))
     loaded = image_pool.load_all((image.path for image in images), workers)
-    with contextlib.closing(loaded):
-        pairs = zip(images, loaded, strict=True)
+    checked = image_checks.check_all(loaded, workers)
+    with contextlib.closing(loaded), contextlib.closing(checked):
+        pairs = zip(images, checked, strict=True)
         for image, (encoded, fault) in _show_progress(pairs, len(images)):
             if encoded is None:
                 _report_bad(image.path, fault, config.skip_bad_images)

@@ -8,9 +8,14 @@ one. This module does not import TensorFlow.
 import dataclasses
 import json
 import re
+import reprlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
+
+import checked_json
+from checked_json import Count, FileName, Finite, Int64, Name, Names, Text, Texts
 from datasets.image_source import SPLITS
 
 FILE_NAME = "dataset_info.json"
@@ -23,9 +28,9 @@ CLASSIFICATION = "classification"
 class Shard:
     """One TFRecord file: its name, its size in bytes and its number of records."""
 
-    file: str
-    bytes: int
-    records: int
+    file: FileName
+    bytes: Count
+    records: Count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +130,45 @@ def is_shard_name(file: str, name: str) -> bool:
     return re.fullmatch(re.escape(name) + pattern, file) is not None
 
 
+# One number per class, label or target.
+_Numbers = Annotated[list[Int64 | Finite], msgspec.Meta(max_length=10**6)]
+_Counts = Annotated[list[Count], msgspec.Meta(max_length=10**6)]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Split:
+    """A split in the file; `class_counts` is read from files that have no `labels`."""
+
+    shards: tuple[Shard, ...]
+    num_samples: Count | None = None
+    labels: dict[Name, _Numbers] | None = None
+    class_counts: _Counts | None = None
+
+    def get_summary(self) -> dict[str, list]:
+        """The labels' summary; raises ValueError if its counts are not counts."""
+        if self.labels is None:
+            return {"class_counts": self.class_counts or []}
+        counts = self.labels.get("class_counts", [])
+        checked_json.check(counts, _Counts, "class_counts")
+        return self.labels
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Record:
+    """The file; what `DatasetInfo` says of its attributes holds here too."""
+
+    format_version: Int64
+    name: FileName
+    class_names: Names
+    splits: dict[Name, Any]  # Each is a `_Split`.
+    task: Name = CLASSIFICATION
+    label_dtype: Literal["int64", "float32"] = "int64"
+    num_skipped: Count
+    seed: Int64
+    fingerprint: Text
+    notes: Texts = ()
+
+
 def read_name(path: str) -> str | None:
     """Returns the `name` in a `dataset_info.json`, whatever else is wrong with it.
 
@@ -135,7 +179,7 @@ def read_name(path: str) -> str | None:
       ValueError: if the file is damaged.
     """
     with open(path, "rb") as file:
-        whole = _parse_json(file.read(), path)
+        whole = _parse_json(file.read(checked_json.MAX_BYTES + 1), path)
     return None if whole is None else str(whole.get("name"))
 
 
@@ -155,78 +199,75 @@ def from_json(contents: bytes, path: str) -> DatasetInfo | None:
     whole = _parse_json(contents, path)
     if whole is None:
         return None
+    version = whole["format_version"]
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format version {reprlib.repr(version)}, but this release "
+            f"reads versions up to {FORMAT_VERSION}: update it, or convert the images "
+            "again."
+        )
     try:
-        if whole["format_version"] > FORMAT_VERSION:
-            raise ValueError(
-                f"{path} has format version {whole['format_version']}, but this "
-                f"release reads versions up to {FORMAT_VERSION}: update it, or convert "
-                "the images again."
-            )
-        info = _parse(whole)
-        _check_counts(info, whole["splits"], path)
-    except (KeyError, TypeError, AttributeError) as error:
+        record = checked_json.check(whole, _Record)
+        splits = {
+            name: checked_json.check(split, _Split, f"splits.{name}")
+            for name, split in record.splits.items()
+        }
+        labels = {name: split.get_summary() for name, split in splits.items()}
+    except ValueError as error:
         raise _damaged(path, error) from error
+    info = DatasetInfo(
+        name=record.name,
+        class_names=record.class_names,
+        splits={name: split.shards for name, split in splits.items()},
+        labels=labels,
+        task=record.task,
+        label_dtype=record.label_dtype,
+        num_skipped=record.num_skipped,
+        seed=record.seed,
+        fingerprint=record.fingerprint,
+        notes=record.notes,
+    )
+    for name, split in splits.items():
+        _check_numbers(info, name, split.num_samples, path)
     return info
 
 
 def _parse_json(contents: bytes, path: str) -> dict[str, Any] | None:
     try:
-        whole = json.loads(contents.decode(errors="surrogateescape"))
-    except json.JSONDecodeError as error:
+        # Names of files that are not UTF-8.
+        whole = checked_json.parse(contents.decode(errors="surrogateescape"))
+    except ValueError as error:
         raise _damaged(path, error) from error
     return whole if isinstance(whole, dict) and "format_version" in whole else None
 
 
 def _damaged(path: str, error: Exception) -> ValueError:
     return ValueError(
-        f"{path} is damaged ({type(error).__name__}: {error}): remove the file and "
-        "convert the images again with convert_dataset.py."
+        f"{path} is damaged ({error}): restore it, or remove it and convert the images "
+        "again with convert_dataset.py."
     )
 
 
-def _check_counts(info: DatasetInfo, splits: Mapping[str, Any], path: str) -> None:
-    """Raises ValueError if the numbers in the file contradict each other."""
-    for split, value in splits.items():
-        found = {"its shards hold": info.num_samples(split)}
-        if "num_samples" in value:
-            found["num_samples is"] = value["num_samples"]
-        if info.has_classes:
-            counts = info.labels[split]["class_counts"]
-            found["class_counts add up to"] = sum(counts)
-            if len(counts) != len(info.class_names):
-                raise ValueError(
-                    f"{path} has {len(info.class_names)} class_names, but class_counts "
-                    f"of {len(counts)} classes in split {split!r}: restore the file, "
-                    "or convert the images again with --overwrite."
-                )
-        if len(set(found.values())) > 1:
-            counted = ", ".join(f"{what} {number}" for what, number in found.items())
+def _check_numbers(
+    info: DatasetInfo, split: str, num_samples: int | None, path: str
+) -> None:
+    """Raises ValueError if the numbers of a split contradict each other."""
+    for summary, numbers in info.labels[split].items():
+        if len(numbers) != len(info.class_names):
             raise ValueError(
-                f"{path} contradicts itself on the images of split {split!r}: "
-                f"{counted}. Restore the file, or convert the images again with "
-                "--overwrite."
+                f"{path} has {len(info.class_names)} class_names, but {summary} of "
+                f"{len(numbers)} classes in split {split!r}: restore the file, "
+                "or convert the images again with --overwrite."
             )
-
-
-def _parse(whole: Mapping[str, Any]) -> DatasetInfo:
-    splits = whole["splits"]
-    return DatasetInfo(
-        name=whole["name"],
-        class_names=tuple(whole["class_names"]),
-        splits={
-            split: tuple(Shard(**shard) for shard in value["shards"])
-            for split, value in splits.items()
-        },
-        labels={
-            split: value["labels"]
-            if "labels" in value
-            else {"class_counts": value["class_counts"]}
-            for split, value in splits.items()
-        },
-        task=whole.get("task", CLASSIFICATION),
-        label_dtype=whole.get("label_dtype", "int64"),
-        num_skipped=whole["num_skipped"],
-        seed=whole["seed"],
-        fingerprint=whole["fingerprint"],
-        notes=tuple(whole.get("notes", ())),
-    )
+    found = {"its shards hold": info.num_samples(split)}
+    if num_samples is not None:
+        found["num_samples is"] = num_samples
+    if info.has_classes:
+        counts = info.labels[split].get("class_counts", ())
+        found["class_counts add up to"] = sum(counts)
+    if len(set(found.values())) > 1:
+        counted = ", ".join(f"{what} {number}" for what, number in found.items())
+        raise ValueError(
+            f"{path} contradicts itself on the images of split {split!r}: {counted}. "
+            "Restore the file, or convert the images again with --overwrite."
+        )

@@ -1,23 +1,41 @@
 """Helpers that dataset modules and converters share."""
 
 import contextlib
-import http.client
 import os
 import re
-import shutil
-import sys
-import tarfile
-import urllib.parse
-import urllib.request
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from datasets import input_pipeline, record_loader, shard_files
+from datasets.downloads import (
+    download_and_uncompress_tarball,
+    download_and_uncompress_zipfile,
+    download_url,
+)
 from tf_slim_compat import slim, tf
+
+__all__ = [
+    "bytes_feature",
+    "bytes_list_feature",
+    "count_labels",
+    "download_and_uncompress_tarball",
+    "download_and_uncompress_zipfile",
+    "download_url",
+    "fingerprint",
+    "float_feature",
+    "float_list_feature",
+    "has_labels",
+    "image_to_labeled_tfexample",
+    "image_to_tfexample",
+    "int64_feature",
+    "open_sharded_output_tfrecords",
+    "parse_labels",
+    "read_all_labels",
+    "read_label_file",
+    "read_labels",
+    "write_label_file",
+]
 
 LABELS_FILENAME = "labels.txt"
 BARE_LABELS_FILENAME = "label.txt"
@@ -120,76 +138,6 @@ def open_sharded_output_tfrecords(
         )
         for index in range(num_shards)
     ]
-
-
-def download_url(url: str, dataset_dir: str) -> str:
-    """Downloads a file into a folder, with a progress bar on a terminal.
-
-    Args:
-      url: its last part becomes the name of the file.
-      dataset_dir: an existing folder.
-
-    Returns:
-      The path of the file.
-
-    Raises:
-      OSError: if the download fails; no partial file is left.
-    """
-    name = urllib.parse.unquote(urllib.parse.urlparse(url).path).rsplit("/", 1)[-1]
-    path = os.path.join(dataset_dir, name)
-    partial_path = path + ".partial"
-    try:
-        with urllib.request.urlopen(url) as source, open(partial_path, "wb") as target:
-            size = int(source.headers.get("Content-Length") or 0)
-            hidden = not sys.stderr.isatty()
-            with tqdm.wrapattr(
-                source, "read", total=size or None, desc=name, disable=hidden
-            ) as watched:
-                shutil.copyfileobj(watched, target)
-            if size and target.tell() != size:
-                raise OSError(f"received only {target.tell()} of {size} bytes")
-        os.replace(partial_path, path)
-    except (OSError, http.client.HTTPException) as error:
-        raise OSError(
-            f"Cannot download {url} into {dataset_dir!r}: {error}."
-        ) from error
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(partial_path)
-    return path
-
-
-def download_and_uncompress_tarball(tarball_url: str, dataset_dir: str) -> None:
-    """Downloads a tar archive, compressed or not, and unpacks it into the folder.
-
-    Raises:
-      OSError: if the archive cannot be downloaded, is damaged, or has members that
-        would lie outside the folder.
-    """
-    path = download_url(tarball_url, dataset_dir)
-    with _naming_damage(path), tarfile.open(path) as archive:
-        archive.extractall(dataset_dir, filter="data")
-
-
-def download_and_uncompress_zipfile(zip_url: str, dataset_dir: str) -> None:
-    """Downloads a zip archive and unpacks it into the folder.
-
-    Raises:
-      OSError: if the archive cannot be downloaded or is damaged.
-    """
-    path = download_url(zip_url, dataset_dir)
-    with _naming_damage(path), zipfile.ZipFile(path) as archive:
-        archive.extractall(dataset_dir)
-
-
-@contextlib.contextmanager
-def _naming_damage(path: str) -> Iterator[None]:
-    try:
-        yield
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise OSError(
-            f"Cannot unpack {path!r} ({error}): remove it and download it again."
-        ) from error
 
 
 def write_label_file(

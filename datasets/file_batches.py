@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from datasets import image_files, jpeg_crops
+from datasets import image_checks, image_files, jpeg_crops
 from tf_slim_compat import as_written, tf
 
 _PREFETCHED_BATCHES = 2
@@ -99,7 +99,9 @@ def build_encoded_batches(
     Returns:
       A `tf.data.Dataset` of (JPEG or PNG files, string [batch], indices int64 [batch]).
     """
-    files = _read_all(paths, reasons, num_preprocessing_threads)
+    # One that the model cannot decode would end the whole batch.
+    find_fault = image_checks.Checker().find_fault
+    files = _read_all(paths, reasons, num_preprocessing_threads, find_fault)
     return _batch(files, batch_size, num_preprocessing_threads)
 
 
@@ -123,12 +125,17 @@ def fill_gaps(
 
 
 def _read_all(
-    paths: Sequence[str], reasons: MutableMapping[int, str], threads: int
+    paths: Sequence[str],
+    reasons: MutableMapping[int, str],
+    threads: int,
+    find_fault: Callable[[image_files.EncodedImage], str] = lambda image: "",
 ) -> tf.data.Dataset:
     """Returns a dataset of (encoded JPEG or PNG, index), without unreadable files."""
 
     def read(indices):
-        files = [_load_encoded(paths, int(index), reasons) for index in indices]
+        files = [
+            _load_encoded(paths, int(index), reasons, find_fault) for index in indices
+        ]
         return np.array(files, object)
 
     @as_written
@@ -146,15 +153,18 @@ def _read_all(
 
 
 def _load_encoded(
-    paths: Sequence[str], index: int, reasons: MutableMapping[int, str]
+    paths: Sequence[str],
+    index: int,
+    reasons: MutableMapping[int, str],
+    find_fault: Callable[[image_files.EncodedImage], str],
 ) -> bytes:
     """Returns a JPEG or PNG; empty, and a reason noted, if the file is unreadable."""
     try:
-        with open(paths[index], "rb") as file:
-            data = file.read()
-        if image_files.is_plain(data):
-            return data
-        return image_files.load(paths[index]).encoded
+        image = image_files.load(paths[index])
+        fault = find_fault(image)
+        if fault:
+            raise ValueError(fault)
+        return image.encoded
     # The caller reports the reasons; TensorFlow would print an error raised here.
     except Exception as error:
         reasons[index] = getattr(error, "strerror", None) or str(error)
@@ -180,7 +190,7 @@ def _decode(
         return preprocessing_fn.crop_window(shape, height, width)
 
     def decode_jpeg():
-        return jpeg_crops.decode_jpeg(encoded, crop_window, channels=3)
+        return jpeg_crops.decode_jpeg(encoded, crop_window, channels=3, to_end=True)
 
     def decode_other():
         image = tf.io.decode_image(encoded, 3, expand_animations=False)

@@ -8,6 +8,9 @@
 - Images that are re-encoded become PNG, or JPEG of quality 95 if the source was a JPEG
   or a lossy WebP.
 
+Whether the pixels of a file that is kept are intact is left to TensorFlow's decoder,
+the same for conversion, training, evaluation and classification; see `image_checks`.
+
 This module does not import TensorFlow, which keeps worker processes quick to start.
 """
 
@@ -16,8 +19,10 @@ import contextlib
 import dataclasses
 import io
 import os
+import stat
 import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -28,13 +33,22 @@ EXTENSIONS = frozenset(
 )
 # Written by operating systems, archivers and network drives.
 _LITTER = frozenset(("__macosx", "@eadir", "thumbs.db", "desktop.ini"))
+# Of a file, and of its decoded pixels: 179 million pixels of 8-bit RGB, as in Pillow.
+MAX_BYTES = 512 * 2**20
 _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")
 _JPEG_END = b"\xff\xd9"
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_GRAY, _PNG_RGB = 0, 2
+_SIXTEEN_BITS = 16
 # PNG chunks in which an orientation may be stored.
 _PNG_METADATA = frozenset((b"eXIf", b"iTXt", b"tEXt", b"zTXt"))
 _EXIF_ORIENTATION = 0x0112
+_OTHER_TYPES = (
+    (stat.S_ISFIFO, "named pipe"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 _TRANSPOSES = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -64,54 +78,117 @@ class EncodedImage:
 
 
 def load(path: str) -> EncodedImage:
-    """Reads a file, decodes it to find damage, and re-encodes it where needed.
+    """Reads a file, and re-encodes it where needed.
 
     Args:
       path: a JPEG, PNG, BMP, GIF or WebP file; its extension does not matter.
 
     Raises:
-      ValueError: if the file is damaged or of another format; the message says which.
+      ValueError: if the file is of another format, too large, no regular file, or so
+        damaged that it cannot be re-encoded; the message says which.
       OSError: if it cannot be opened.
     """
-    with open(path, "rb") as file:
-        data = file.read()
+    data = _read(path)
     if not data:
         raise ValueError("the file is empty")
     try:
         with warnings.catch_warnings():
             # Such as damaged EXIF data beside intact pixels.
             warnings.simplefilter("ignore")
-            return _convert(data)
+            return _keep_or_convert(data)
     except UnidentifiedImageError:
         raise ValueError("not a JPEG, PNG, BMP, GIF or WebP image") from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"it has too many pixels: {_SCALE_DOWN}") from None
     except Exception as error:  # Pillow's plugins raise many kinds.
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def find_other_type(path: str) -> str | None:
+    """Returns what a path is if reading it may block, such as "named pipe", or None."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return None  # Opening it says why.
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    return next(
+        (kind for is_kind, kind in _OTHER_TYPES if is_kind(mode)), "special file"
+    )
+
+
+def _read(path: str) -> bytes:
+    kind = find_other_type(path)
+    if kind:
+        raise ValueError(f"it is a {kind}, not a regular file")
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
+            raise ValueError(f"the file has {_megabytes(size)}: {_SCALE_DOWN}")
+        return file.read()
+
+
+def _keep_or_convert(data: bytes) -> EncodedImage:
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    _check_size(image, data)
+    if _is_plain(image, data):
+        kind = "png" if image.format == "PNG" else "jpeg"
+        return EncodedImage(data, kind, image.height, image.width)
+    return _convert(image, data)
+
+
+def _check_size(image: Image.Image, data: bytes) -> None:
+    """Raises ValueError if decoding would take too much memory."""
+    # Pillow's modes do not tell all PNG files of 16 bits per channel.
+    is_deep = image.mode.startswith("I") or (
+        image.format == "PNG" and data[24] == _SIXTEEN_BITS
+    )
+    channels = max(3, len(image.getbands()))
+    size = image.width * image.height * channels * (2 if is_deep else 1)
+    if size > MAX_BYTES:
+        raise ValueError(
+            f"its {image.width} x {image.height} pixels decode to {_megabytes(size)}: "
+            f"{_SCALE_DOWN}"
+        )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+_SCALE_DOWN = (
+    f"scale it down, as at most {_megabytes(MAX_BYTES)}, decoded or not, are read"
+)
+
+
 def is_plain(data: bytes) -> bool:
-    """Returns whether TensorFlow decodes a file as `load` would, by its header.
+    """Returns whether `load` keeps a file as it is without decoding it.
 
     True for complete 8-bit JPEG and PNG files in grayscale or RGB that need no
-    rotation. The pixels are not decoded, which would take longer than many a network;
-    damage among them is left for TensorFlow to find.
+    rotation, by their headers; damage among the pixels is left for TensorFlow to find.
     """
-    is_png = data.startswith(_PNG_START)
-    if is_png and not _PNG_METADATA.isdisjoint(_list_png_chunks(data)):
-        return False  # Pillow would decode the pixels to read these.
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-            if is_png:
-                return _is_plain_png(image, data)
-            # Some cameras write zeros behind the end.
-            return (
-                _is_plain_jpeg(image)
-                and _find_transpose(image) is None
-                and _JPEG_END in data[-64:]
-            )
+            return _is_plain(image, data)
     except Exception:
         return False
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    if image.format == "PNG":
+        # Pillow would decode the pixels to read metadata.
+        return _PNG_METADATA.isdisjoint(_list_png_chunks(data)) and _is_plain_png(
+            image, data
+        )
+    # Some cameras write zeros behind the end.
+    return (
+        image.format in ("JPEG", "MPO")
+        and _is_plain_jpeg(image)
+        and _find_transpose(image) is None
+        and _JPEG_END in data[-64:]
+    )
 
 
 def is_hidden(name: str) -> bool:
@@ -137,7 +214,7 @@ def walk(
     """Yields the paths of all images below a folder, sorted within each folder.
 
     Symbolic links are followed, each folder is visited once, and hidden files and
-    folders are skipped, see `is_hidden`.
+    folders are skipped, see `is_hidden`; so are named pipes, sockets and devices.
 
     Args:
       folder: where to start.
@@ -156,15 +233,16 @@ def walk(
         for name in sorted(files):
             if is_hidden(name):
                 continue
-            if has_extension(name):
-                yield os.path.join(parent, name)
+            path = os.path.join(parent, name)
+            kind = find_other_type(path)
+            if has_extension(name) and not kind:
+                yield path
             elif others is not None:
                 extension = os.path.splitext(name)[1].lower()
-                others[extension or "no extension"] += 1
+                others[kind or extension or "no extension"] += 1
 
 
-def _convert(data: bytes) -> EncodedImage:
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+def _convert(image: Image.Image, data: bytes) -> EncodedImage:
     image.load()
     is_jpeg = image.format in ("JPEG", "MPO")
     transpose = _find_transpose(image)
@@ -202,24 +280,22 @@ def _is_plain_png(image: Image.Image, data: bytes) -> bool:
     if bit_depth != 8 or color_type not in (_PNG_GRAY, _PNG_RGB):
         return False
     # Pillow decodes without the end and without checksums, TensorFlow does not.
-    if b"IEND" not in _list_png_chunks(data):
-        return False
-    try:
-        Image.open(io.BytesIO(data)).verify()
-    except Exception:
-        return False
-    return True
+    return b"IEND" in _list_png_chunks(data)
 
 
 def _list_png_chunks(data: bytes) -> set[bytes]:
-    """Returns the names of all complete chunks of a PNG file."""
+    """Returns the names of all chunks of a PNG file before the first damaged one."""
     names = set()
     position = len(_PNG_START)
     while position + 12 <= len(data) and b"IEND" not in names:
         length, name = struct.unpack_from(">I4s", data, position)
-        position += 12 + length
-        if position <= len(data):
-            names.add(name)
+        end = position + 8 + length
+        # One slice of a view, as the pixels should not be copied.
+        checksum = zlib.crc32(memoryview(data)[position + 4 : end])
+        if data[end : end + 4] != struct.pack(">I", checksum):
+            break
+        names.add(name)
+        position = end + 4
     return names
 
 
@@ -235,6 +311,6 @@ def _flatten(image: Image.Image) -> Image.Image:
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     mode = "L" if image.mode in ("1", "L", "LA") else "RGB"
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)

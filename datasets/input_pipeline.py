@@ -1,21 +1,19 @@
 """Builds the tf.data pipeline from TFRecord shards to batches of images."""
 
 import contextlib
-import itertools
-import logging
-import os
-import re
+import math
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 
-from google.protobuf.message import DecodeError
-
-from datasets import record_loader, shard_files, shuffled_stream
+from datasets import bad_records, record_loader, shard_files, shuffled_stream
 from tf_slim_compat import slim, tf
 
 PREFETCHED_BATCHES = 2
 # More than one image in progress per thread, so that no thread has to wait until an
 # image that takes long can be delivered in its turn.
 _PENDING_PER_THREAD = 2
+# For each open `naming_broken_files`, the datasets that were read within it.
+_read_datasets = []
 
 
 def build_batches(
@@ -32,6 +30,7 @@ def build_batches(
     seed: int | None = None,
     start_image: int = 0,
     class_counts: Sequence[int] | None = None,
+    skip_bad_records: bool = False,
 ) -> tf.data.Dataset:
     """Builds the pipeline that reads, decodes, preprocesses and batches.
 
@@ -72,6 +71,8 @@ def build_batches(
         same length, but an equal part of each class that has images: images of rare
         classes are repeated, each time distorted differently, and those of frequent
         classes take turns from epoch to epoch.
+      skip_bad_records: whether training goes on without the few records that cannot be
+        decoded or have a wrong label; see `bad_records.load_good`.
 
     Returns:
       A `tf.data.Dataset` of (images float32 [batch, height, width, channels], labels
@@ -89,6 +90,8 @@ def build_batches(
             f"The dataset's reader is {dataset.reader!r}: only tf.TFRecordReader is "
             "supported; convert the data to TFRecord shards."
         )
+    for datasets in _read_datasets[-1:]:
+        datasets.append(dataset)
     files = shard_files.list_shards(dataset)
     load = record_loader.build_loader(
         dataset, preprocessing_fn, image_height, image_width, labels_offset
@@ -106,12 +109,15 @@ def build_batches(
         )
     else:
         records = tf.data.TFRecordDataset(shard_files.build_guard(dataset)(files))
-    batches = records.map(
-        load,
-        num_parallel_calls=num_preprocessing_threads * _PENDING_PER_THREAD,
-        deterministic=seed is not None or not is_training,
-    )
-    batches = batches.batch(batch_size, drop_remainder=is_training)
+    loading = {
+        "num_parallel_calls": num_preprocessing_threads * _PENDING_PER_THREAD,
+        "deterministic": seed is not None or not is_training,
+    }
+    if is_training and skip_bad_records:
+        images = bad_records.load_good(records, load, files, **loading)
+    else:
+        images = records.map(load, **loading)
+    batches = images.batch(batch_size, drop_remainder=is_training)
     options = tf.data.Options()
     # Its own threads: the session's may be few, or busy with the network.
     options.threading.private_threadpool_size = num_preprocessing_threads
@@ -125,91 +131,44 @@ def build_batches(
 def naming_broken_files(dataset: slim.dataset.Dataset) -> Iterator[None]:
     """Turns errors of the pipeline within it into errors that name the broken file.
 
+    Args:
+      dataset: the dataset that is read. Others that `build_batches` was called with
+        since, such as the validation's, are searched too, the smallest first.
+
     Raises:
       OSError: instead of a TensorFlow error from the pipeline, with the result of
-        `diagnose`, or that the dataset was replaced.
+        `bad_records.diagnose`, or that the dataset was replaced.
     """
+    datasets = [dataset]
+    _read_datasets.append(datasets)
     try:
         yield
     except (
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,
         tf.errors.NotFoundError,
+        UnicodeDecodeError,
     ) as error:
-        if not ("IteratorGetNext" in error.message or shard_files.is_from_guard(error)):
+        if not _is_from_pipeline(error):
             raise
-        sentence = diagnose(dataset) or f"Reading failed: {_extract_reason(error)}"
-        raise OSError(sentence) from error
+        sentence = bad_records.find_limit(error) or _diagnose_all(datasets)
+        reason = f"Reading failed: {bad_records.extract_reason(error)}"
+        raise OSError(sentence or reason) from error
+    finally:
+        _read_datasets.pop()
 
 
-def diagnose(dataset: slim.dataset.Dataset) -> str | None:
-    """Looks for the first record that cannot be read, decoded or used.
-
-    The lengths of all records are checked first, which is fast; then all records are
-    decoded.
-
-    Returns:
-      One sentence that names the shard and the record, or None if all are intact.
-    """
-    files = shard_files.list_shards(dataset)
-    logging.info("Looking for the broken record in %d files.", len(files))
-    try:
-        num_records = [shard_files.count_by_length(path) for path in files]
-    except OSError as error:
-        return str(error)
-    index, reason = _find_bad_record(dataset, files)
-    if index is None:
-        return None
-    file_index = 0
-    while index >= num_records[file_index]:
-        index -= num_records[file_index]
-        file_index += 1
-    path = files[file_index]
-    return (
-        f"Record {index} of {path!r}{_describe_record(path, index)} cannot be used "
-        f"({reason}): convert the images again with convert_dataset.py, which leaves "
-        "out damaged ones."
-    )
+def _is_from_pipeline(error: tf.errors.OpError | UnicodeDecodeError) -> bool:
+    if isinstance(error, UnicodeDecodeError):
+        # Raised by TensorFlow for a record that is no text.
+        return any(
+            frame.filename.endswith("client/session.py")
+            for frame in traceback.extract_tb(error.__traceback__)
+        )
+    return "IteratorGetNext" in error.message or shard_files.is_from_guard(error)
 
 
-def _find_bad_record(
-    dataset: slim.dataset.Dataset, files: Sequence[str]
-) -> tuple[int, str] | tuple[None, None]:
-    """Returns (index, reason) of the first record that does not load, or Nones."""
-
-    def shrink(image, *_):
-        return tf.reshape(tf.cast(tf.reduce_max(image), tf.float32), [1, 1, 1])
-
-    index = 0
-    with tf.Graph().as_default(), tf.Session() as session:
-        load = record_loader.build_loader(dataset, shrink, 1, 1, labels_offset=0)
-        loaded = tf.data.TFRecordDataset(files).map(load, os.cpu_count())
-        iterator = tf.data.make_initializable_iterator(loaded)
-        element = iterator.get_next()
-        session.run([iterator.initializer, tf.tables_initializer()])
-        try:
-            while True:
-                session.run(element)
-                index += 1
-        except tf.errors.OutOfRangeError:
-            return None, None
-        except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-            return index, _extract_reason(error)
-
-
-def _extract_reason(error: tf.errors.OpError) -> str:
-    """Returns the message of an error from tf.data, without its location."""
-    head = re.split(r"\n\t \[\[|\n+Original stack trace", error.message)[0]
-    line = head.split("\n")[-1]
-    return re.sub(r"^Error in user-defined function .*?::Root::\w+: ", "", line)
-
-
-def _describe_record(path: str, index: int) -> str:
-    """Returns the file name in a record, as far as it can be read."""
-    try:
-        record = next(itertools.islice(tf.io.tf_record_iterator(path), index, None))
-        feature = tf.train.Example.FromString(record).features.feature
-        names = feature["image/filename"].bytes_list.value
-        return f" (the image {os.fsdecode(names[0])!r})" if names else ""
-    except (tf.errors.DataLossError, DecodeError):
-        return ""
+def _diagnose_all(datasets: Sequence[slim.dataset.Dataset]) -> str | None:
+    by_size = sorted(datasets, key=lambda dataset: dataset.num_samples or math.inf)
+    sentences = (bad_records.diagnose(dataset) for dataset in dict.fromkeys(by_size))
+    return next(filter(None, sentences), None)

@@ -14,6 +14,7 @@ def decode_jpeg(
     crop_window_fn: Callable[[tf.Tensor], tf.Tensor | None],
     channels: int = 0,
     dct_method: str = "",
+    to_end: bool = False,
 ) -> tf.Tensor:
     """Decodes a window of a JPEG.
 
@@ -23,6 +24,8 @@ def decode_jpeg(
         int32 [4] (y, x, height, width), or None for the whole image.
       channels: of the result; 0 for those of the image.
       dct_method: see `tf.image.decode_jpeg`.
+      to_end: whether to read all of the file, so that damage behind the window is an
+        error too.
 
     Returns:
       uint8 [height, width, channels].
@@ -35,6 +38,8 @@ def decode_jpeg(
         return tf.image.decode_jpeg(encoded, channels, dct_method=dct_method)
     begin = tf.maximum(window[:2] - _MARGIN_PX, 0)
     end = tf.minimum(window[:2] + window[2:] + _MARGIN_PX, shape[:2])
+    if to_end:
+        end = tf.stack([shape[0], end[1]])
     image = tf.image.decode_and_crop_jpeg(
         encoded, tf.concat([begin, end - begin], 0), channels, dct_method=dct_method
     )

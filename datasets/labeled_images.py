@@ -124,7 +124,11 @@ def _as_label(value: np.ndarray) -> int | tuple[float, ...]:
 def _find_fault(source: str, file: str) -> str | None:
     if os.path.isabs(file) or file.split(os.sep)[0] == os.pardir:
         return f"{file!r} is not a file name relative to --source"
-    if not os.path.isfile(os.path.join(source, file)):
+    path = os.path.join(source, file)
+    if not os.path.isfile(path):
+        kind = image_files.find_other_type(path)
+        if kind:
+            return f"{file!r} is a {kind}, not a regular file"
         return f"there is no file {file!r} in {source!r}"
     return None
 

@@ -1,28 +1,45 @@
 """TFRecord files: listing them, measuring them and counting their records.
 
-Nothing is decoded here.
+Nothing is decoded here. Whoever reads shards gets their paths from `list_shards`, which
+walks from record to record first: TensorFlow crashes on some lengths, and takes a shard
+that was cut between two records for a whole one.
 """
 
+import concurrent.futures
+import functools
 import hashlib
+import itertools
+import logging
 import os
 import struct
-from collections.abc import Callable, Iterable, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import checked_json
 from datasets import dataset_info
 from tf_slim_compat import as_written, slim, tf
 
 # Bytes of each shard that go into the fingerprint.
 _FINGERPRINTED_BYTES = 1024
 _REPLACED = "was replaced or removed after it had been opened"
+# A record is its length (8 bytes), a checksum (4), the payload, a checksum (4).
+_HEADER_BYTES = 12
+_FOOTER_BYTES = 4
+_GZIP_START = b"\x1f\x8b"
+_COUNTING_THREADS = 8
 
 
 def list_shards(dataset: slim.dataset.Dataset) -> list[str]:
-    """Returns the sorted paths of a dataset's shards.
+    """Returns the sorted paths of a dataset's shards, having counted their records.
+
+    Only shards on local disks are counted: elsewhere each record costs a request. Where
+    no `dataset_info.json` describes the shards, a number of records other than
+    `dataset.num_samples` is a warning.
 
     Raises:
       FileNotFoundError: if a pattern matches nothing.
-      OSError: if all files are empty, or the dataset was replaced after it was opened.
+      OSError: if all files are empty, one is truncated or has another number of records
+        than `dataset_info.json` states, or the dataset was replaced after it was
+        opened.
     """
     if _find_fingerprint(dataset):
         folder = os.path.dirname(dataset.data_sources[0])
@@ -33,7 +50,10 @@ def list_shards(dataset: slim.dataset.Dataset) -> list[str]:
             or not all(map(tf.io.gfile.exists, dataset.data_sources))
         ):
             raise OSError(_describe_replacement(folder))
-    return list_files(dataset.data_sources)
+    files = list_files(dataset.data_sources)
+    if all(map(os.path.isfile, files)):
+        _check_counts(files, getattr(dataset, "num_samples", None))
+    return files
 
 
 def build_guard(
@@ -120,7 +140,7 @@ def read_info(dataset_dir: str) -> dataset_info.DatasetInfo | None:
     if not tf.io.gfile.exists(path):
         return None
     with tf.io.gfile.GFile(path, "rb") as file:
-        return dataset_info.from_json(file.read(), path)
+        return dataset_info.from_json(file.read(checked_json.MAX_BYTES + 1), path)
 
 
 def find_split(
@@ -163,35 +183,104 @@ def count_records(files: Sequence[str]) -> list[int]:
 def count_by_length(path: str) -> int:
     """Counts the records of a file by skipping from one to the next.
 
-    A record is its length (8 bytes), a checksum (4), the payload, a checksum (4).
-
     Raises:
       OSError: if the file does not end at the end of a record.
     """
+    if not os.path.isfile(path):
+        return sum(1 for _ in _walk(path))
+    stat = os.stat(path)
+    return _count_unchanged(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+
+@functools.cache
+def _count_unchanged(path: str, *_: int) -> int:
+    """Counts the records of a local file once, until it changes."""
+    return sum(1 for _ in _walk(path))
+
+
+def find_record(files: Iterable[str], record: bytes) -> tuple[str, int] | None:
+    """Returns (path, index) of the first record with these contents; None if none."""
+    for path in files:
+        for index, (position, length) in enumerate(_walk(path)):
+            if length == len(record):
+                with tf.io.gfile.GFile(path, "rb") as file:
+                    file.seek(position)
+                    if file.read(length) == record:
+                        return path, index
+    return None
+
+
+def _walk(path: str) -> Iterator[tuple[int, int]]:
+    """Yields (position, length) of each payload; OSError if the file is cut."""
     size = measure(path)
     position = count = 0
-    with _open_unbuffered(path) as file:
+    # TensorFlow's files read a whole block ahead after each seek.
+    is_local = os.path.isfile(path)
+    with (
+        open(path, "rb", buffering=0) if is_local else tf.io.gfile.GFile(path, "rb")
+    ) as file:
         while position < size:
             file.seek(position)
-            header = file.read(8)
+            header = file.read(_HEADER_BYTES)
             end = size + 1
-            if len(header) == 8:
-                end = position + 16 + struct.unpack("<Q", header)[0]
+            # A file system that lost power leaves zeros.
+            if len(header) == _HEADER_BYTES and any(header):
+                (length,) = struct.unpack_from("<Q", header)
+                end = position + _HEADER_BYTES + length + _FOOTER_BYTES
             if end > size:
+                kind = "was truncated or changed; copy or convert the dataset again."
+                if not count and header.startswith(_GZIP_START):
+                    kind = "is compressed with gzip; decompress it."
                 raise OSError(
                     f"{path!r} is broken at byte {position}, after {count} records: it "
-                    "was truncated or changed; copy or convert the dataset again."
+                    f"{kind}"
                 )
+            yield position + _HEADER_BYTES, length
             position = end
             count += 1
-    return count
 
 
-def _open_unbuffered(path: str) -> BinaryIO:
-    # TensorFlow's files read a whole block ahead after each seek.
-    if os.path.isfile(path):
-        return open(path, "rb", buffering=0)
-    return tf.io.gfile.GFile(path, "rb")
+def _check_counts(files: Sequence[str], num_samples: int | None) -> None:
+    """Compares the records in local files with the number that was promised."""
+    with concurrent.futures.ThreadPoolExecutor(_COUNTING_THREADS) as pool:
+        found = dict(zip(files, pool.map(count_by_length, files), strict=True))
+    stated = _read_stated_counts(files)
+    for path, records in stated.items():
+        if found[path] != records:
+            raise OSError(
+                f"{path!r} holds {found[path]} records instead of the {records} that "
+                f"{dataset_info.FILE_NAME} states: copy the dataset again, or convert "
+                "the images again with --overwrite."
+            )
+    total = sum(found.values())
+    if len(stated) < len(files) and num_samples not in (None, total):
+        empty = [path for path, records in found.items() if not records]
+        hint = f" {empty[0]!r} is empty." if empty else ""
+        _warn_once(
+            f"The shards {files[0]!r} to {files[-1]!r} hold {total} images instead of "
+            f"the {num_samples} that the dataset module states: a shard was cut or is "
+            f"missing, or the module's number is wrong.{hint}"
+        )
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logging.warning("%s", message)
+
+
+def _read_stated_counts(files: Iterable[str]) -> dict[str, int]:
+    """Returns path to number of records as far as `dataset_info.json` states them."""
+    stated = {}
+    for folder, paths in itertools.groupby(files, os.path.dirname):
+        info = read_info(folder)
+        shards = (
+            {s.file: s for split in info.splits.values() for s in split} if info else {}
+        )
+        for path in paths:
+            shard = shards.get(os.path.basename(path))
+            if shard and shard.bytes == measure(path):
+                stated[path] = shard.records
+    return stated
 
 
 def compute_fingerprint(files: Iterable[str]) -> str:

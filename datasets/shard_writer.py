@@ -4,8 +4,15 @@ import contextlib
 import hashlib
 import os
 import types
+from collections.abc import Iterator
 
-from datasets import dataset_info, dataset_utils, image_files, image_source
+from datasets import (
+    dataset_folder,
+    dataset_info,
+    dataset_utils,
+    image_files,
+    image_source,
+)
 from tf_slim_compat import tf
 
 _TAG_DIGITS = 8
@@ -28,7 +35,6 @@ class ShardWriter:
         self._folder = folder
         self._name = name
         self._num_shards = num_shards
-        self._files = contextlib.ExitStack()
         self._writers = {}
         self._counts = {}
         self._hash = hashlib.sha256()
@@ -42,10 +48,33 @@ class ShardWriter:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
-        self._files.close()
-        if isinstance(error, tf.errors.OpError):
+        with contextlib.suppress(OSError):
+            self._close()
+
+    def _close(self) -> None:
+        """Closes the shards; raises OSError for the first that cannot be written."""
+        failures = []
+        while self._writers:
+            place, writer = self._writers.popitem()
+            try:
+                with self._naming_errors(*place):
+                    writer.close()
+            except OSError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    @contextlib.contextmanager
+    def _naming_errors(self, split: str, index: int) -> Iterator[None]:
+        try:
+            yield
+        except tf.errors.OpError as error:
+            file = dataset_info.name_shard(self._name, split, index, self._num_shards)
+            reason = error.message.split(";")[-1].strip()
             raise OSError(
-                f"Cannot write into {self._folder!r}: {error.message}."
+                dataset_folder.describe_failure(
+                    os.path.join(self._folder, file), reason
+                )
             ) from error
 
     def write(
@@ -82,12 +111,13 @@ class ShardWriter:
         counts = self._counts.setdefault(split, [0] * self._num_shards)
         index = sum(counts) % self._num_shards
         counts[index] += 1
-        self._find_writer(split, index).write(record)
+        with self._naming_errors(split, index):
+            self._find_writer(split, index).write(record)
 
     def _find_writer(self, split: str, index: int) -> tf.io.TFRecordWriter:
         if (split, index) not in self._writers:
-            writer = tf.io.TFRecordWriter(self._partial_path(split, index))
-            self._writers[split, index] = self._files.enter_context(writer)
+            path = self._partial_path(split, index)
+            self._writers[split, index] = tf.io.TFRecordWriter(path)
         return self._writers[split, index]
 
     def _partial_path(self, split: str, index: int) -> str:
@@ -104,8 +134,11 @@ class ShardWriter:
 
         Returns:
           (split name to its shards, SHA-256 over all records).
+
+        Raises:
+          OSError: if a shard cannot be written; the message names it.
         """
-        self._files.close()
+        self._close()
         tag = self._hash.hexdigest()[:_TAG_DIGITS] if is_tagged else ""
         splits = {}
         for split in filter(self._counts.get, image_source.SPLITS):

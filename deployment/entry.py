@@ -13,9 +13,17 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
-from deployment import config_flags, flag_errors, flag_help, user_modules
+from deployment import (
+    config_flags,
+    faults,
+    flag_errors,
+    flag_help,
+    terminal,
+    text,
+    user_modules,
+)
 
-# Caused by wrong flags, files and data. Anything else is a bug and keeps its traceback.
+# Caused by wrong flags, files and data. Anything else is a fault of the program.
 _EXPECTED_ERRORS = (ValueError, OSError)
 _HELP_FLAGS = {"--help", "-help", "-h", "-?"}
 
@@ -25,6 +33,7 @@ def run(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> Non
 
     An expected error (`ValueError`, `OSError`, an error of a TensorFlow kernel) is
     printed as one sentence and exits with status 1; `--verbosity=1` adds the traceback.
+    So is any other error, whose traceback is written to a file.
     Ctrl-C exits with status 130. A closed output pipe exits quietly with status 141.
     --help prints the flags by theme and exits with status 0.
 
@@ -32,8 +41,18 @@ def run(main: Callable[[Sequence[str]], None], takes_files: bool = False) -> Non
       main: called with the arguments that are not flags, the script's name first.
       takes_files: whether there may be such arguments.
     """
-    handler = logging.get_absl_handler()
-    handler.setFormatter(python_logging.Formatter("%(message)s"))
+    terminal.guard_streams()
+    logging.get_absl_handler().setFormatter(_Formatter("%(message)s"))
+    try:
+        _run(main, takes_files)
+    except Exception as error:
+        logging.debug("Traceback:", exc_info=error)
+        sentence = user_modules.blame(error) or faults.report(error)
+        _print_error(os.path.basename(sys.argv[0]), sentence)
+        sys.exit(1)
+
+
+def _run(main, takes_files):
     flags.FLAGS.set_default("verbosity", logging.INFO)
     # TensorFlow's and tf_slim's messages about their own internals.
     python_logging.getLogger("tensorflow").setLevel(python_logging.ERROR)
@@ -87,6 +106,17 @@ def define_ignore_run_card(module: str = "__main__") -> None:
     config_flags.list_in_help("ignore_run_card", module)
 
 
+def define_trust_model(module: str = "__main__") -> None:
+    """Defines --trust_model; `module` is the script's `__name__`."""
+    flags.DEFINE_boolean(
+        "trust_model",
+        False,
+        "Whether the model may do more than compute: read and write files, run "
+        "programs and use the network. Only for models whose author you trust.",
+    )
+    config_flags.list_in_help("trust_model", module)
+
+
 def _join_booleans(argv):
     """Turns `--flag true`, as argparse accepts it, into absl's `--flag=true`."""
     joined = []
@@ -106,11 +136,24 @@ def _parse_flags(argv):
     try:
         return flag_errors.parse(argv)
     except ValueError as error:
-        print(f"{os.path.basename(argv[0])}: error: {error}", file=sys.stderr)
+        _print_error(os.path.basename(argv[0]), str(error))
         sys.exit(1)
 
 
+class _Formatter(python_logging.Formatter):
+    """Makes names in messages printable."""
+
+    def format(self, record: python_logging.LogRecord) -> str:
+        return text.printable(super().format(record), keep="\n\t")
+
+
+def _print_error(program, message):
+    message = text.printable(message, keep="\n\t")
+    print(f"{program}: error: {message}", file=sys.stderr)
+
+
 def _guarded(main, argv, takes_files):
+    """Returns the exit status of `main`; raises what only a fault explains."""
     program = os.path.basename(argv[0])
     try:
         if len(argv) > 1 and not takes_files:
@@ -123,9 +166,7 @@ def _guarded(main, argv, takes_files):
         main(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, such as `head`, has seen enough. Flushing the rest at exit would
-        # fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        terminal.discard_output()  # The reader, such as `head`, has seen enough.
         return 128 + signal.SIGPIPE
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted.", file=sys.stderr)
@@ -135,13 +176,16 @@ def _guarded(main, argv, takes_files):
         if message is None:
             raise
         logging.debug("Traceback:", exc_info=error)
-        print(f"{program}: error: {message}", file=sys.stderr)
+        _print_error(program, message)
         return 1
     return 0
 
 
 def _explain(error):
     """Returns the message of an expected error; None for a bug."""
+    lack_of_memory = faults.explain_lack_of_memory(error)
+    if lack_of_memory is not None:
+        return lack_of_memory
     if isinstance(error, config_flags.SettingError):
         return error.explain()
     if isinstance(error, OSError) and isinstance(error.filename, str):
@@ -151,12 +195,12 @@ def _explain(error):
 
             path = files.final_path(path)
         return f"{path!r} cannot be read or written: {error.strerror}."
+    if isinstance(error, OSError) and error.strerror:
+        return f"A file cannot be read or written: {error.strerror}."
     if isinstance(error, _EXPECTED_ERRORS):
         return str(error)
     # Not imported here: some scripts do not need TensorFlow, which takes seconds.
     tensorflow = sys.modules.get("tensorflow")
     if tensorflow is not None and isinstance(error, tensorflow.errors.OpError):
-        # The cause comes before the name of the node.
-        lines = error.message.split(" [[{{node")[0].split("\n")
-        return next((line for line in reversed(lines) if line.strip()), str(error))
+        return text.find_cause(error.message) or str(error)
     return None

@@ -102,6 +102,8 @@ def parse(argv: Sequence[str]) -> list[str]:
         value = flags.FLAGS[name].value
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"--{name} must be a finite number, but is {value}.")
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"--{name} must be a 64-bit integer, but is {value}.")
     return arguments
 
 

@@ -15,8 +15,8 @@ GROUPS = {
     "Data": (
         "source labels file_column label_columns dataset_name dataset_dir "
         "dataset_split_name train_split_name image_file image_dir label_path "
-        "labels_offset validation_fraction on_bad_image shards workers overwrite "
-        "batch_size balanced_sampling num_readers num_preprocessing_threads"
+        "labels_offset validation_fraction on_bad_image on_bad_record shards workers "
+        "overwrite batch_size balanced_sampling num_readers num_preprocessing_threads"
     ),
     "Model and weights": (
         "model_path model_name task num_classes image_size train_image_size "
@@ -25,7 +25,8 @@ GROUPS = {
         "ignore_missing_vars trainable_scopes freeze_batch_norm moving_average_decay "
         "input_graph input_binary input_checkpoint input_saver input_meta_graph "
         "input_saved_model_dir saved_model_tags use_moving_averages initializer_nodes "
-        "variable_names_whitelist variable_names_blacklist output_node signature"
+        "variable_names_whitelist variable_names_blacklist output_node signature "
+        "trust_model"
     ),
     "Learning rate": (
         "learning_rate learning_rate_decay_type learning_rate_decay_factor "

@@ -7,6 +7,7 @@ This module does not import TensorFlow.
 
 import dataclasses
 import math
+import sys
 from typing import Any
 
 from deployment.config_flags import SettingError
@@ -35,23 +36,33 @@ class Range:
 
 AT_LEAST_ZERO = Range("0 or more", 0)
 AT_LEAST_ONE = Range("1 or more", 1)
+FINITE = Range("a finite number", -sys.float_info.max)
+_INT64 = Range("a 64-bit integer", -(2**63), 2**63)
 POSITIVE = Range("positive", 0, open_low=True)
 BELOW_ONE = Range("at least 0 and below 1", 0, 1)
 
 
 def check(config: Any, **ranges: Range) -> None:
-    """Checks fields of a configuration; None is in every range.
+    """Checks the fields of a configuration; None is in every range.
 
     Args:
-      config: the configuration.
-      **ranges: the range of each field, by its name.
+      config: the configuration, a dataclass.
+      **ranges: the range of fields, by name. All other numbers must be finite, and all
+        whole numbers must have 64 bits.
 
     Raises:
       SettingError: if a value is out of its range, NaN or infinite.
     """
-    for name, allowed in ranges.items():
-        value = getattr(config, name)
-        if value is not None and value not in allowed:
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        allowed = ranges.pop(field.name, FINITE)
+        if not isinstance(value, int | float):
+            continue
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            allowed = _INT64
+        if value not in allowed:
             raise SettingError(
-                f"{{{{{name}}}}} must be {allowed.text}, but is {value}."
+                f"{{{{{field.name}}}}} must be {allowed.text}, but is {value}."
             )
+    if ranges:
+        raise TypeError(f"{type(config).__name__} has no fields {', '.join(ranges)}.")

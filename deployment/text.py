@@ -1,7 +1,60 @@
 """Plain text for the terminal: tables, units, lists of names."""
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+# Control characters, line separators, marks and overrides of the direction of writing,
+# and what is not valid Unicode.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# What makes a spreadsheet take a cell for a formula, also in full width (OWASP, "CSV
+# injection").
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escapes control and direction-changing characters, as JSON escapes them.
+
+    A terminal would obey them, and show something else than the text says.
+
+    Args:
+      text: any text, such as the name of a file.
+      keep: control characters that stay.
+    """
+
+    def escape(match):
+        character = match[0]
+        if character in keep:
+            return character
+        return _SHORT_ESCAPES.get(character) or f"\\u{ord(character):04x}"
+
+    return _UNPRINTABLE.sub(escape, text)
+
+
+def find_cause(message: str) -> str:
+    """Returns the line of a TensorFlow error's message that says what went wrong."""
+    # It comes before the name of the node.
+    lines = message.split(" [[{{node")[0].split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), message)
+
+
+def csv_cell(value: Any) -> Any:
+    """Returns a value for a CSV file that a spreadsheet does not run as a formula.
+
+    Text that begins like a formula gets an apostrophe in front, unless it is a number.
+    Numbers and other text do not change.
+    """
+    if not isinstance(value, str) or not value.startswith(_FORMULA_STARTS):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def format_table(
@@ -14,8 +67,8 @@ def format_table(
 
     Args:
       header: the column titles; None for a table without titles.
-      rows: the cells, as many in each row as there are columns. A row of empty cells
-        gives an empty line.
+      rows: the cells, as many in each row as there are columns, which are made
+        `printable`. A row of empty cells gives an empty line.
       right: indices of the columns to align on the right.
       rule: whether a line of dashes follows the header.
 
@@ -25,6 +78,7 @@ def format_table(
     lines = [list(row) for row in rows]
     if header is not None:
         lines.insert(0, list(header))
+    lines = [list(map(printable, line)) for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     if header is not None and rule:
         lines.insert(1, ["-" * width for width in widths])

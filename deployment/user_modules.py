@@ -26,6 +26,21 @@ def load(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(_load(name) for name in names)
 
 
+def blame(error: BaseException) -> str | None:
+    """Returns one sentence on an error raised in a user module or in what it called.
+
+    None if the error passed through none.
+    """
+    for name, module in _loaded.items():
+        line = _locate(error, getattr(module, "__file__", None) or name)
+        if line:
+            return (
+                f"The user module {name!r} failed: {type(error).__name__}: {error}"
+                f"{line}; --verbosity=1 shows the traceback."
+            )
+    return None
+
+
 def _load(name: str) -> str:
     is_file = name.endswith(".py")
     key = os.path.abspath(name) if is_file else name

@@ -16,6 +16,7 @@ import time
 
 from datasets import dataset_factory, input_pipeline
 from deployment import model_deploy
+from deployment.models import checkpoint_state
 from deployment.models.spec import ModelSpec
 from deployment.train import loop, training
 from tf_slim_compat import slim, tf
@@ -35,8 +36,8 @@ KILLS = [
     ("saving", 2),
     ("written", 1),  # The files are complete, but the checkpoint is not listed yet.
     ("written", 2),
-    ("listed", 1),  # Old checkpoints are not deleted yet.
-    ("listed", 2),
+    ("listed", 1),  # As training resumes.
+    ("listed", 2),  # Old checkpoints are not deleted yet.
 ]
 
 
@@ -135,10 +136,10 @@ def skip_graph_optimization() -> None:
 
 
 def report_checkpoint_events(death: Death) -> None:
-    """Reports what `tf.train.Saver` is doing."""
+    """Reports what the saver is doing."""
 
-    def report(method, before=None, after=None):
-        original = getattr(tf.train.Saver, method)
+    def report(place, method, before=None, after=None):
+        original = getattr(place, method)
 
         def reporting(*args, **kwargs):
             if before is not None:
@@ -148,12 +149,11 @@ def report_checkpoint_events(death: Death) -> None:
                 death.reach(after)
             return result
 
-        setattr(tf.train.Saver, method, reporting)
+        setattr(place, method, reporting)
 
-    report("restore", after="restored")
-    report("save", before="saving")
-    report("_RecordLastCheckpoint", before="written")
-    report("_MaybeDeleteOldCheckpoints", before="listed")
+    report(tf.train.Saver, "restore", after="restored")
+    report(tf.train.Saver, "save", before="saving", after="written")
+    report(checkpoint_state, "write", after="listed")
 
 
 def train(

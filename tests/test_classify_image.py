@@ -11,7 +11,7 @@ import pytest
 from script_runner import run_script
 
 from deployment.formats import base, exporting, freezing
-from deployment.models import graph_files, run_card
+from deployment.models import graph_files, graph_freezing, run_card
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
@@ -32,7 +32,7 @@ def models(tmp_path_factory):
         probe_weights.initialize(session)
         for name in ("run", "bare"):
             tf.train.Saver().save(session, f"{folder}/{name}/model.ckpt", 3)
-    graph_files.freeze(
+    graph_freezing.freeze(
         str(folder / "frozen.pb"),
         input_graph=str(folder / "graph.pb"),
         input_checkpoint=str(folder / "bare"),

@@ -34,11 +34,14 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def pipe(source):
-    """An image among the others, whose reader waits for a writer to close it."""
-    path = source / "dog" / "pipe.jpg"
-    os.mkfifo(path)
-    return path
+def stalled(source):
+    """The source, whose conversion waits until its messages are read.
+
+    They name more bad images than fit into a pipe.
+    """
+    for index in range(400):
+        (source / "dog" / f"{index}{'x' * 200}.jpg").write_bytes(b"no image")
+    return source
 
 
 def start(source, dataset_dir):
@@ -164,10 +167,9 @@ def test_workers_do_not_import_tensorflow():
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing(source, pipe, tmp_path):
-    process = start(source, tmp_path / "data")
-    with pipe.open("wb"):  # Waits until a worker reads it.
-        os.killpg(process.pid, signal.SIGINT)
+def test_ctrl_c_leaves_nothing(stalled, tmp_path):
+    process = start(stalled, tmp_path / "data")
+    os.killpg(process.pid, signal.SIGINT)
     errors = process.communicate()[1]
     assert process.returncode == 130
     assert "Traceback" not in errors
@@ -176,10 +178,9 @@ def test_ctrl_c_leaves_nothing(source, pipe, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_killed_it_leaves_nothing_that_looks_complete(source, pipe, tmp_path):
+def test_killed_it_leaves_nothing_that_looks_complete(stalled, tmp_path):
     data = tmp_path / "data"
-    process = start(source, data)
-    writer = pipe.open("wb")  # Waits until a worker reads it.
+    process = start(stalled, data)
     children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children")
     workers = children.read_text().split()
     assert len(workers) >= 2
@@ -188,10 +189,9 @@ def test_killed_it_leaves_nothing_that_looks_complete(source, pipe, tmp_path):
     assert [path.name for path in data.iterdir()] == [".images.partial"]
     while any(map(lives, workers)):
         time.sleep(0.05)
-    writer.close()
-    pipe.unlink()
+    flags = "--workers=1", "--validation_fraction=0"
     subprocess.run(
-        command(f"--source={source}", f"--dataset_dir={data}", "--workers=1"),
+        command(f"--source={stalled}", f"--dataset_dir={data}", *flags),
         check=True,
         capture_output=True,
     )

@@ -74,6 +74,7 @@ def test_with_a_run_card(run_dir, tmp_path):
     assert len(lines) == 9 and lines[2].startswith("checkpoint")
     assert "0:" in (tmp_path / "out" / "labels.txt").read_text()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "SHA256SUMS",
         "frozen_graph.pb",
         "labels.txt",
         "model.tflite",

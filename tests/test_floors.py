@@ -11,8 +11,8 @@ import conftest
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-# tf_slim_compat and its parts, which only it imports.
-FLOOR_0 = {"tf_slim_compat", "slim_batch_norm", "slim_moving_averages"}
+# tf_slim_compat and its parts, which only it imports, and what needs no TensorFlow.
+FLOOR_0 = {"tf_slim_compat", "slim_batch_norm", "slim_moving_averages", "checked_json"}
 FOLDERS = ("datasets", "nets", "preprocessing", "deployment")
 PACKAGES = {*FOLDERS, *FLOOR_0}
 ENTRY_SCRIPTS = sorted(
@@ -22,10 +22,10 @@ PYTHON_PLACES = (*FOLDERS, *(f"{name}.py" for name in sorted(FLOOR_0)), *ENTRY_S
 OTHER_PLACES = ("tests", "benchmarks", "scripts")
 ALLOWED = {
     **{f"{name}.py": FLOOR_0 for name in sorted(FLOOR_0)},
-    "datasets": {"tf_slim_compat", "datasets"},
+    "datasets": {"tf_slim_compat", "checked_json", "datasets"},
     "nets": {"tf_slim_compat", "nets"},
     "preprocessing": {"tf_slim_compat", "preprocessing"},
-    "deployment": {"tf_slim_compat", "deployment"},
+    "deployment": {"tf_slim_compat", "checked_json", "deployment"},
 }
 # The folders in deployment/, each with those that it may import from, besides itself
 # and the modules beside these folders.

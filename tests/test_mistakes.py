@@ -3,8 +3,12 @@
 They are listed in mistakes.txt; the files there are those of the fixture `place`.
 """
 
+import contextlib
+import os
 import re
+import resource
 import shlex
+import shutil
 import signal
 import socket
 import string
@@ -24,6 +28,9 @@ GRAPH = "export_inference_graph.py"
 FREEZE = "freeze_graph.py"
 PLOT = "plot_training.py"
 EDIT = "edit_checkpoint.py"
+INSPECT = "inspect_model.py"
+CLASSIFY = "classify_image.py"
+EVALUATE = "eval_image_classifier.py"
 
 # What goes before most mistakes, and is right.
 SMALL = "--train_image_size=16 --batch_size=8 --max_number_of_steps=2"
@@ -124,6 +131,47 @@ def test_a_mistake_ends_in_one_sentence(script, typed, said, place, monkeypatch)
     status, out, err = run_script(script, *shlex.split(typed))
     check_one_sentence(script, status, err, said)
     assert out == ""
+
+
+@contextlib.contextmanager
+def full_disk():
+    """Within, no file can be longer than a few bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    "script, typed, file",
+    [
+        (PLOT, "--train_dir=run --output_file=full/a.pdf", "full/a.pdf"),
+        (EDIT, f"{EDITED}--to_v2 --output_path=full/model.ckpt", "full/model.ckpt"),
+        (INSPECT, f"{RUN}--filters_png=full/a.png", "full/a.png"),
+        (INSPECT, f"{RUN}--tensorboard_dir=full", "full/events.out.tfevents."),
+        (INSPECT, "--graph_path=graph.pb --names_file=names", "names"),
+        (CLASSIFY, f"{MODEL}--output_file=full/a.csv", "full/a.csv"),
+        (EVALUATE, f"{RUN}--eval_dir= --predictions_csv=full/a.csv", "full/a.csv"),
+        (EVALUATE, f"{RUN}--eval_dir= --gallery=full/a.html", "full/a.html"),
+        (EVALUATE, f"{RUN}--eval_dir=full", "full/eval.json"),
+    ],
+)
+def test_a_full_disk_ends_in_one_sentence_and_leaves_nothing(
+    script, typed, file, place, monkeypatch
+):
+    monkeypatch.chdir(place)
+    before = set(os.listdir())
+    with full_disk():
+        status, _, err = run_script(script, *shlex.split(typed))
+    check_one_sentence(script, status, err, file)
+    assert re.search(f"{file}.* cannot be written: File too large", err), err
+    left = [path.name for path in (place / "full").glob("*")]
+    # TensorBoard's file of an evaluation grows as it goes.
+    assert all(name.startswith("events.") and "eval" in script for name in left), left
+    assert set(os.listdir()) - before <= {"full"}
+    shutil.rmtree("full", ignore_errors=True)
 
 
 def test_there_are_at_least_a_hundred_mistakes():

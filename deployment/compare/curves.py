@@ -1,5 +1,6 @@
 """Draws the metrics and learning rates of training runs into one image."""
 
+import io
 import math
 import os
 from collections.abc import Sequence
@@ -311,20 +312,10 @@ def _save(figure: Any, output_file: str) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    path = os.path.abspath(output_file)
-    files.make_folder(os.path.dirname(path))
-    partial = files.partial_path(path)
-    try:
-        figure.savefig(partial, format=_get_format(path))
-        files.rename(partial, path)
-    except OSError as error:
-        if error.strerror is None:  # The message says it all.
-            raise
-        raise OSError(f"{output_file!r} cannot be written: {error.strerror}.") from (
-            error
-        )
-    finally:
-        files.remove(partial)
+    image = io.BytesIO()
+    figure.savefig(image, format=_get_format(output_file))
+    files.make_folder(os.path.dirname(output_file) or ".")
+    files.write_bytes(output_file, image.getvalue())
 
 
 def _explain_nothing(runs: Sequence[Run], names: Sequence[str], x: str) -> str:

@@ -18,8 +18,8 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from deployment import model_deploy, tasks
-from deployment.config_flags import SettingError, setting
+from deployment import model_deploy, ranges, tasks
+from deployment.config_flags import setting
 from deployment.evaluate import evaluation_summaries
 from deployment.model_deploy import DeploymentConfig
 from deployment.models import averages, restoring
@@ -60,10 +60,9 @@ class EvaluationConfig:
     show_progress: bool | None = None
 
     def __post_init__(self):
-        for name in ("batch_size", "max_num_batches"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingError(f"{{{{{name}}}}} must be 1 or more, but is {value}.")
+        ranges.check(
+            self, batch_size=ranges.AT_LEAST_ONE, max_num_batches=ranges.AT_LEAST_ONE
+        )
 
 
 class Evaluator:

@@ -9,11 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import logging
 
-from deployment import files
+from deployment import files, text
 from deployment.evaluate import evaluation, gallery
 from deployment.evaluate.evaluation_summaries import SummaryWriter, rename
 from deployment.evaluate.run_config import RunConfig
-from deployment.tasks import tables
 from deployment.tasks.base import Predictions, Report
 from tf_slim_compat import tf
 
@@ -80,7 +79,7 @@ class Reporter:
         print(report.text, end="", flush=True)
         if config.predictions_csv or config.gallery:
             names = self._records.read_file_names(len(predictions.labels))
-            names = [tables.printable(name) for name in names]
+            names = [text.printable(name) for name in names]
         if config.predictions_csv:
             write_predictions(
                 config.predictions_csv,
@@ -198,7 +197,9 @@ def write_predictions(
 
 
 def format_csv(rows: Iterable[Sequence[Any]]) -> str:
-    """Returns rows as the text of a CSV file."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+    """Returns rows as the text of a CSV file; see `text.csv_cell`."""
+    file = io.StringIO()
+    csv.writer(file, lineterminator="\n").writerows(
+        map(text.csv_cell, row) for row in rows
+    )
+    return file.getvalue()

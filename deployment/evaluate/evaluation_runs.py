@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from absl import logging
 
 from deployment import files
@@ -37,7 +38,8 @@ def run(
       the last.
 
     Raises:
-      ValueError: if a checkpoint does not fit, or there is no checkpoint or image.
+      ValueError: if a checkpoint does not fit, there is no checkpoint or image, or the
+        scores of the only checkpoint are not finite.
       OSError: if a file cannot be written.
     """
     evaluation_reports.check_outputs(config)
@@ -52,6 +54,8 @@ def run(
             predictions = compare(config, evaluator, reporter)
         else:
             predictions = evaluator.predict()
+            if fault := explain_scores(predictions):
+                raise ValueError(fault)
             reporter.note(predictions)
         reporter.finish(predictions)
     return predictions
@@ -78,7 +82,10 @@ def compare(
         predictions = evaluator.predict(path)
         values = reporter.note(predictions)
         key = sign * values[name]
-        key = math.inf if math.isnan(key) else key
+        fault = explain_scores(predictions)
+        if fault:
+            logging.warning("%s", fault)
+        key = math.inf if fault or math.isnan(key) else key
         rows.append((key, os.path.relpath(path, folder), predictions.step, values))
         if best is None or key < best[0]:
             best = key, predictions
@@ -117,6 +124,8 @@ def follow(
             done.add(path)
             predictions = _predict_if_there(evaluator, path)
             if predictions is not None:
+                if fault := explain_scores(predictions):
+                    logging.warning("%s", fault)
                 reporter.note(predictions, is_latest=True)
                 last = predictions
         if new:
@@ -133,6 +142,22 @@ def follow(
             "longer with --eval_timeout_secs."
         )
     return last
+
+
+def explain_scores(predictions: Predictions) -> str | None:
+    """Returns what is wrong with scores that are not finite; None if they all are.
+
+    No metric tells: of scores that are not numbers, the first counts as the largest.
+    """
+    count = len(predictions.logits)
+    finite = np.isfinite(predictions.logits).reshape(count, -1).all(axis=1)
+    if finite.all():
+        return None
+    return (
+        f"The scores of {count - finite.sum()} of {count} images are not finite "
+        f"numbers with the weights of {predictions.path!r}, so its metrics mean "
+        "nothing: training has diverged, evaluate an earlier checkpoint."
+    )
 
 
 def wait_for_start(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from deployment.event_files import EventWriter
 from tf_slim_compat import tf
 
 
@@ -57,9 +58,7 @@ class SummaryWriter:
             )
             summaries.append(tf.Summary.Value(tag=f"eval/{tag}", image=image))
         if self._writer is None:
-            # In graph mode the writer needs a default graph that is not finalized.
-            with tf.Graph().as_default():
-                self._writer = tf.summary.FileWriter(self._eval_dir)
+            self._writer = EventWriter(self._eval_dir)
         self._writer.add_summary(tf.Summary(value=summaries), step)
         self._writer.flush()
 

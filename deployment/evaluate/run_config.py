@@ -33,7 +33,9 @@ class RunConfig:
     evaluation: EvaluationConfig
     split_name: str = ""
     predictions_csv: str | None = setting(
-        None, "CSV file to write, with the label and prediction of every image."
+        None,
+        "CSV file to write, with the label and prediction of every image. Names that a "
+        "spreadsheet would run as formulas get an apostrophe in front.",
     )
     gallery: str | None = setting(
         None, "HTML page to write, with the images of the largest mistakes."

@@ -114,6 +114,7 @@ def open_predictor(
     output: str | None = None,
     signature: str | None = None,
     spec: ModelSpec | None = None,
+    trust: bool = False,
 ) -> Predictor:
     """Opens a model that contains its weights and its network.
 
@@ -122,14 +123,15 @@ def open_predictor(
       output: node or name of the scores; None for the only one.
       signature: signature of a SavedModel; None chooses.
       spec: the model's specification, for files that contain none.
+      trust: whether the model may do more than compute, such as read and write files.
+        Whoever made an untrusted model could have it do anything.
 
     Raises:
-      ValueError: if it cannot be loaded, or lacks the output or signature.
+      ValueError: if it cannot be loaded, was changed since its export, would do more
+        than compute, or lacks the output or signature.
     """
     file_type, path = find_file_type(path)
-    if file_type.open_predictor is None:
-        raise ValueError(f"{path!r} is a {file_type.name}: it needs its network.")
-    return file_type.open_predictor(path, output, signature, spec)
+    return file_type.open(path, output, signature, spec, trust)
 
 
 @functools.cache

@@ -9,11 +9,13 @@ from typing import NamedTuple
 import numpy as np
 
 from deployment.formats.freezing import FrozenModel
+from deployment.models import checksums
 from deployment.models.spec import ModelSpec
 from deployment.predict.predictor import Predictor
 from deployment.tasks.comparison import Comparison
 
 _Z = 1.959964  # Of the two-sided 95 % confidence interval.
+_NOT_FINITE = "a score is not a finite number"
 _ROUNDING = 1e-9  # Of differences of fractions.
 
 
@@ -45,6 +47,8 @@ class MaxDifference:
         """Returns the verdict on an exported model."""
         if comparison.difference <= self.difference:
             return Verdict()
+        if not np.isfinite(comparison.difference):
+            return Verdict(_NOT_FINITE)
         return Verdict(
             f"scores differ by up to {comparison.difference:.1e}, more than "
             f"{self.difference:.0e}"
@@ -80,7 +84,7 @@ class SameAnswers:
     def judge(self, comparison: Comparison) -> Verdict:
         """Returns the verdict on an exported model."""
         if not np.isfinite(comparison.difference):
-            return Verdict("a score is not a number")
+            return Verdict(_NOT_FINITE)
         failures, doubts = [], []
         low, high = compute_wilson_interval(comparison.agreement, comparison.num_images)
         if comparison.agreement < self.agreement:
@@ -164,6 +168,8 @@ class FileType:
         `formats.open_predictor`; None for a checkpoint, which needs its network.
       endings: usual endings of file names.
       formats: the export formats that write such files.
+      is_guarded: whether `open_predictor` has a fifth parameter, `trust`, without which
+        it refuses files that would do more than compute.
     """
 
     name: str
@@ -173,6 +179,27 @@ class FileType:
     )
     endings: tuple[str, ...] = ()
     formats: tuple[Format, ...] = ()
+    is_guarded: bool = False
+
+    def open(
+        self,
+        path: str,
+        output: str | None = None,
+        signature: str | None = None,
+        spec: ModelSpec | None = None,
+        trust: bool = False,
+    ) -> Predictor:
+        """Opens a file; see `formats.open_predictor`.
+
+        Raises:
+          ValueError: if it was changed since its export, cannot be loaded, or would do
+            more than compute without being trusted.
+        """
+        if self.open_predictor is None:
+            raise ValueError(f"{path!r} is a {self.name}: it needs its network.")
+        checksums.verify(path)
+        extra = {"trust": trust} if self.is_guarded else {}
+        return self.open_predictor(path, output, signature, spec, **extra)
 
 
 def import_package(name: str, packages: tuple[str, ...], purpose: str) -> ModuleType:
@@ -203,6 +230,8 @@ def choose_output(wanted: str | None, names: Collection[str], path: str) -> str:
     """
     if wanted is None and len(names) == 1:
         (wanted,) = names
+    if not names:
+        raise ValueError(f"{path!r} has no output: nothing in it depends on an input.")
     if wanted not in names:
         what = f"has no output {wanted!r}" if wanted else "has no single output"
         raise ValueError(

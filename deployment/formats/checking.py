@@ -128,7 +128,8 @@ def check(
       A row for the checkpoint, then one for each signature of each format.
 
     Raises:
-      ValueError: if a file cannot be loaded.
+      ValueError: if a file cannot be loaded, or scores of the checkpoint are not
+        finite.
     """
     spec = model.spec.replace(use_grayscale=model.image_shape[2] == 1)
     compare = functools.partial(
@@ -138,13 +139,24 @@ def check(
         CheckpointPredictor, model.path, lambda num_outputs: config.network_fn, spec
     )
     expected, millisecs = _predict(build, samples)
+    finite = np.isfinite(expected).all(axis=1)
+    if not finite.all():
+        raise ValueError(
+            f"Do not use these files: {len(finite) - finite.sum()} of {len(finite)} "
+            f"images have scores that are not finite numbers in the checkpoint "
+            f"{model.path!r}, whose training has diverged: export an earlier one."
+        )
     size = sum(map(_measure, [model.path, *tf.gfile.Glob(f"{model.path}.[di]*")]))
     rows = [Row("checkpoint", size, compare(expected, expected), millisecs)]
     for name, path in paths.items():
         format_ = formats.get_format(name)
         for signature in format_.signatures:
             build = functools.partial(
-                formats.open_predictor, path, signature=signature, spec=spec
+                formats.open_predictor,
+                path,
+                signature=signature,
+                spec=spec,
+                trust=True,  # Its network runs in this process anyway.
             )
             scores, millisecs = _predict(build, samples)
             comparison = compare(scores, expected)

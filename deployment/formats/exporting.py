@@ -1,15 +1,14 @@
 """Writes a frozen model in any of the export formats."""
 
-import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from absl import logging
 
 from deployment import files, formats
 from deployment.formats import freezing
 from deployment.formats.base import ExportOptions
-from tf_slim_compat import tf
+from deployment.models import checksums
 
 LABELS_NAME = "labels.txt"
 _FORMATS_OF_THE_BEST = ("frozen", "saved_model")
@@ -17,7 +16,7 @@ _FORMATS_OF_THE_BEST = ("frozen", "saved_model")
 
 def export_checkpoint(
     config: freezing.ExportConfig, checkpoint_path: str, output_dir: str
-) -> None:
+) -> str:
     """Writes frozen graph, SavedModel and labels, replacing the folder atomically.
 
     Args:
@@ -25,14 +24,18 @@ def export_checkpoint(
       checkpoint_path: a checkpoint, or a folder, of which the newest is used.
       output_dir: the folder; an older export in it is replaced.
 
+    Returns:
+      The folder.
+
     Raises:
       ValueError: if there is no checkpoint, or it does not fit the network.
       OSError: if the folder cannot be written.
     """
     model = freezing.freeze(config, checkpoint_path)
-    with _replacing(output_dir.rstrip("/")) as partial:
+    with files.replacing(output_dir.rstrip("/")) as partial:
         options = ExportOptions(config.preprocessing_fn)
         export(model, partial, _FORMATS_OF_THE_BEST, options)
+    return output_dir
 
 
 def export(
@@ -67,40 +70,16 @@ def export(
                 "--image_dir, and --calibration_images=100."
             )
     files.make_folder(output_dir)
+    file_names = [format_.file_name for format_ in chosen]
+    checksums.forget(output_dir, [*file_names, LABELS_NAME])
     paths = {}
     for format_ in chosen:
         path = os.path.join(output_dir, format_.file_name)
-        with _replacing(path) as partial:
+        with files.replacing(path) as partial:
             format_.write(model, partial, options)
         paths[format_.name] = path
         logging.info("Wrote %s.", files.final_path(path))
     lines = (f"{i}:{name}\n" for i, name in enumerate(model.spec.names))
     files.write_text(os.path.join(output_dir, LABELS_NAME), "".join(lines))
+    checksums.write(output_dir, [*file_names, LABELS_NAME])
     return paths
-
-
-@contextlib.contextmanager
-def _replacing(path: str) -> Iterator[str]:
-    """Yields a path for a file or folder that replaces `path` once it is complete."""
-    partial, old = files.partial_path(path), files.partial_path(f"{path}.old")
-    try:
-        _remove(partial)
-        _remove(old)
-        files.make_folder(os.path.dirname(path) or ".")
-        yield partial
-        if tf.gfile.IsDirectory(path):
-            tf.gfile.Rename(path, old)
-        tf.gfile.Rename(partial, path, overwrite=True)
-        _remove(old)
-    except tf.errors.OpError as error:
-        reason = error.message.split("\n")[0].split(";")[-1].strip()
-        raise OSError(f"{path!r} cannot be written: {reason}.") from error
-    finally:
-        _remove(partial)
-
-
-def _remove(path: str) -> None:
-    if tf.gfile.IsDirectory(path):
-        tf.gfile.DeleteRecursively(path)
-    elif tf.gfile.Exists(path):
-        tf.gfile.Remove(path)

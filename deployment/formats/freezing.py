@@ -12,7 +12,7 @@ import numpy as np
 
 from deployment import tasks
 from deployment.formats import graph_folding
-from deployment.models import averages, graph_files, restoring
+from deployment.models import averages, graph_files, restoring, subgraphs
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import slim, tf
@@ -126,7 +126,7 @@ def freeze(config: ExportConfig, checkpoint_path: str) -> FrozenModel:
     for channels in (1,) if spec.use_grayscale else (3, 1):
         graph, logits, scores = _build_network(config, channels)
         outputs = [logits.op.name, scores.op.name]
-        graph_def = graph_folding.prune(graph.as_graph_def(), outputs)
+        graph_def = subgraphs.extract(graph.as_graph_def(), outputs)
         fitted = _fit(checkpoint, graph, graph_def, spec.moving_average_decay)
         first = first or fitted
         if not fitted.misshapen:
@@ -189,6 +189,8 @@ def _build_network(
     size = config.spec.image_size
     # Reference variables: single nodes, which are replaced by constants.
     with tf.Graph().as_default() as graph, tf.variable_scope("", use_resource=False):
+        # Initial values are never used, but deterministic operations want a seed.
+        tf.set_random_seed(0)
         images = tf.placeholder(
             tf.float32, [None, size, size, channels], graph_files.INPUT_NAME
         )

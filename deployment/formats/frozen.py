@@ -9,7 +9,7 @@ itself are the node `scores`. The specification is the constant `model_spec`.
 from deployment import files
 from deployment.formats import base
 from deployment.formats.freezing import FrozenModel
-from deployment.models import graph_files
+from deployment.models import graph_files, graph_guard, subgraphs
 from deployment.models.spec import ModelSpec
 from deployment.predict import predictor
 from tf_slim_compat import tf
@@ -22,13 +22,18 @@ class FrozenPredictor(predictor.GraphPredictor):
       path: a binary GraphDef with its weights, as freeze_graph.py writes it.
       output: node of the scores or logits; None finds it.
       spec: the model's specification, if the graph contains none.
+      trust: whether the graph may do more than compute.
 
     Raises:
       ValueError: if the file cannot be read, is not a frozen graph, or lacks the node.
     """
 
     def __init__(
-        self, path: str, output: str | None = None, spec: ModelSpec | None = None
+        self,
+        path: str,
+        output: str | None = None,
+        spec: ModelSpec | None = None,
+        trust: bool = False,
     ):
         graph_def = graph_files.load_graph_def(path)
         if graph_files.has_variables(graph_def):
@@ -36,12 +41,8 @@ class FrozenPredictor(predictor.GraphPredictor):
                 f"{path!r} is not frozen: its variables have no values. Freeze it with "
                 "a checkpoint: see freeze_graph.py."
             )
-        with tf.Graph().as_default() as graph:
-            try:
-                tf.import_graph_def(graph_def, name="")
-            except ValueError as error:
-                raise ValueError(f"{path!r} is not a valid graph: {error}.") from error
         name = _find_output(graph_def, output, path)
+        graph = _import_graph(graph_def, name, path, trust)
         scores = graph.get_operation_by_name(name).outputs[0]
         if not scores.dtype.is_floating:
             raise ValueError(
@@ -59,13 +60,33 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     graph_def = tf.GraphDef()
     graph_def.CopyFrom(model.graph_def)
     graph_files.add_spec(graph_def, model.spec)
-    files.write_bytes(path, graph_def.SerializeToString())
+    files.write_bytes(path, graph_def.SerializeToString(deterministic=True))
 
 
 def recognize(path: str, head: bytes) -> str | None:
     """Recognizes any file; other types are asked first."""
     del head
     return path if tf.gfile.Exists(path) else None
+
+
+def _import_graph(
+    graph_def: tf.GraphDef, output: str, path: str, trust: bool
+) -> tf.Graph:
+    """Imports what an output depends on, once it is known to be safe."""
+    invalid = f"{path!r} is not a valid graph"
+    try:
+        graph_def = subgraphs.extract(graph_def, [output])
+    except ValueError as error:
+        raise ValueError(f"{invalid}: {error}.") from error
+    if not trust:
+        graph_guard.check(graph_def, path)
+    with tf.Graph().as_default() as graph:
+        try:
+            tf.import_graph_def(graph_def, name="")
+        except (KeyError, TypeError, ValueError, tf.errors.OpError) as error:
+            reason = getattr(error, "message", str(error)).split("\n")[0].rstrip(".")
+            raise ValueError(f"{invalid}: {reason}.") from error
+    return graph
 
 
 def _find_input(graph: tf.Graph, path: str) -> tf.Tensor:
@@ -97,7 +118,10 @@ def _find_output(graph_def: tf.GraphDef, output: str | None, path: str) -> str:
 FILE_TYPE = base.FileType(
     name="frozen graph",
     recognize=recognize,
-    open_predictor=lambda path, output, _, spec: FrozenPredictor(path, output, spec),
+    open_predictor=lambda path, output, _, spec, trust: FrozenPredictor(
+        path, output, spec, trust
+    ),
+    is_guarded=True,
     endings=(".pb",),
     formats=(base.Format("frozen", "frozen_graph.pb", write),),
 )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from deployment.models import subgraphs
 from tf_slim_compat import tf
 
 _NORMALIZATIONS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
@@ -31,40 +32,10 @@ def optimize(graph_def: tf.GraphDef, outputs: Sequence[str]) -> tf.GraphDef:
       A new graph, whose nodes keep their names. The value of a folded convolution
       before its normalization is no longer in it.
     """
-    result = prune(graph_def, outputs)
+    result = subgraphs.extract(graph_def, outputs)
     _bypass(result, outputs)
     _fold_all(result, outputs)
-    return prune(result, outputs)
-
-
-def prune(graph_def: tf.GraphDef, outputs: Sequence[str]) -> tf.GraphDef:
-    """Returns the part of a graph that some nodes depend on.
-
-    Args:
-      graph_def: a graph; it is not changed.
-      outputs: names of nodes.
-
-    Returns:
-      A new graph with the nodes in the same order, without devices and colocation.
-    """
-    nodes = {node.name: node for node in graph_def.node}
-    needed, waiting = set(), list(outputs)
-    while waiting:
-        name = waiting.pop()
-        if name not in needed:
-            needed.add(name)
-            waiting.extend(map(get_node_name, nodes[name].input))
-    result = tf.GraphDef(versions=graph_def.versions, library=graph_def.library)
-    result.node.extend(node for node in graph_def.node if node.name in needed)
-    for node in result.node:
-        node.device = ""
-        node.attr.pop("_class", None)  # May refer to a removed node.
-    return result
-
-
-def get_node_name(source: str) -> str:
-    """Returns the node of an input, such as 'conv' of 'conv:0' and '^conv'."""
-    return source.lstrip("^").split(":")[0]
+    return subgraphs.extract(result, outputs)
 
 
 def set_constant(node: tf.NodeDef, value: np.ndarray) -> None:
@@ -101,7 +72,7 @@ class _Graph:
 
     def get(self, source: str, ops: set[str]) -> tf.NodeDef | None:
         """Returns the node whose first value an input is, if it is one of `ops`."""
-        node = self.nodes[get_node_name(source)]
+        node = self.nodes[subgraphs.get_node_name(source)]
         is_first = source.removesuffix(":0") == node.name
         return node if is_first and node.op in ops else None
 
@@ -119,11 +90,13 @@ def _fold_all(graph_def: tf.GraphDef, outputs: Sequence[str]) -> None:
     sources = [source for node in graph_def.node for source in node.input]
     graph = _Graph(
         nodes={node.name: node for node in graph_def.node},
-        uses=collections.Counter(map(get_node_name, sources)),
+        uses=collections.Counter(map(subgraphs.get_node_name, sources)),
         outputs=frozenset(outputs),
     )
     # Only the first value of a normalization can be replaced.
-    others = {get_node_name(s) for s in sources if ":" in s and not s.endswith(":0")}
+    others = {
+        subgraphs.get_node_name(s) for s in sources if ":" in s and not s.endswith(":0")
+    }
     constants = {}
     for node in graph_def.node:
         if node.op in _NORMALIZATIONS and node.name not in others:

@@ -23,18 +23,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from google.protobuf.message import DecodeError
 
 from deployment import tasks
 from deployment.formats import base, exif_orientation
 from deployment.formats.freezing import FrozenModel
-from deployment.models import graph_files
+from deployment.models import graph_files, meta_graphs
 from deployment.models.spec import ModelSpec
 from deployment.predict import predictor
 from tf_slim_compat import tf
 
-_FILES = ("saved_model.pb", "saved_model.pbtxt")
-_TAGS = ["serve"]
 # In order of preference; a signature that contains the preprocessing comes first.
 _SIGNATURES = ("image_bytes", "pixels", "serving_default")
 _OUTPUTS = ("probabilities", "values", "predictions", "scores", "logits")
@@ -54,6 +51,7 @@ class SavedModelPredictor(predictor.GraphPredictor):
       signature: the signature's key; None chooses image_bytes, pixels or
         serving_default, or the only one.
       spec: the model's specification, if the SavedModel contains none.
+      trust: whether its graph may do more than compute.
 
     Raises:
       ValueError: if it cannot be read, or has no such signature or output.
@@ -65,9 +63,9 @@ class SavedModelPredictor(predictor.GraphPredictor):
         output: str | None = None,
         signature: str | None = None,
         spec: ModelSpec | None = None,
+        trust: bool = False,
     ):
-        session = predictor.build_session(tf.Graph())
-        meta_graph = _load(session, path)
+        meta_graph = meta_graphs.read_saved_model(path)
         signatures = {
             key: value
             for key, value in meta_graph.signature_def.items()
@@ -75,9 +73,13 @@ class SavedModelPredictor(predictor.GraphPredictor):
         }
         key = _choose(signature, signatures, _SIGNATURES, path, "--signature")
         chosen = signatures[key]
+        infos = [*chosen.inputs.values(), *chosen.outputs.values()]
+        needed = [info.name for info in infos]
+        session = predictor.build_session(tf.Graph())
+        meta_graphs.load(session, path, meta_graph, needed, trust)
         source = _find_input(session.graph, chosen, key, path)
         tensors = {
-            name: session.graph.get_tensor_by_name(info.name)
+            name: _get_tensor(session.graph, info.name, path)
             for name, info in chosen.outputs.items()
         }
         scores = {n: t for n, t in tensors.items() if t.dtype.is_floating}
@@ -120,7 +122,7 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
         tf.constant(model.spec.to_json(), name=graph_files.SPEC_NAME)
         with tf.Session(graph=graph) as session:
             builder.add_meta_graph_and_variables(
-                session, _TAGS, signatures, clear_devices=True
+                session, ["serve"], signatures, clear_devices=True
             )
     builder.save()
 
@@ -129,9 +131,11 @@ def recognize(path: str, head: bytes) -> str | None:
     """Recognizes the folder of a SavedModel, or its `saved_model.pb`."""
     del head
     folder, name = os.path.split(path.rstrip("/"))
-    if name in _FILES and tf.gfile.Exists(path):
+    if name in meta_graphs.FILES and tf.gfile.Exists(path):
         return folder or "."
-    is_saved_model = any(tf.gfile.Exists(os.path.join(path, n)) for n in _FILES)
+    is_saved_model = any(
+        tf.gfile.Exists(os.path.join(path, n)) for n in meta_graphs.FILES
+    )
     return path if is_saved_model else None
 
 
@@ -155,15 +159,13 @@ def _define_preparation(model: FrozenModel, preprocessing_fn: Callable) -> Calla
     return prepare_all
 
 
-def _load(session: tf.Session, path: str) -> tf.MetaGraphDef:
-    """Loads a SavedModel into the session."""
+def _get_tensor(graph: tf.Graph, name: str, path: str) -> tf.Tensor:
     try:
-        with session.graph.as_default():
-            return tf.saved_model.loader.load(session, _TAGS, path)
-    except (DecodeError, OSError, RuntimeError, ValueError, tf.errors.OpError) as error:
-        lines = getattr(error, "message", str(error)).strip().split("\n")
+        return graph.get_tensor_by_name(name)
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{path!r} cannot be loaded as a SavedModel: {lines[0].rstrip('.')}."
+            f"{path!r} cannot be loaded as a SavedModel: its graph has no tensor "
+            f"{name!r}."
         ) from error
 
 
@@ -186,7 +188,7 @@ def _find_input(graph: tf.Graph, signature: Any, key: str, path: str) -> tf.Tens
     """Returns the tensor of the images; ValueError if the signature has none."""
     (name, info), *others = signature.inputs.items()
     if not others:
-        tensor = graph.get_tensor_by_name(info.name)
+        tensor = _get_tensor(graph, info.name, path)
         rank = tensor.shape.rank
         is_example = "example" in f"{name} {info.name}".lower()
         if tensor.dtype == tf.float32 and rank == 4:
@@ -209,6 +211,7 @@ FILE_TYPE = base.FileType(
     name="SavedModel",
     recognize=recognize,
     open_predictor=SavedModelPredictor,
+    is_guarded=True,
     formats=(
         base.Format(
             "saved_model", "saved_model", write, signatures=("pixels", "image_bytes")

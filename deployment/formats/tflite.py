@@ -10,7 +10,7 @@ arXiv:1712.05877. The metadata entry `model_spec` is the model's specification.
 import contextlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from absl import logging
 from deployment import files
 from deployment.formats import base
 from deployment.formats.freezing import FrozenModel
+from deployment.models import graph_guard
 from deployment.models.spec import ModelSpec
 from deployment.predict import predictor
 from tf_slim_compat import stderr_held_back, tf
@@ -38,28 +39,25 @@ class TFLitePredictor(predictor.Predictor):
       path: the file.
       output: name of the output tensor; None for the only one.
       spec: the model's specification, if the file contains none.
+      trust: whether it may contain operations that TFLite itself does not have.
 
     Raises:
-      ValueError: if it cannot be read, or has no such output.
+      ValueError: if it cannot be read or run, has no such output, or has operations of
+        others without being trusted.
     """
 
     def __init__(
-        self, path: str, output: str | None = None, spec: ModelSpec | None = None
+        self,
+        path: str,
+        output: str | None = None,
+        spec: ModelSpec | None = None,
+        trust: bool = False,
     ):
-        try:
-            # Log messages of the interpreter, and a notice of deprecation.
-            with warnings.catch_warnings(), stderr_held_back():
-                warnings.simplefilter("ignore")
-                self._interpreter = tf.lite.Interpreter(
-                    path, num_threads=os.cpu_count()
-                )
-                self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise ValueError(
-                f"{path!r} cannot be loaded as a TFLite file: {reason}."
-            ) from error
-        self.spec = _read_spec(path) or spec
+        self._path = path
+        with tf.gfile.Open(path, "rb") as file:
+            content = file.read()
+        self._interpreter = self._open(content, trust)
+        self.spec = _read_spec(content) or spec
         self._input = self._find_input(path)
         self._output = self._find_output(path, output)
         _, height, width, self.channels = map(int, self._input["shape"])
@@ -75,14 +73,46 @@ class TFLitePredictor(predictor.Predictor):
     def close(self) -> None:
         self._interpreter = None
 
+    def _open(self, content: bytes, trust: bool) -> tf.lite.Interpreter:
+        # Of log messages of the interpreter, and a notice of deprecation.
+        with (
+            warnings.catch_warnings(),
+            stderr_held_back(),
+            self._named_errors("loaded"),
+        ):
+            warnings.simplefilter("ignore")
+            # Only a model that is given by its content is verified: a damaged one would
+            # otherwise end the process.
+            interpreter = tf.lite.Interpreter(
+                model_content=content, num_threads=os.cpu_count()
+            )
+            foreign = [] if trust else _list_foreign_operations(content)
+            if not foreign:
+                interpreter.allocate_tensors()
+        if foreign:
+            raise ValueError(graph_guard.refuse(self._path, foreign))
+        return interpreter
+
     def _score(self, inputs: np.ndarray) -> np.ndarray:
-        self._resize(inputs.shape)
-        self._interpreter.set_tensor(
-            self._input["index"], _quantize(inputs, self._input)
-        )
-        self._interpreter.invoke()
-        scores = self._interpreter.get_tensor(self._output["index"])
+        with self._named_errors("run"):
+            self._resize(inputs.shape)
+            self._interpreter.set_tensor(
+                self._input["index"], _quantize(inputs, self._input)
+            )
+            self._interpreter.invoke()
+            scores = self._interpreter.get_tensor(self._output["index"])
         return _dequantize(scores, self._output)
+
+    @contextlib.contextmanager
+    def _named_errors(self, what: str) -> Iterator[None]:
+        """Turns errors of the interpreter into a ValueError that names the file."""
+        try:
+            yield
+        except (RuntimeError, ValueError) as error:
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            raise ValueError(
+                f"{self._path!r} cannot be {what} as a TFLite file: {reason}."
+            ) from error
 
     def _is_normalized(self, scores: np.ndarray) -> bool:
         # Each score may be rounded by half a unit of 8 bits, whatever its type here.
@@ -101,7 +131,7 @@ class TFLitePredictor(predictor.Predictor):
         try:
             scores = self._score(np.zeros([2, *shape[1:]], np.float32))
             return len(scores) == 2
-        except (RuntimeError, ValueError):
+        except ValueError:
             return False
         finally:
             self._interpreter.resize_tensor_input(self._input["index"], shape)
@@ -208,12 +238,26 @@ def _add_spec(content: bytes, spec: ModelSpec) -> bytes:
     return flatbuffer_utils.convert_object_to_bytearray(model)
 
 
-def _read_spec(path: str) -> ModelSpec | None:
+def _list_foreign_operations(content: bytes) -> list[str]:
+    """Lists the operations of a valid TFLite file that TFLite does not have itself."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(content)
+    codes = map(model.OperatorCodes, range(model.OperatorCodesLength()))
+    names = (
+        (code.CustomCode() or b"").decode(errors="replace") or "without a name"
+        for code in codes
+        if schema.BuiltinOperator.CUSTOM
+        in (code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    )
+    return [f"the custom operation {name}" for name in names]
+
+
+def _read_spec(content: bytes) -> ModelSpec | None:
     """Returns the specification in a valid TFLite file; None if there is none."""
     from tensorflow.lite.python import schema_py_generated as schema
 
-    with tf.gfile.Open(path, "rb") as file:
-        model = schema.Model.GetRootAs(file.read())
+    model = schema.Model.GetRootAs(content)
     for entry in map(model.Metadata, range(model.MetadataLength())):
         if entry.Name() == _SPEC_NAME.encode():
             text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes()
@@ -252,7 +296,10 @@ def _dequantize(values: np.ndarray, tensor: Mapping[str, Any]) -> np.ndarray:
 FILE_TYPE = base.FileType(
     name="TFLite file",
     recognize=recognize,
-    open_predictor=lambda path, output, _, spec: TFLitePredictor(path, output, spec),
+    open_predictor=lambda path, output, _, spec, trust: TFLitePredictor(
+        path, output, spec, trust
+    ),
+    is_guarded=True,
     endings=(".tflite",),
     formats=(
         base.Format("tflite", "model.tflite", write_float32),

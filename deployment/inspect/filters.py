@@ -1,5 +1,6 @@
 """Draws the filters of a network's first layer, or the weights of a linear model."""
 
+import io
 import math
 import os
 
@@ -142,12 +143,8 @@ def write_weights(
         image = linear_weights.draw(values, card)
     else:
         image = draw_filters(values)
-    folder = os.path.dirname(os.path.abspath(path))
-    files.make_folder(folder)
-    partial = files.partial_path(os.path.abspath(path))
-    try:
-        image.save(partial, image_format)
-        files.rename(partial, path)
-    finally:
-        files.remove(partial)
+    encoded = io.BytesIO()
+    image.save(encoded, image_format)
+    files.make_folder(os.path.dirname(path) or ".")
+    files.write_bytes(path, encoded.getvalue())
     return name, *image.size

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 
 from deployment import files
 from deployment.inspect.graph_loading import GraphFile, list_inputs
+from deployment.models import graph_guard
 from deployment.text import format_bytes, format_shape, format_table, nearest
 from tf_slim_compat import tf
 
@@ -149,11 +150,17 @@ class _Describer:
 
 
 def import_graph(graph_def: Any) -> tf.Graph | None:
-    """Returns a GraphDef as a graph; None if TensorFlow lacks one of its operations."""
+    """Returns a GraphDef as a graph.
+
+    Returns None if TensorFlow lacks one of its operations, or if importing it could do
+    more than compute.
+    """
+    if graph_guard.may_run_on_import(graph_def):
+        return None
     with tf.Graph().as_default() as graph:
         try:
             tf.import_graph_def(graph_def, name="")
-        except (ValueError, tf.errors.OpError):
+        except (KeyError, TypeError, ValueError, tf.errors.OpError):
             return None
     return graph
 
@@ -242,9 +249,16 @@ def _describe_signature(name: str, signature: Any) -> Iterator[str]:
     for title, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         for key, info in sorted(tensors.items()):
             yield (
-                f"  {title} {key}: {info.name}, {tf.as_dtype(info.dtype).name} "
+                f"  {title} {key}: {info.name}, {_format_dtype(info.dtype)} "
                 f"{_format_proto_shape(info.tensor_shape)}"
             )
+
+
+def _format_dtype(number: int) -> str:
+    try:
+        return tf.as_dtype(number).name
+    except TypeError:  # Unknown, or damaged.
+        return f"type {number}"
 
 
 def _format_proto_shape(shape: Any) -> str:

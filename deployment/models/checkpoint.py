@@ -15,15 +15,20 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from absl import logging
 
 from deployment import files, text
+from deployment.models import checkpoint_state
 from tf_slim_compat import stderr_held_back, tf
 
 _CHUNK_VALUES = 1 << 21
-# The file that makes a checkpoint of either format visible.
-_NUMBERED = re.compile(r"(?P<prefix>[^.].*-(?P<step>\d+))\.index")
+# The file that makes a checkpoint visible: of V2, and of V1, which has no extension.
+_NUMBERED = re.compile(
+    r"(?P<prefix>[^.].*-(?P<step>\d+))\.index|(?P<v1>[^.].*\.ckpt-(?P<v1_step>\d+))"
+)
 # TensorFlow's reader raises IndexError for some damaged files.
 _ERRORS = (tf.errors.OpError, ValueError, RuntimeError, IndexError)
 
@@ -79,22 +84,18 @@ class Checkpoint:
         try:
             with stderr_held_back():  # Every failed attempt logs a warning.
                 self._reader = tf.train.NewCheckpointReader(self.path)
+                self.variables = _list_variables(self._reader)
         except _ERRORS as error:
             raise ValueError(
                 f"{self.path!r} is not a checkpoint, or it is damaged: "
                 f"{_get_reason(error)}."
             ) from error
-        shapes = self._reader.get_variable_to_shape_map()
-        dtypes = self._reader.get_variable_to_dtype_map()
-        self.variables = {
-            name: Variable(
-                name,
-                dtypes[name].name,
-                tuple(shapes[name]),
-                math.prod(shapes[name]) * _get_item_bytes(dtypes[name]),
+        if not self.variables:
+            # So reads V1 the index of V2.
+            raise ValueError(
+                f"{self.path!r} holds no variables: it is not a checkpoint, or an "
+                "index file without its extension .index."
             )
-            for name in sorted(shapes)
-        }
         if not self._has_all_data():
             raise ValueError(
                 f"The checkpoint {self.path!r} is incomplete: a .data file is missing "
@@ -105,7 +106,11 @@ class Checkpoint:
     def step(self) -> int:
         """The global step; 0 if the checkpoint has none."""
         name = tf.GraphKeys.GLOBAL_STEP
-        return int(self.read(name)) if name in self.variables else 0
+        if name not in self.variables:
+            return 0
+        if self.variables[name].size != 1:
+            raise ValueError(f"The global step in {self.path!r} is not a number.")
+        return int(self.read(name).item())
 
     def read(self, name: str) -> np.ndarray:
         """Returns the values of a variable.
@@ -145,6 +150,16 @@ class Checkpoint:
         for start in range(0, max(flat.size, 1), _CHUNK_VALUES):
             yield flat[start : start + _CHUNK_VALUES]
 
+    def check_values(self) -> None:
+        """Reads all values, so that their checksums are verified.
+
+        Raises:
+          ValueError: if they are damaged.
+        """
+        for name in self.variables:
+            self.read(name)
+        _ = self.step
+
     def _has_all_data(self) -> bool:
         """Whether the data files are as long as the index says."""
         if self.format == "V1":
@@ -183,17 +198,13 @@ def find_prefix(path: str) -> str:
     if is_saved_model(path):
         return _join_variables(path)
     if tf.gfile.IsDirectory(path):
-        latest = _find_latest(path)
-        if latest is None:
-            raise ValueError(
-                f"The folder {path!r} holds no checkpoint: give the folder of a "
-                "training run or the path of a checkpoint such as "
-                f"{os.path.join(path, 'model.ckpt-1000')}."
-            )
-        return latest
+        newest = find_newest(path)
+        if newest is None:
+            raise ValueError(_explain_empty_folder(path))
+        return newest.path
     prefix = re.sub(r"\.(index|meta|data-\d+-of-\d+)$", "", path)
     for candidate in (prefix, path):
-        if tf.train.checkpoint_exists(candidate):
+        if exists(candidate):
             return candidate
     raise ValueError(_explain_absence(path))
 
@@ -207,25 +218,45 @@ def list_steps(folder: str) -> dict[int, str]:
     """Returns global step to prefix of the numbered checkpoints in a folder."""
     matches = map(_NUMBERED.fullmatch, files.list_names(folder))
     return {
-        int(match["step"]): os.path.join(folder, match["prefix"])
+        int(match["step"] or match["v1_step"]): os.path.join(
+            folder, match["prefix"] or match["v1"]
+        )
         for match in matches
         if match
+        and (match["prefix"] or not tf.gfile.IsDirectory(f"{folder}/{match['v1']}"))
     }
 
 
 def find_newest(folder: str) -> Checkpoint | None:
-    """Returns the newest complete checkpoint in a folder, or None.
+    """Returns the newest whole checkpoint in a folder; None if it has none at all.
 
-    The one named by the folder's file `checkpoint` comes first; if it is damaged or
-    missing, the complete one with the latest step.
+    The one that the folder's file `checkpoint` names comes first, then the others from
+    the latest step on. All values are read, because a power cut can leave files of the
+    right length with other content. What is damaged is skipped with a warning.
+
+    Raises:
+      ValueError: if checkpoints were saved there, but none is whole.
     """
-    named = _find_latest(folder)
-    if named is not None and (found := open_if_complete(named)):
+    damage = []
+    for prefix in _list_candidates(folder):
+        try:
+            found = Checkpoint(prefix)
+            found.check_values()
+        except ValueError as error:
+            logging.warning("%s", error)
+            damage.append(str(error))
+            continue
+        if os.path.basename(prefix) not in checkpoint_state.read(folder)[-1:]:
+            logging.warning("The newest whole checkpoint is %s.", prefix)
         return found
-    numbered = sorted(list_steps(folder).items(), reverse=True)
-    return next(
-        filter(None, (open_if_complete(prefix) for _, prefix in numbered)), None
-    )
+    # Without that file, what there is was being written when the process ended.
+    is_saved = tf.gfile.Exists(os.path.join(folder, checkpoint_state.FILE_NAME))
+    if damage and is_saved:
+        raise ValueError(
+            f"No checkpoint in {folder!r} is whole. {damage[0]} Restore the folder "
+            "from elsewhere, or start over in another one."
+        )
+    return None
 
 
 def open_if_complete(prefix: str) -> Checkpoint | None:
@@ -236,23 +267,53 @@ def open_if_complete(prefix: str) -> Checkpoint | None:
         return None
 
 
-def _find_latest(folder: str) -> str | None:
-    """Returns the checkpoint that the folder's file `checkpoint` names, or None.
+def _list_candidates(folder: str) -> list[str]:
+    """Returns the prefixes of the checkpoints in a folder, the newest first."""
+    used = checkpoint_state.read(folder)[-1:]
+    steps = sorted(list_steps(folder).items(), reverse=True)
+    prefixes = [
+        *(os.path.join(folder, name) for name in used),
+        *(path for _, path in steps),
+    ]
+    return [path for path in dict.fromkeys(prefixes) if exists(path)]
 
-    The file may name it by an absolute path. In a folder that was copied or moved, that
-    is the path of the original.
-    """
-    latest = tf.train.latest_checkpoint(folder)
-    state = tf.train.get_checkpoint_state(folder)
-    if state is None:
-        return latest
-    own = os.path.join(folder, os.path.basename(state.model_checkpoint_path))
-    return own if tf.train.checkpoint_exists(own) else latest
+
+def exists(prefix: str) -> bool:
+    """Returns whether the file that makes a checkpoint visible exists."""
+    if tf.gfile.Exists(f"{prefix}.index"):
+        return True
+    return tf.gfile.Exists(prefix) and not tf.gfile.IsDirectory(prefix)
+
+
+def _list_variables(reader: Any) -> dict[str, Variable]:
+    shapes = reader.get_variable_to_shape_map()
+    dtypes = reader.get_variable_to_dtype_map()
+    return {
+        name: Variable(
+            name,
+            dtypes[name].name,
+            tuple(shapes[name]),
+            math.prod(shapes[name]) * _get_item_bytes(dtypes[name]),
+        )
+        for name in sorted(shapes)
+    }
 
 
 def _join_variables(path: str) -> str:
     """Returns the prefix of the variables in the folder of a SavedModel."""
     return os.path.join(path, "variables", "variables")
+
+
+def _explain_empty_folder(path: str) -> str:
+    message = (
+        f"The folder {path!r} holds no checkpoint: give the folder of a training run "
+        "or the path of a checkpoint such as "
+        f"{os.path.join(path, 'model.ckpt-1000')}."
+    )
+    used = checkpoint_state.read(path)[-1:]
+    if used:
+        message += f" Its file {checkpoint_state.FILE_NAME!r} names {used[0]!r}."
+    return message
 
 
 def _explain_absence(path: str) -> str:

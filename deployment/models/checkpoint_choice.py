@@ -6,16 +6,17 @@ choice.path, choice.reason
 """
 
 import dataclasses
-import json
 import os
 
-from deployment import files, text
-from deployment.models import checkpoint
+from absl import logging
+
+from deployment import text
+from deployment.models import best_record, checkpoint, run_card
+from deployment.models.best_record import FOLDER as BEST_FOLDER
+from deployment.models.best_record import BestRecord
 from tf_slim_compat import tf
 
 BEST, LATEST = "best", "latest"
-BEST_FOLDER = "best"
-_RANKING_FILE = "best.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,27 +111,56 @@ def read_ranking(train_dir: str) -> Ranking | None:
     folder = train_dir
     if os.path.basename(os.path.normpath(train_dir)) != BEST_FOLDER:
         folder = os.path.join(train_dir, BEST_FOLDER)
-    path = os.path.join(folder, _RANKING_FILE)
+    problem = "is missing"
     try:
-        content = files.read_text(path)
-        if content is None:
-            return None
-        record = json.loads(content)
-        values = {
-            int(row["step"]): float(row["value"]) for row in record["checkpoints"]
-        }
-        ranking = Ranking(folder, record["metric"], values)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path!r} is damaged ({error}): repair it, or delete the folder "
-            f"{folder!r}."
-        ) from error
+        record = BestRecord.load(folder)
+    except ValueError as error:
+        record, problem = None, f"is damaged ({error})"
+    if record is None:
+        record = _rebuild(folder, problem)
+    if record is None:
+        return None
+    values = {kept.step: kept.value for kept in record.checkpoints}
+    ranking = Ranking(folder, record.metric, values)
     existing = {
         step: value
         for (step, value), prefix in zip(values.items(), ranking.prefixes, strict=True)
-        if tf.train.checkpoint_exists(prefix)
+        if checkpoint.exists(prefix)
     }
+    if missing := [str(step) for step in values if step not in existing]:
+        logging.warning(
+            "%r ranks step %s, but files of that checkpoint are missing: restore them, "
+            "or go on without it.",
+            os.path.join(folder, best_record.FILE_NAME),
+            ", ".join(missing),
+        )
     return dataclasses.replace(ranking, values=existing)
+
+
+def _rebuild(folder: str, problem: str) -> BestRecord | None:
+    """Ranks the checkpoints in a folder `best` again; None if it is no run's."""
+    train_dir = os.path.dirname(os.path.normpath(folder))
+    path = os.path.join(folder, best_record.FILE_NAME)
+    card = run_card.RunCard.load(train_dir)
+    best = card.results.get("best") if card else None
+    if best is None or "higher_is_better" not in best:
+        if not tf.gfile.Exists(path):
+            return None
+        raise ValueError(
+            f"{path!r} {problem}: resume training, which ranks the checkpoints again, "
+            "or choose one with --checkpoint=latest or a step such as "
+            "--checkpoint=1500."
+        )
+    record = best_record.rebuild(
+        train_dir,
+        best["metric"],
+        best["higher_is_better"],
+        card.eval_split_name,
+        problem,
+    )
+    if record.checkpoints:
+        logging.warning("%r %s: ranked the checkpoints again.", path, problem)
+    return record
 
 
 def _choose_best(path: str, ranking: Ranking, is_default: bool) -> Choice:

@@ -7,16 +7,23 @@ The sources do not change; they are read one variable at a time. The result appe
 complete or not at all.
 """
 
+import contextlib
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
-from deployment import text
-from deployment.models import averages, checkpoint, checkpoint_choice, variable_kinds
+from deployment import files, text
+from deployment.models import (
+    averages,
+    checkpoint,
+    checkpoint_choice,
+    checkpoint_state,
+    variable_kinds,
+)
 from deployment.models.checkpoint import Checkpoint, Variable
 from tf_slim_compat import tf
 
@@ -311,9 +318,10 @@ def _write(
       output_path: the prefix.
     """
     folder, name = os.path.split(os.path.abspath(output_path))
-    os.makedirs(folder, exist_ok=True)
-    work = os.path.join(folder, f".{name}.{os.getpid()}")
-    os.mkdir(work)
+    work = files.partial_path(os.path.join(folder, name))
+    with _named_errors(output_path):
+        shutil.rmtree(work, ignore_errors=True)  # That of a killed process.
+        os.makedirs(work)
     try:
         parts, waiting, size = [], {}, 0
         for target, variable in variables.items():
@@ -324,23 +332,39 @@ def _write(
                 waiting, size = {}, 0
         if waiting:
             parts.append(_save_part(waiting, read, work, len(parts)))
-        with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
-            merge = tf.raw_ops.MergeV2Checkpoints(
-                checkpoint_prefixes=parts,
-                destination_prefix=os.path.join(work, name),
-                delete_old_dirs=False,
-            )
-            session.run(merge)
-        files = [n for n in os.listdir(work) if n.startswith(f"{name}.data-")]
-        for file in [
-            *files,
-            f"{name}.index",
-        ]:  # Last, the index: it makes the checkpoint visible.
-            os.replace(os.path.join(work, file), os.path.join(folder, file))
+        with _named_errors(output_path):
+            _merge(parts, os.path.join(work, name))
+            written = [n for n in os.listdir(work) if n.startswith(f"{name}.data-")]
+            # Last, the index: it makes the checkpoint visible.
+            final = [os.path.join(folder, n) for n in [*written, f"{name}.index"]]
+            files.sync(work)
+            for path in final:
+                os.replace(os.path.join(work, os.path.basename(path)), path)
+            files.sync(*final)
     finally:
-        shutil.rmtree(work)
-    if not os.path.exists(os.path.join(folder, "checkpoint")):
-        tf.train.update_checkpoint_state(folder, name)
+        shutil.rmtree(work, ignore_errors=True)
+    if not os.path.exists(os.path.join(folder, checkpoint_state.FILE_NAME)):
+        checkpoint_state.write(folder, [name])
+
+
+@contextlib.contextmanager
+def _named_errors(output_path: str) -> Iterator[None]:
+    """Turns errors of the file system into an `OSError` that names the checkpoint."""
+    try:
+        yield
+    except (OSError, tf.errors.OpError) as error:
+        cause = getattr(error, "strerror", None) or text.find_cause(error.message)
+        reason = cause.split(";")[-1].strip()
+        raise OSError(f"{output_path!r} cannot be written: {reason}.") from error
+
+
+def _merge(parts: Sequence[str], prefix: str) -> None:
+    """Makes one checkpoint of several."""
+    with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
+        merge = tf.raw_ops.MergeV2Checkpoints(
+            checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=False
+        )
+        session.run(merge)
 
 
 def _save_part(
@@ -363,5 +387,6 @@ def _save_part(
             shape_and_slices=[""] * len(variables),
             tensors=list(values),
         )
-        session.run(save, values)
+        with _named_errors(files.final_path(folder)):
+            session.run(save, values)
     return prefix

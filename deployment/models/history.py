@@ -7,7 +7,7 @@ The `.jsonl` files have one JSON object per line. That of an evaluation in
      "accuracy": 0.61, "loss": 1.02, "train_loss": 1.3, ...}
 
 `metrics.csv` has the same rows as a table. `training.jsonl` has one row per progress
-line, about that step's batch and the speed since the previous line:
+line and evaluation, about that step's batch and the speed since the previous line:
 
     {"step": 500, "epoch": 4.0, "loss": 1.3, "total_loss": 1.5, "accuracy": 0.53,
      "learning_rate": 0.01, "images_per_sec": 220.1, "data_wait_share": 0.02, ...}
@@ -23,15 +23,27 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Required, TypedDict
 
+from absl import logging
+
+import checked_json
 from deployment import files
 
 METRICS_FILE = "metrics.jsonl"
 METRICS_TABLE = "metrics.csv"
 TRAINING_FILE = "training.jsonl"
+
+
+class _Labels(TypedDict, total=False):
+    """The parts of a row that are no measurements."""
+
+    step: Required[checked_json.Count]
+    split: checked_json.Name | None
+    time: checked_json.Text | None
 
 
 class History:
@@ -44,7 +56,7 @@ class History:
 
     Raises:
       ValueError: if a file is damaged. An incomplete last line, as a killed process
-        leaves it, is ignored instead.
+        leaves it, and zero bytes, as a power cut does, are ignored instead.
     """
 
     def __init__(self, train_dir: str) -> None:
@@ -61,6 +73,11 @@ class History:
     def training_rows(self) -> list[dict[str, Any]]:
         """Reads the rows of `training.jsonl`."""
         return self._training.read()
+
+    def find_training_row(self, step: int) -> dict[str, Any]:
+        """Returns the row of a step in `training.jsonl`; empty if there is none."""
+        rows = (row for row in self.training_rows() if row["step"] == step)
+        return next(rows, {})
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Adds an evaluation, replacing one with the same step and split.
@@ -82,17 +99,50 @@ class History:
             self._metrics.write(rows)
         self._rows = rows
         if is_new and self._columns is not None and set(row) <= set(self._columns):
-            files.append_text(self._table_path, _format_table([row], self._columns))
+            line = _format_table([row], self._columns)
+            files.append_text(self._table_path, line, is_durable=False)
         else:
             self._write_table()
 
     def append_training(self, row: Mapping[str, Any]) -> None:
         """Adds a row to `training.jsonl`, with `time` if it is missing.
 
+        It is durable only after `sync`.
+
         Raises:
           OSError: if the file cannot be written.
         """
-        self._training.append({**row, "time": row.get("time") or files.utc_now()})
+        row = {**row, "time": row.get("time") or files.utc_now()}
+        self._training.append(row, is_durable=False)
+
+    def sync(self) -> None:
+        """Makes all rows durable.
+
+        Raises:
+          OSError: if a file cannot be written.
+        """
+        self._training.sync()
+
+    def get_last_steps(self) -> dict[str, int]:
+        """Returns file name to the step of its last row, of the files with rows."""
+        files_ = (self._metrics, self._training)
+        return {f.name: f.last_step for f in files_ if f.last_step is not None}
+
+    def find_losses(self, recorded: Mapping[str, Any]) -> list[str]:
+        """Returns a sentence about each file that ends before it should.
+
+        Args:
+          recorded: what `get_last_steps` returned earlier.
+        """
+        self._training.read()
+        last_steps = self.get_last_steps()
+        return [
+            f"{name} lacks the rows after step {last_steps.get(name, 0)} up to step "
+            f"{step}, as after a power cut or a deletion; curves and early stopping do "
+            "without them."
+            for name, step in recorded.items()
+            if isinstance(step, int) and last_steps.get(name, 0) < step
+        ]
 
     def truncate_after(self, step: int) -> None:
         """Removes all rows after the step at which training resumes.
@@ -120,47 +170,79 @@ class _JsonLines:
         self._path = path
         # Whether the file is known to end with a complete line.
         self._is_whole = False
+        self._is_durable = True
+        self.name = os.path.basename(path)
+        # The step of the last row that was read or written; None if there is none.
+        self.last_step = None
 
     def read(self) -> list[dict[str, Any]]:
         *lines, rest = (files.read_text(self._path) or "").split("\n")
-        rows = [self._parse(line, i + 1) for i, line in enumerate(lines) if line]
+        rows = [
+            self._parse(line, i + 1)
+            for i, line in enumerate(lines)
+            if line and "\0" not in line
+        ]
         self._is_whole = not rest
+        if any("\0" in line for line in lines):
+            self._is_whole = False
+            logging.warning("%s has lost rows, as after a power cut.", self._path)
         if rest:
             with contextlib.suppress(ValueError):  # Incomplete.
                 rows.append(self._parse(rest, len(lines) + 1))
+        self._note_last(rows)
         return rows
 
     def write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         files.write_text(self._path, "".join(map(_format_line, rows)))
         self._is_whole = True
+        self._note_last(rows)
 
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append(self, row: Mapping[str, Any], is_durable: bool = True) -> None:
         if not self._is_whole:
             rows = self.read()
             if not self._is_whole:
                 self.write(rows)
         self._is_whole = False  # A failure may leave part of the line.
-        files.append_text(self._path, _format_line(row))
+        files.append_text(self._path, _format_line(row), is_durable)
         self._is_whole = True
+        self._is_durable = is_durable
+        self._note_last([row])
+
+    def sync(self) -> None:
+        if not self._is_durable:
+            files.sync(self._path)
+        self._is_durable = True
 
     def truncate_after(self, step: int) -> list[dict[str, Any]]:
-        """Removes rows after `step` and an incomplete line; returns the other rows."""
+        """Removes rows after `step` and an incomplete line; returns the other rows.
+
+        Two processes that wrote at once leave rows out of order, and twice.
+        """
         rows = self.read()
-        kept = [row for row in rows if row["step"] <= step]
-        if len(kept) < len(rows) or not self._is_whole:
+        kept = {
+            (r["step"], r.get("split")): r for r in rows if r["step"] <= step
+        }.values()
+        kept = sorted(kept, key=lambda row: row["step"])
+        if kept != rows or not self._is_whole:
             self.write(kept)
         return kept
 
+    def _note_last(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.last_step = max((row["step"] for row in rows), default=None)
+
     def _parse(self, line: str, number: int) -> dict[str, Any]:
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int | float):
+            row = checked_json.parse(line)
+            labels = checked_json.check(row, _Labels)
+            for name in row.keys() - labels.keys():
+                value = row[name]
+                if type(value) is not float or not math.isfinite(value):
+                    checked_json.check(value, checked_json.Number, name)
+        except ValueError as error:
             raise ValueError(
-                f"Line {number} of {self._path!r} is not a JSON object with a step: "
-                "delete that line or the file."
-            )
+                f"Line {number} of {self._path!r} is damaged ({error}): delete that "
+                "line or the file."
+            ) from None
         return row
 
 

@@ -8,11 +8,24 @@ that they need:
 """
 
 import dataclasses
-import json
 import os
-import typing
-from typing import Any
+from typing import Any, NotRequired, Required, TypedDict
 
+import checked_json
+from checked_json import (
+    Count,
+    Decay,
+    Finite,
+    ImageSize,
+    Int64,
+    Name,
+    Names,
+    NonNegative,
+    NumClasses,
+    Seconds,
+    Text,
+    Texts,
+)
 from deployment import files
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import tf
@@ -35,6 +48,34 @@ _FIXED = {
 }
 _FOLDERS_BELOW = ("best", "export", "saved_model")
 _MAX_DEPTH_BELOW = 4
+
+
+class Session(TypedDict, total=False):
+    """A time that training was started, see `with_session`; may have other keys."""
+
+    started: Text | None
+    from_step: Required[Count]
+    images_per_step: Required[Count]
+    to_step: Count | None
+    secs: Seconds | None
+
+
+class Best(TypedDict):
+    """The best checkpoint of a run so far: its value of the metric, and its step."""
+
+    metric: Name
+    higher_is_better: NotRequired[bool]
+    value: Finite
+    step: Count
+
+
+class Results(TypedDict, total=False):
+    """The results of a run so far; may have other keys."""
+
+    step: Count | None
+    loss: Finite | None
+    stopped_because: Text | None
+    best: Best | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,39 +108,37 @@ class RunCard:
       deterministic: whether two runs with one seed give identical weights.
       flags: every flag of the training script, by name.
       versions: versions of the software, by name.
-      sessions: a dict for every time that training was started: `started` (time),
-        `from_step`, `images_per_step`, and `to_step` and `secs` once they are known;
-        in order, see `with_session`.
-      results: results so far: `step`, `loss`, `stopped_because`, `best`.
+      sessions: every time that training was started, in order.
+      results: results so far.
       extra: unknown entries of the file, such as newer versions may add; kept.
     """
 
-    format_version: int = FORMAT_VERSION
-    task: str = "classification"
-    model_name: str
-    num_classes: int
-    labels_offset: int = 0
-    class_names: tuple | None = None
-    image_size: int
+    format_version: Count = FORMAT_VERSION
+    task: Name = "classification"
+    model_name: Name
+    num_classes: NumClasses
+    labels_offset: Int64 = 0
+    class_names: Names | None = None
+    image_size: ImageSize
     use_grayscale: bool = False
-    preprocessing_name: str
-    moving_average_decay: float | None = None
-    weight_decay: float | None = None
-    task_state: dict = dataclasses.field(default_factory=dict)
-    user_modules: tuple = ()
-    dataset_name: str | None = None
-    dataset_dir: str | None = None
-    dataset_split_name: str | None = None
-    eval_split_name: str | None = None
-    num_samples: int | None = None
-    data_fingerprint: str | None = None
-    seed: int | None = None
+    preprocessing_name: Name
+    moving_average_decay: Decay | None = None
+    weight_decay: NonNegative | None = None
+    task_state: dict[str, Any] = dataclasses.field(default_factory=dict)
+    user_modules: Texts = ()
+    dataset_name: Name | None = None
+    dataset_dir: Text | None = None
+    dataset_split_name: Name | None = None
+    eval_split_name: Name | None = None
+    num_samples: Count | None = None
+    data_fingerprint: Text | None = None
+    seed: Int64 | None = None
     deterministic: bool = False
-    flags: dict = dataclasses.field(default_factory=dict)
-    versions: dict = dataclasses.field(default_factory=dict)
-    sessions: tuple = ()
-    results: dict = dataclasses.field(default_factory=dict)
-    extra: dict = dataclasses.field(default_factory=dict)
+    flags: dict[str, Any] = dataclasses.field(default_factory=dict)
+    versions: dict[str, Any] = dataclasses.field(default_factory=dict)
+    sessions: tuple[Session, ...] = ()
+    results: Results = dataclasses.field(default_factory=dict)
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def load(cls, train_dir: str) -> "RunCard | None":
@@ -110,8 +149,8 @@ class RunCard:
         """
         path = os.path.join(train_dir, FILE_NAME)
         try:
-            text = files.read_text(path)
-            return None if text is None else _parse(json.loads(text))
+            record = files.read_json(path)
+            return None if record is None else _parse(record)
         except ValueError as error:  # Includes wrong encodings and wrong JSON.
             raise ValueError(
                 f"The run card {path!r} is damaged ({error}): repair it, or delete it "
@@ -338,32 +377,14 @@ def _settings(card):
     return files.to_plain(settings)
 
 
-def _parse(record):
+def _parse(record: Any) -> RunCard:
     """Returns the card in a JSON value; ValueError says what is wrong with it."""
-    if not isinstance(record, dict):
-        raise ValueError("it is not a JSON object")
-    types = typing.get_type_hints(RunCard)
-    values = {}
-    for field in dataclasses.fields(RunCard):
-        is_required = field.default is field.default_factory is dataclasses.MISSING
-        if field.name not in record:
-            if is_required:
-                raise ValueError(f"{field.name} is missing")
-            continue
-        value = record[field.name]
-        value = tuple(value) if isinstance(value, list) else value
-        expected = types[field.name]
-        if isinstance(value, int) and isinstance(0.5, expected):
-            value = float(value)
-        if not isinstance(value, expected):
-            raise ValueError(f"{field.name} is {value!r}")
-        values[field.name] = value
-    for session in values.get("sessions", ()):
-        numbers = isinstance(session, dict) and [
-            session.get("from_step"),
-            session.get("images_per_step"),
-        ]
-        if not numbers or not all(isinstance(n, int) for n in numbers):
-            raise ValueError("a session lacks from_step or images_per_step")
-    extra = {name: value for name, value in record.items() if name not in types}
-    return RunCard(**{**values, "extra": extra})
+    card = checked_json.check(record, RunCard)
+    own = {field.name for field in dataclasses.fields(RunCard)}
+    # Checking leaves out unknown keys, which are kept.
+    return dataclasses.replace(
+        card,
+        sessions=tuple(record.get("sessions", ())),
+        results=record.get("results", {}),
+        extra={name: value for name, value in record.items() if name not in own},
+    )

@@ -5,6 +5,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+import checked_json
+from checked_json import Decay, Finite, ImageSize, Int64, Name, Names, NumClasses, Texts
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelSpec:
@@ -30,17 +35,17 @@ class ModelSpec:
       user_modules: files or module names to import before the model is built.
     """
 
-    task: str = "classification"
-    model_name: str | None
-    num_outputs: int
-    output_names: tuple[str, ...] | None = None
-    labels_offset: int = 0
-    image_size: int | None = None
+    task: Name = "classification"
+    model_name: Name | None
+    num_outputs: NumClasses
+    output_names: Names | None = None
+    labels_offset: Int64 = 0
+    image_size: ImageSize | None = None
     use_grayscale: bool = False
-    preprocessing_name: str | None = None
-    moving_average_decay: float | None = None
+    preprocessing_name: Name | None = None
+    moving_average_decay: Decay | None = None
     task_state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    user_modules: tuple[str, ...] = ()
+    user_modules: Texts = ()
 
     def __post_init__(self):
         names = self.output_names
@@ -48,6 +53,9 @@ class ModelSpec:
             raise ValueError(
                 f"The model has {self.num_outputs} outputs, but {len(names)} names."
             )
+        checked_json.check(self.image_size, ImageSize | None, "image_size")
+        decay = self.moving_average_decay
+        checked_json.check(decay, Decay | None, "moving_average_decay")
 
     @property
     def channels(self) -> int:
@@ -60,6 +68,27 @@ class ModelSpec:
         if self.output_names is not None:
             return self.output_names
         return tuple(f"class {i}" for i in range(self.num_outputs))
+
+    def read_numbers(self, name: str) -> np.ndarray:
+        """Returns the numbers that `task_state` has under a name, one for each output.
+
+        Returns:
+          float64 [num_outputs].
+
+        Raises:
+          ValueError: if they are not as many finite numbers.
+        """
+        try:
+            found = self.task_state.get(name)
+            numbers = checked_json.check(found, tuple[Finite, ...], name)
+            if len(numbers) != self.num_outputs:
+                raise ValueError(f"{name} has {len(numbers)} numbers")
+        except ValueError as error:
+            raise ValueError(
+                f"The task_state of the model, which has {self.num_outputs} outputs, "
+                f"is damaged ({error}): restore its run.json or exported file."
+            ) from None
+        return np.array(numbers, np.float64)
 
     def replace(self, **changes: Any) -> "ModelSpec":
         """Returns a copy with some attributes changed."""
@@ -77,12 +106,6 @@ class ModelSpec:
           ValueError: if the text is not the JSON of a specification.
         """
         try:
-            values = json.loads(text)
-            known = {field.name for field in dataclasses.fields(cls)}
-            values = {name: v for name, v in values.items() if name in known}
-            for name in ("output_names", "user_modules"):
-                if values.get(name) is not None:
-                    values[name] = tuple(values[name])
-            return cls(**values)
-        except (AttributeError, TypeError, ValueError) as error:
+            return checked_json.check(checked_json.parse(text), cls)
+        except ValueError as error:
             raise ValueError(f"Not a model specification: {error}.") from error

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
+from deployment import ranges
 from deployment.config_flags import SettingError, setting
 from deployment.durations import Duration, parse_durations
 from tf_slim_compat import tf
@@ -100,6 +101,7 @@ class Schedule:
                 f"{{{{decay_type}}}} must be one of {', '.join(DECAY_TYPES)}, "
                 f"but is {self.decay_type!r}."
             )
+        ranges.check(self, decay_factor=ranges.AT_LEAST_ZERO)
         if self.epochs_per_decay <= 0:
             raise SettingError(
                 "{{epochs_per_decay}} must be positive, but is "
@@ -139,9 +141,9 @@ class Schedule:
                 "Learning rates must not be negative, but {{initial}} is "
                 f"{self.initial} and {{{{end}}}} is {self.end_rate}."
             )
-        if any(value < 0 for value in self.values):
+        if not all(0 <= value < math.inf for value in self.values):
             raise SettingError(
-                "Learning rates must not be negative, but {{values}} are "
+                "Learning rates must be 0 or more, and finite, but {{values}} are "
                 f"{', '.join(map(str, self.values))}."
             )
         if self.decay_type == "cosine" and self.end_rate > self.initial:

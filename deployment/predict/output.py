@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from deployment import files
+from deployment import files, terminal, text
 from deployment.tasks.base import Task
 
 # Columns of probabilities, which get 6 decimals; other numbers get 7 digits, which is
@@ -47,16 +47,21 @@ class Writer:
 
 
 class TableWriter(Writer):
-    """Writes the image's path, then a line such as `  0.9876  name` per row."""
+    """Writes the image's path, then a line such as `  0.9876  name` per row.
+
+    Names are made printable.
+    """
 
     def write(self, path: str, rows: Sequence[tuple]) -> None:
-        self._file.write(f"{path}\n")
-        for row in rows:
-            self._file.write(f"  {self.task.format_row(row)}\n")
+        for line in (path, *(f"  {self.task.format_row(row)}" for row in rows)):
+            self._file.write(f"{text.printable(line)}\n")
 
 
 class CsvWriter(Writer):
-    """Writes a line per image and row: the file and the task's columns."""
+    """Writes a line per image and row: the file and the task's columns.
+
+    A name that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
 
     def __init__(self, file: TextIO, task: Task):
         super().__init__(file, task)
@@ -64,10 +69,9 @@ class CsvWriter(Writer):
         self._csv.writerow(("file", *task.columns))
 
     def write(self, path: str, rows: Sequence[tuple]) -> None:
-        columns = self.task.columns
         for row in rows:
-            cells = map(_format_cell, columns, row)
-            self._csv.writerow((path, *cells))
+            cells = map(_format_cell, self.task.columns, row)
+            self._csv.writerow(map(text.csv_cell, (path, *cells)))
 
 
 class JsonWriter(Writer):
@@ -144,7 +148,10 @@ def open_writer(
         raise OSError(f"{output_file!r} is a folder: give --output_file a file's name.")
     partial = files.partial_path(output_file)
     try:
-        with open(partial, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with (
+            open(partial, "w", encoding="utf-8", errors="backslashreplace") as plain,
+            terminal.Stream(plain, repr(output_file)) as file,
+        ):
             writer = WRITERS[output_format](file, task)
             yield writer
             writer.close()

@@ -279,8 +279,9 @@ class Multilabel(Task):
 
 def _get_thresholds(spec: ModelSpec) -> np.ndarray:
     """Returns the threshold of each label, float64 [num_labels]."""
-    initial = [_INITIAL_THRESHOLD] * spec.num_outputs
-    return np.asarray(spec.task_state.get("thresholds", initial), np.float64)
+    if "thresholds" not in spec.task_state:
+        return np.full(spec.num_outputs, _INITIAL_THRESHOLD)
+    return spec.read_numbers("thresholds")
 
 
 def _join(names: Sequence[str], chosen: np.ndarray, separator: str = ";") -> str:

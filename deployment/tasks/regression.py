@@ -68,7 +68,8 @@ class Regression(Task):
         if not fraction or num_images < 2:
             return is_held_out
         count = min(max(round(num_images * fraction), 1), num_images - 1)
-        mean, scale = _get_mean_and_scale(self.initial_state(*self._measure(values)))
+        state = self.initial_state(*self._measure(values))
+        mean, scale = np.array(state["mean"]), np.array(state["scale"])
         standardized = (values - mean) / scale
         _, directions = np.linalg.eigh(standardized.T @ standardized)
         # Shuffled first, so that equal values fall into random quantiles.
@@ -123,7 +124,7 @@ class Regression(Task):
             )
 
     def build_targets(self, labels: tf.Tensor, spec: ModelSpec) -> tf.Tensor:
-        mean, scale = _get_mean_and_scale(spec.task_state)
+        mean, scale = _get_mean_and_scale(spec)
         return (labels - tf.constant(mean, tf.float32)) / tf.constant(scale, tf.float32)
 
     def build_loss(
@@ -150,7 +151,7 @@ class Regression(Task):
         self, targets: tf.Tensor, logits: tf.Tensor, spec: ModelSpec
     ) -> tf.Tensor:
         """See `Task`. Mean absolute error in the targets' units."""
-        _, scale = _get_mean_and_scale(spec.task_state)
+        _, scale = _get_mean_and_scale(spec)
         errors = tf.abs(logits - targets) * tf.constant(scale, tf.float32)
         return tf.reduce_mean(errors)
 
@@ -216,7 +217,7 @@ class Regression(Task):
     ) -> tuple[list[Mistake], str]:
         """See `Task`. The worst has the largest error, in standard deviations."""
         names = tables.list_names(spec)
-        _, scale = _get_mean_and_scale(spec.task_state)
+        _, scale = _get_mean_and_scale(spec)
         labels = predictions.labels
         values = self.compute_scores(predictions.logits, spec)
         errors = (values - labels) / scale
@@ -236,11 +237,11 @@ class Regression(Task):
         )
 
     def build_scores(self, logits: tf.Tensor, spec: ModelSpec) -> tf.Tensor:
-        mean, scale = _get_mean_and_scale(spec.task_state)
+        mean, scale = _get_mean_and_scale(spec)
         return logits * tf.constant(scale, tf.float32) + tf.constant(mean, tf.float32)
 
     def compute_scores(self, logits: np.ndarray, spec: ModelSpec) -> np.ndarray:
-        mean, scale = _get_mean_and_scale(spec.task_state)
+        mean, scale = _get_mean_and_scale(spec)
         return logits.astype(np.float64) * scale + mean
 
     def build_signature(
@@ -274,7 +275,7 @@ class Regression(Task):
         spec: ModelSpec,
     ) -> comparison.Comparison:
         """See `Task`. Answers within 0.1 standard deviations count as the same."""
-        _, scale = _get_mean_and_scale(spec.task_state)
+        _, scale = _get_mean_and_scale(spec)
         differences = np.abs(scores - expected) / scale
         known = ~np.isnan(labels).any(axis=1)
         labeled = {}
@@ -299,18 +300,18 @@ class Regression(Task):
         return self.summarize(values, num_targets), num_targets
 
 
-def _get_mean_and_scale(state: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def _get_mean_and_scale(spec: ModelSpec) -> tuple[np.ndarray, np.ndarray]:
     """Returns mean and scale of the targets, each float64 [num_targets].
 
     Raises:
-      ValueError: if the model does not have them.
+      ValueError: if the model does not have them, or they are damaged.
     """
-    if "mean" not in state or "scale" not in state:
+    if not {"mean", "scale"} <= set(spec.task_state):
         raise ValueError(
             "The mean and scale of the regression targets are unknown: use the "
             "training folder with its run.json, where training records them."
         )
-    return np.asarray(state["mean"], float), np.asarray(state["scale"], float)
+    return spec.read_numbers("mean"), spec.read_numbers("scale")
 
 
 def _compute_per_target(
@@ -335,7 +336,7 @@ def _combine(
     per_target: Mapping[str, np.ndarray], predictions: Predictions, spec: ModelSpec
 ) -> dict[str, float]:
     """Returns the metrics of `list_metrics` from those of each target."""
-    _, scale = _get_mean_and_scale(spec.task_state)
+    _, scale = _get_mean_and_scale(spec)
     return {
         "r2": float(per_target["r2"].mean()),
         "mae": float(per_target["mae"].mean()),

@@ -47,15 +47,9 @@ def format_percent(fraction: float) -> str:
     return f"{100 * fraction:.1f} %" if fraction >= 0.001 else "< 0.1 %"
 
 
-def printable(name: str) -> str:
-    """Escapes what cannot be written as UTF-8 or would break a line."""
-    name = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in name)
-
-
 def list_names(spec: ModelSpec) -> tuple[str, ...]:
     """Returns the name of each output, fit to print."""
-    return tuple(map(printable, spec.names))
+    return tuple(map(text.printable, spec.names))
 
 
 def shorten(name: str) -> str:

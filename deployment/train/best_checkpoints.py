@@ -5,35 +5,29 @@
     run/best/checkpoint         makes `tf.train.latest_checkpoint` find the best
 
 `best.json` is authoritative: it is replaced atomically after the files that it names
-are complete and before others are removed. Files that it does not name are leftovers of
-a killed process, and are removed when the next one starts. It also records which
-checkpoint was exported last.
+are complete and before others are removed. While it has its right checksum, files that
+it does not name are leftovers of a killed process, and are removed when the next one
+starts. If it is damaged or missing, the checkpoints are ranked again by the evaluations
+in `metrics.jsonl`, and nothing is removed. It also records what was exported last.
 """
 
 import dataclasses
-import json
 import math
 import os
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from deployment import files
-from deployment.models import history
+from absl import logging
+
+from deployment import files, text
+from deployment.models import best_record, checksums
+from deployment.models.best_record import FILE_NAME, FOLDER, BestRecord, Export, Kept
 from deployment.tasks.base import Metric
 from tf_slim_compat import tf
 
-FOLDER = "best"
-RANKING_FILE = "best.json"
 _BASE = "model.ckpt-"
 _SUFFIX = r"(?:\.index|\.meta|\.data-\d+-of-\d+|)"
-
-
-@dataclasses.dataclass(frozen=True)
-class Kept:
-    """A checkpoint that is kept, with its global step and its value of the metric."""
-
-    step: int
-    value: float
 
 
 class BestCheckpoints:
@@ -43,24 +37,28 @@ class BestCheckpoints:
       train_dir: the folder of the run.
       metric: the metric that ranks them.
       keep: how many to keep; 0 keeps none and leaves the folder alone.
+      split: the split whose evaluations in `metrics.jsonl` rank the checkpoints where
+        `best.json` does not; None for any.
 
     Raises:
-      ValueError: if the folder was not written by this module, or was ranked by another
-        metric and the values of this one are unknown.
+      ValueError: if values of checkpoints in the folder are unknown, because it was not
+        written by this module, is damaged, or was ranked by another metric.
       OSError: if it cannot be written.
     """
 
-    def __init__(self, train_dir: str, metric: Metric, keep: int):
+    def __init__(
+        self, train_dir: str, metric: Metric, keep: int, split: str | None = None
+    ):
         if keep < 0:
             raise ValueError(
                 f"The number of best checkpoints to keep must be 0 or more, but is "
                 f"{keep}."
             )
-        self._sign = 1 if metric.higher_is_better else -1
-        self._train_dir, self._metric, self._keep = train_dir, metric.name, keep
+        self._train_dir, self._metric, self._keep = train_dir, metric, keep
+        self._split = split
         self._folder = os.path.join(train_dir, FOLDER)
         self._ranking = []
-        self._exported_step = None
+        self._exported = None
         if keep and tf.gfile.IsDirectory(self._folder):
             self._recover()
 
@@ -70,10 +68,15 @@ class BestCheckpoints:
         return list(self._ranking)
 
     def get_best(self) -> dict[str, Any] | None:
-        """Returns `metric`, `value` and `step` of the best, or None."""
+        """Returns what the run card says of the best, `run_card.Best`; None if none."""
         if not self._ranking:
             return None
-        return {"metric": self._metric, **dataclasses.asdict(self._ranking[0])}
+        return {
+            "metric": self._metric.name,
+            "higher_is_better": self._metric.higher_is_better,
+            "value": self._ranking[0].value,
+            "step": self._ranking[0].step,
+        }
 
     def get_path(self, kept: Kept) -> str:
         """Returns the prefix of a checkpoint that is kept."""
@@ -81,18 +84,47 @@ class BestCheckpoints:
 
     def is_exported(self) -> bool:
         """Whether the best, if there is one, was the last to be exported."""
-        return not self._ranking or self._ranking[0].step == self._exported_step
+        if not self._ranking:
+            return True
+        return self._exported is not None and (
+            self._exported.step == self._ranking[0].step
+        )
 
-    def record_export(self) -> None:
-        """Records that the best is exported.
+    def record_export(self, folder: str | None = None) -> None:
+        """Records that the best is exported, and the files in the export's folder.
 
         Raises:
           OSError: if it cannot be written.
         """
-        self._exported_step = self._ranking[0].step
+        step = self._ranking[0].step
+        if folder is None:
+            self._exported = Export(step)
+        else:
+            relative = os.path.relpath(folder, self._train_dir)
+            self._exported = Export(step, relative, checksums.read(folder))
         self._write_ranking(self._ranking)
 
-    def consider(self, checkpoint_prefix: str, step: int, value: float | None) -> bool:
+    def check_export(self) -> None:
+        """Forgets the last export if one of its files is missing or has changed."""
+        if self._exported is None or not self._exported.files:
+            return
+        folder = os.path.join(self._train_dir, self._exported.folder)
+        files.recover(folder)
+        is_same = checksums.read(folder) == self._exported.files
+        if not (is_same and checksums.is_whole(folder)):
+            logging.warning(
+                "The export of the best checkpoint in %s is incomplete or was changed.",
+                folder,
+            )
+            self._exported = None
+
+    def consider(
+        self,
+        checkpoint_prefix: str,
+        step: int,
+        value: float | None,
+        task_state: Mapping[str, Any] | None = None,
+    ) -> bool:
         """Keeps a checkpoint if it is among the best.
 
         Its files are hard-linked where the file system allows it, else copied. If its
@@ -103,6 +135,7 @@ class BestCheckpoints:
           step: its global step.
           value: its value of the metric; None and NaN are never kept. The earliest of
             equal values is best.
+          task_state: the task's state that goes with it; see `ModelSpec.task_state`.
 
         Returns:
           Whether it is the new best.
@@ -113,7 +146,7 @@ class BestCheckpoints:
         """
         if not self._keep or value is None or not math.isfinite(value):
             return False
-        new = Kept(int(step), float(value))
+        new = Kept(int(step), float(value), files.to_plain(task_state) or None)
         others = [kept for kept in self._ranking if kept.step != new.step]
         ranking = self._rank([*others, new])
         if new not in ranking:
@@ -128,15 +161,16 @@ class BestCheckpoints:
         if any(kept.step > step for kept in self._ranking):
             self._commit([kept for kept in self._ranking if kept.step <= step])
 
-    def _rank(self, kept):
+    def _rank(self, kept: Iterable[Kept]) -> list[Kept]:
         """Returns the best, best first."""
-        return sorted(kept, key=lambda k: (-self._sign * k.value, k.step))[: self._keep]
+        ranking = best_record.rank(kept, self._metric.higher_is_better)
+        return list(ranking[: self._keep])
 
     def _take(self, prefix, kept):
         """Links or copies a checkpoint's files into the folder, atomically."""
         if not tf.gfile.IsDirectory(self._folder):
             files.make_folder(self._folder)
-        if files.read_text(self._ranking_path) is None:
+        if not tf.gfile.Exists(os.path.join(self._folder, FILE_NAME)):
             self._write_ranking([])  # Marks the folder as written by this module.
         folder, base = os.path.split(prefix)
         names = _list_checkpoint_files(files.list_names(folder or "."), base)
@@ -151,18 +185,13 @@ class BestCheckpoints:
             for path in targets.values():
                 files.remove(files.partial_path(path))
             raise
+        *_, last = targets.values()
         for path in targets.values():
-            files.rename(files.partial_path(path), path)
+            files.rename(files.partial_path(path), path, is_durable=path == last)
 
     def _commit(self, ranking):
         """Writes a ranking, then removes the files that it does not name."""
-        self._write_ranking(ranking)
-        self._ranking = ranking
-        state_path = os.path.join(self._folder, "checkpoint")
-        if ranking:
-            files.write_text(state_path, self._format_state())
-        else:
-            files.remove(state_path)
+        self._set_ranking(ranking)
         named = {f"{_BASE}{kept.step}" for kept in ranking}
         # The index goes first: without it, the rest is not a checkpoint.
         for name in sorted(
@@ -173,60 +202,77 @@ class BestCheckpoints:
             if is_partial or (match and match[1] not in named):
                 files.remove(os.path.join(self._folder, name))
 
+    def _set_ranking(self, ranking):
+        """Writes a ranking, and TensorFlow's `checkpoint` file that goes with it."""
+        self._write_ranking(ranking)
+        self._ranking = ranking
+        state_path = os.path.join(self._folder, "checkpoint")
+        if ranking:
+            files.write_text(state_path, self._format_state())
+        else:
+            files.remove(state_path)
+
     def _recover(self):
         """Continues from what an earlier process left."""
-        names = files.list_names(self._folder)
-        text = files.read_text(self._ranking_path)
-        if text is None:
-            if any(re.fullmatch(rf".*{_BASE}\d+{_SUFFIX}", name) for name in names):
-                raise ValueError(
-                    f"The folder {self._folder!r} holds checkpoints but no "
-                    f"{RANKING_FILE} that ranks them: move it elsewhere, because the "
-                    "best checkpoints are kept there."
-                )
-            return
-        metric, kept, self._exported_step = self._parse(text)
-        if metric != self._metric:
-            kept = self._revalue(kept, metric)
-        complete = [k for k in kept if _is_complete(names, f"{_BASE}{k.step}")]
-        self._commit(self._rank(complete))
-
-    def _parse(self, text):
+        record, problem = None, "is missing"
         try:
-            record = json.loads(text)
-            kept = [Kept(int(c["step"]), c["value"]) for c in record["checkpoints"]]
-            if not all(math.isfinite(k.value) for k in kept):
-                raise ValueError("a value is not finite")
-            return record["metric"], kept, record.get("exported_step")
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(
-                f"{self._ranking_path!r} is damaged ({error}): repair it, or delete "
-                f"the folder {self._folder!r}."
-            ) from error
+            record = BestRecord.load(self._folder)
+        except ValueError as error:
+            problem = f"is damaged ({error})"
+        kept = self._get_values(record) if record else []
+        if record is None or not record.is_verified:
+            self._rebuild(kept, problem if record is None else "has no checksum")
+            return
+        self._exported = record.exported
+        names = files.list_names(self._folder)
+        complete = best_record.list_complete_steps(names)
+        self._commit(self._rank(k for k in kept if k.step in complete))
 
-    def _revalue(self, kept, metric):
-        """Returns the checkpoints with their values of the current metric."""
-        rows = history.History(self._train_dir).rows()
-        values = {row["step"]: row.get(self._metric) for row in rows}
-        for one in kept:
-            if values.get(one.step) is None:
+    def _rebuild(self, known, problem):
+        """Ranks the checkpoints in the folder again, and removes none of them."""
+        record = best_record.rebuild(
+            self._train_dir,
+            self._metric.name,
+            self._metric.higher_is_better,
+            self._split,
+            problem,
+            known,
+        )
+        if record.checkpoints and not known:
+            logging.warning(
+                "%r %s: ranked %s again by what was measured.",
+                os.path.join(self._folder, FILE_NAME),
+                problem,
+                text.format_count(len(record.checkpoints), "checkpoint"),
+            )
+        self._set_ranking(list(record.checkpoints))
+
+    def _get_values(self, record):
+        """Returns a record's checkpoints with their values of the current metric."""
+        name = self._metric.name
+        if record.metric == name:
+            return list(record.checkpoints)
+        values = best_record.read_values(self._train_dir, name, self._split)
+        for one in record.checkpoints:
+            if one.step not in values:
                 raise ValueError(
-                    f"{self._ranking_path!r} ranks by {metric}, and the {self._metric} "
-                    f"at step {one.step} was not measured: keep {metric}, or "
-                    f"delete the folder {self._folder!r}."
+                    f"{os.path.join(self._folder, FILE_NAME)!r} ranks by "
+                    f"{record.metric}, and the {name} at step {one.step} was not "
+                    f"measured: keep {record.metric}, or delete the folder "
+                    f"{self._folder!r}."
                 )
-        return [Kept(one.step, values[one.step]) for one in kept]
-
-    @property
-    def _ranking_path(self):
-        return os.path.join(self._folder, RANKING_FILE)
+        return [
+            dataclasses.replace(one, value=values[one.step])
+            for one in record.checkpoints
+        ]
 
     def _write_ranking(self, ranking):
-        checkpoints = [dataclasses.asdict(kept) for kept in ranking]
-        record = {"metric": self._metric, "checkpoints": checkpoints}
-        if self._exported_step is not None:
-            record["exported_step"] = self._exported_step
-        files.write_text(self._ranking_path, files.to_json(record, indent=1) + "\n")
+        record = BestRecord(
+            metric=self._metric.name,
+            checkpoints=tuple(ranking),
+            exported=self._exported,
+        )
+        record.save(self._folder)
 
     def _format_state(self):
         """Returns TensorFlow's `checkpoint` file, in which the best comes last too."""
@@ -240,14 +286,3 @@ def _list_checkpoint_files(names, base):
     own = [name for name in names if re.fullmatch(re.escape(base) + _SUFFIX, name)]
     is_checkpoint = {base, f"{base}.index"} & set(own)
     return sorted(own, key=lambda n: n.endswith(".index")) if is_checkpoint else []
-
-
-def _is_complete(names, base):
-    """Whether all files of a checkpoint exist, in either format."""
-    counts = [
-        int(match[1])
-        for name in names
-        if (match := re.fullmatch(re.escape(base) + r"\.data-\d+-of-(\d+)", name))
-    ]
-    is_v2 = f"{base}.index" in names and bool(counts) and len(counts) == counts[0]
-    return is_v2 or base in names

@@ -215,7 +215,6 @@ class TrainingConfig:
             max_skipped_steps=ranges.AT_LEAST_ZERO,
             save_interval_secs=ranges.AT_LEAST_ZERO,
             save_summaries_secs=ranges.AT_LEAST_ZERO,
-            seed=ranges.Range("from -2^63 to 2^63 - 1", -(2**63), 2**63),
             label_smoothing=ranges.BELOW_ONE,
             huber_delta=ranges.POSITIVE,
             mixup_alpha=ranges.AT_LEAST_ZERO,

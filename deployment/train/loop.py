@@ -174,6 +174,7 @@ class TrainingLoop:
             )
         if self._validator is not None and config.is_chief:
             self._validator.start(self._step)
+            self._facts = self._history.find_training_row(self._step)
             # The run may have ended between saving and evaluating, or evaluating and
             # exporting.
             self._validate_if_due(session, writer)
@@ -247,13 +248,16 @@ class TrainingLoop:
     def _work_between_steps(self, session, writer):
         """Records, saves and validates, where due."""
         if self._progress.is_line_due(self._step):
-            self._record_line(writer)
+            self._record_line()
+            self._write_scalars(writer)
+        elif self._is_validation_due():
+            self._record_line()  # Should the evaluation have to be repeated.
         if not self._validate_if_due(session, writer):
             self._save_if_due(session)
         self._request_stop_early()
 
-    def _record_line(self, writer):
-        """Records what the progress line says in the history and for TensorBoard."""
+    def _record_line(self):
+        """Records what the progress line says in the history."""
         speed = self._progress.speed
         if self._history is not None:
             row = {
@@ -265,9 +269,12 @@ class TrainingLoop:
                 "time": files.utc_now(),
             }
             self._history.append_training(row)
+
+    def _write_scalars(self, writer):
+        """Writes what the progress line says for TensorBoard."""
         if writer is None:
             return
-        facts = dict(self._facts)
+        speed, facts = self._progress.speed, dict(self._facts)
         # The losses are the first elements of health.
         losses = zip(self._loss_names, self._health, strict=False)
         scalars = {
@@ -286,6 +293,8 @@ class TrainingLoop:
                 self._save(session)
 
     def _save(self, session):
+        if self._history is not None:
+            self._history.sync()
         path = os.path.join(self._config.train_dir, "model.ckpt")
         prefix = self.saver.save(session, path, global_step=self._step)
         self._save_due = time.monotonic() + self._config.save_interval_secs
@@ -296,11 +305,14 @@ class TrainingLoop:
         if self._record_fn is not None:
             self._record_fn(self.get_result())
 
-    def _validate_if_due(self, session, writer):
-        """Saves a checkpoint and evaluates it, if due; returns whether it was."""
+    def _is_validation_due(self):
         if self._validator is None or self._was_signaled:
             return False
-        if not self._validator.is_due(self._step, is_last=self._is_over()):
+        return self._validator.is_due(self._step, is_last=self._is_over())
+
+    def _validate_if_due(self, session, writer):
+        """Saves a checkpoint and evaluates it, if due; returns whether it was."""
+        if not self._is_validation_due():
             return False
         with self._progress.paused():
             prefix = self._save(session)

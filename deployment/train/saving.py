@@ -1,20 +1,29 @@
-"""Saves checkpoints between steps: each step once, and atomically."""
+"""Saves checkpoints between steps: each step once, atomically and durably."""
 
 import os
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from absl import logging
 
-from deployment.models import checkpoint
+from deployment import files
+from deployment.models import checkpoint, checkpoint_state
 from deployment.models.checkpoint import Checkpoint
 from tf_slim_compat import tf
+
+_SUFFIX = r"(\.index|\.meta|\.data-\d+-of-\d+|)"
+# Left by a kill while TensorFlow writes a checkpoint or graph, or training begins.
+_LEFTOVER = re.compile(r".*\.tempstate\d+|.*\.tmp[0-9a-f]{32}|\.probe-\d+")
 
 
 class CheckpointSaver(tf.train.Saver):
     """A `tf.train.Saver` for the checkpoints of a training run.
 
-    A step that has been saved is not saved again. If saving fails, as on a full disk,
-    the partial checkpoint is removed and earlier ones stay.
+    A step that has been saved is not saved again. A checkpoint counts, and earlier ones
+    are removed, only when all its files are on the disk. If saving fails, as on a full
+    disk, the partial checkpoint is removed and earlier ones stay. Only files in the
+    folder are removed, and only those of checkpoints that its `checkpoint` file lists.
 
     Args:
       train_dir: the folder of the checkpoints.
@@ -24,12 +33,16 @@ class CheckpointSaver(tf.train.Saver):
     def __init__(self, train_dir: str, keep: int = 5):
         super().__init__(max_to_keep=keep)
         self._train_dir = train_dir
+        self._keep = keep
         self._saved_step = None
 
     def restore(self, sess: tf.Session, save_path: str) -> None:
         """Restores a checkpoint."""
         super().restore(sess, save_path)
         self._saved_step = Checkpoint(save_path).step
+
+    def recover_last_checkpoints(self, checkpoint_paths: Sequence[str]) -> None:
+        """Does nothing: the `checkpoint` file is read at every save."""
 
     def save(
         self, sess: tf.Session, save_path: str, global_step: Any = None, **kwargs: Any
@@ -42,30 +55,41 @@ class CheckpointSaver(tf.train.Saver):
         if not isinstance(global_step, int):
             global_step = tf.train.global_step(sess, global_step)
         prefix = f"{save_path}-{global_step}"
-        if global_step == self._saved_step and tf.train.checkpoint_exists(prefix):
+        if global_step == self._saved_step and checkpoint.exists(prefix):
             return prefix
+        kwargs["write_state"] = False
         try:
             super().save(sess, save_path, global_step=global_step, **kwargs)
+            self._list(os.path.basename(prefix))
         except (tf.errors.OpError, OSError, ValueError) as error:
-            self._remove_leftovers(prefix)
+            self._remove_leftovers(os.path.basename(prefix))
             raise OSError(self._explain(global_step, error)) from error
         self._saved_step = global_step
         return prefix
 
-    def _remove_leftovers(self, prefix):
-        state = tf.train.get_checkpoint_state(self._train_dir)
-        if state is not None and prefix in state.all_model_checkpoint_paths:
+    def _list(self, name):
+        """Makes a checkpoint durable, lists it as the newest, removes the oldest."""
+        files.sync(*_list_paths(self._train_dir, name))
+        others = [n for n in checkpoint_state.read(self._train_dir) if n != name]
+        rotate(self._train_dir, [*others, name] if self._keep else [name], self._keep)
+
+    def _remove_leftovers(self, name):
+        if name in checkpoint_state.read(self._train_dir):
             return  # It is complete; something later failed.
-        for path in tf.gfile.Glob(f"{prefix}.*"):
-            tf.gfile.Remove(path)
+        for path in _list_paths(self._train_dir, name):
+            files.remove(path)
+        remove_leftovers(self._train_dir)
 
     def _explain(self, step, error):
         reason = getattr(error, "message", None) or str(error)
-        newest = checkpoint.find_newest(self._train_dir)
         if isinstance(error, tf.errors.ResourceExhaustedError):
             reason = "no space is left on the device"
         # The part before a semicolon names a temporary file.
         reason = reason.splitlines()[0].split(";")[-1]
+        try:
+            newest = checkpoint.find_newest(self._train_dir)
+        except ValueError:
+            newest = None
         return (
             f"The checkpoint of step {step} could not be saved to "
             f"{self._train_dir!r} ({reason.strip().rstrip('.')}): "
@@ -74,11 +98,69 @@ class CheckpointSaver(tf.train.Saver):
         )
 
 
-def point_to(train_dir: str, prefix: str) -> None:
-    """Makes `prefix` the newest checkpoint of a folder for TensorFlow."""
-    if tf.train.latest_checkpoint(train_dir) == prefix:
+def point_to(train_dir: str, prefix: str, keep: int) -> None:
+    """Makes a checkpoint the one that TensorFlow restores from a folder.
+
+    Args:
+      train_dir: the folder.
+      prefix: the checkpoint; it is in the folder.
+      keep: number of checkpoints that are kept there; 0 for all. If the `checkpoint`
+        file is damaged, only so many may be removed later on.
+
+    Raises:
+      OSError: if the `checkpoint` file cannot be written.
+    """
+    name = os.path.basename(prefix)
+    listed = checkpoint_state.read(train_dir)
+    if listed[-1:] == [name]:
+        rotate(train_dir, listed, keep)  # A kill may have cut that off.
         return
-    logging.warning("The newest complete checkpoint is %s.", prefix)
-    tf.train.update_checkpoint_state(
-        train_dir, os.path.abspath(prefix), all_model_checkpoint_paths=None
-    )
+    if not listed:
+        steps = sorted(checkpoint.list_steps(train_dir).items())
+        listed = [os.path.basename(path) for _, path in steps][-keep:] if keep else []
+    others = [other for other in listed if other != name]
+    checkpoint_state.write(train_dir, [*others, name])
+
+
+def rotate(train_dir: str, listed: Sequence[str], keep: int) -> None:
+    """Lists checkpoints, the newest last, and removes all but the newest.
+
+    Args:
+      train_dir: the folder.
+      listed: their names.
+      keep: how many to keep; 0 keeps all.
+
+    Raises:
+      OSError: if the `checkpoint` file cannot be written.
+    """
+    first = max(0, len(listed) - keep) if keep else 0
+    # While they are listed, a kill cannot make old ones stay for ever.
+    checkpoint_state.write(train_dir, listed)
+    try:
+        for path in (
+            p for name in listed[:first] for p in _list_paths(train_dir, name)
+        ):
+            files.remove(path)
+    except OSError as error:
+        logging.warning("An old checkpoint stays: %s", error)
+    if first:
+        checkpoint_state.write(train_dir, listed[first:])
+
+
+def remove_leftovers(train_dir: str) -> None:
+    """Removes the temporary files that a kill left in a training folder.
+
+    Raises:
+      OSError: if one cannot be removed.
+    """
+    for name in filter(_LEFTOVER.fullmatch, files.list_names(train_dir)):
+        files.remove(os.path.join(train_dir, name))
+
+
+def _list_paths(train_dir: str, name: str) -> list[str]:
+    """Returns the paths of a checkpoint's files, its index first."""
+    pattern = re.compile(re.escape(name) + _SUFFIX)
+    names = filter(pattern.fullmatch, files.list_names(train_dir))
+    # Without the index, the rest is not a checkpoint.
+    names = sorted(names, key=lambda name: not name.endswith(".index"))
+    return [os.path.join(train_dir, name) for name in names]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from deployment.event_files import EventWriter
 from deployment.model_deploy import Clone
 from tf_slim_compat import slim, tf
 
@@ -38,7 +39,7 @@ def build_summaries(
 
 
 def write_scalars(
-    writer: tf.summary.FileWriter, scalars: Mapping[str, float | None], step: int
+    writer: EventWriter, scalars: Mapping[str, float | None], step: int
 ) -> None:
     """Writes scalars by tag to an event file; None is left out."""
     values = [

@@ -7,6 +7,7 @@
 summaries and progress, happens between two steps, in `loop.py`.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -16,11 +17,12 @@ from typing import Any
 
 from absl import logging
 
-from deployment import model_deploy
+from deployment import files, model_deploy
+from deployment.event_files import EventWriter
 from deployment.models import run_card
 from deployment.models.history import History
 from deployment.models.run_card import RunCard
-from deployment.train import step, warm_start
+from deployment.train import endings, lock, memory, saving, step, warm_start
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.loop import TrainingLoop, TrainingResult, stop_on_signals
 from deployment.train.validation import Validator
@@ -37,7 +39,7 @@ def train(
     card: RunCard | None = None,
     ignore_card: bool = False,
     build_evaluator: Callable[[], Any] | None = None,
-    on_new_best: Callable[..., None] | None = None,
+    on_new_best: Callable[..., str | None] | None = None,
 ) -> TrainingResult:
     """Trains a network, resuming from `config.train_dir` if it has a checkpoint.
 
@@ -64,6 +66,25 @@ def train(
       OSError: if a checkpoint cannot be saved.
     """
     _prepare_train_dir(config)
+    with lock.hold(config.train_dir) if config.is_chief else contextlib.nullcontext():
+        return _train(
+            config,
+            network_fn,
+            build_batches,
+            card,
+            ignore_card,
+            build_evaluator,
+            on_new_best,
+        )
+
+
+@endings.recording_errors
+def _train(
+    config, network_fn, build_batches, card, ignore_card, build_evaluator, on_new_best
+):
+    if config.is_chief:
+        saving.remove_leftovers(config.train_dir)
+    endings.warn_if_killed(config)
     start = warm_start.find_start(config)
     config, card = _continue_card(config, card, start, ignore_card)
     if config.deterministic:
@@ -76,14 +97,16 @@ def train(
     with tf.Graph().as_default():
         tf.set_random_seed(config.seed % 2**31)
         graph = step.build_training_graph(config, network_fn, batches_fn)
+        memory.check(config, tf.get_default_graph())
         init_fn = start.build_init_fn(config, graph)
         history, validator = None, None
         if config.is_chief:
             history = History(config.train_dir)
-            history.truncate_after(start.step)
             if config.validation is not None:
+                # It may need rows of checkpoints beyond the one that is resumed.
                 validator = Validator(config, history, build_evaluator, on_new_best)
-        record_fn = functools.partial(_record_results, config, card, validator)
+            _continue_history(history, config, card, start)
+        record_fn = functools.partial(_record_results, config, card, validator, history)
         loop = TrainingLoop(config, graph, history, validator, record_fn)
         try:
             with stop_on_signals(loop):
@@ -98,23 +121,32 @@ def train(
 
 
 def _run(config, graph, loop, init_fn):
-    slim.learning.train(
-        graph.train_op,
-        config.train_dir,
-        train_step_fn=loop,
-        train_step_kwargs={},
-        master=config.master,
-        is_chief=config.is_chief,
-        global_step=graph.global_step,
-        init_fn=init_fn,
-        saver=loop.saver,
-        sync_optimizer=graph.sync_optimizer,
-        session_config=model_deploy.build_session_config(config.deployment),
-        # The loop saves and writes summaries between steps.
-        summary_op=None,
-        save_summaries_secs=0,
-        save_interval_secs=0,
-    )
+    try:
+        slim.learning.train(
+            graph.train_op,
+            config.train_dir,
+            train_step_fn=loop,
+            train_step_kwargs={},
+            master=config.master,
+            is_chief=config.is_chief,
+            global_step=graph.global_step,
+            init_fn=init_fn,
+            saver=loop.saver,
+            sync_optimizer=graph.sync_optimizer,
+            session_config=model_deploy.build_session_config(config.deployment),
+            # The loop saves and writes summaries between steps.
+            summary_op=None,
+            summary_writer=EventWriter(config.train_dir) if config.is_chief else None,
+            save_summaries_secs=0,
+            save_interval_secs=0,
+        )
+    except tf.errors.OpError as error:
+        path = os.path.join(config.train_dir, "graph.pbtxt")
+        if path not in error.message:
+            raise
+        saving.remove_leftovers(config.train_dir)
+        reason = error.message.split(";")[-1].strip()
+        raise OSError(f"{path!r} cannot be written: {reason}.") from error
 
 
 def _continue_card(config, card, start, ignore_card):
@@ -141,9 +173,22 @@ def _continue_card(config, card, start, ignore_card):
         spec = config.spec.replace(task_state=card.task_state)
         config = dataclasses.replace(config, spec=spec)
     card = run_card.with_session(card, start.step, config.images_per_step)
+    card = run_card.with_results(card, stopped_because=None)
     if config.is_chief:
         card.save(config.train_dir)
     return config, card
+
+
+def _continue_history(history, config, card, start):
+    """Warns if measurements are lost, and removes those of steps to come."""
+    if start.checkpoint is not None and card is not None:
+        recorded = card.results.get("recorded")
+        for line in history.find_losses(recorded if isinstance(recorded, dict) else {}):
+            logging.warning("%s", line)
+    history.truncate_after(start.step)
+    if card is not None:
+        last_steps = history.get_last_steps()
+        run_card.with_results(card, recorded=last_steps).save(config.train_dir)
 
 
 def _count_images_seen(config, card, step_number):
@@ -153,19 +198,23 @@ def _count_images_seen(config, card, step_number):
     return run_card.images_seen(card, step_number)
 
 
-def _record_results(config, card, validator, result):
+def _record_results(config, card, validator, history, result):
     """Writes the results so far into the run card."""
     if card is None or not config.is_chief:
         return
     if validator is not None:
         card = dataclasses.replace(card, task_state=dict(validator.task_state))
+    loss = result.loss
+    if loss is None:  # No step was taken.
+        loss = history.find_training_row(result.step).get("total_loss")
     card = run_card.with_session_end(card, result.step, result.secs)
     card = run_card.with_results(
         card,
         step=result.step,
-        loss=result.loss,
+        loss=loss,
         stopped_because=result.stopped_because,
         best=validator.get_best() if validator else None,
+        recorded=history.get_last_steps(),
     )
     card.save(config.train_dir)
 
@@ -174,14 +223,18 @@ def _prepare_train_dir(config):
     """Creates the folder and checks that it is writable, before work is done."""
     if not config.train_dir:
         raise ValueError("Training needs a folder for checkpoints: give --train_dir.")
+    if set("*?[") & set(config.train_dir):
+        raise ValueError(
+            f"--train_dir={config.train_dir} has a character that TensorFlow takes for "
+            "a pattern (*, ? or [), so it would not find its checkpoints again: rename "
+            "the folder."
+        )
     probe = os.path.join(config.train_dir, f".probe-{os.getpid()}")
     try:
-        tf.gfile.MakeDirs(config.train_dir)
-        with tf.gfile.Open(probe, "w") as file:
-            file.write("")
-        tf.gfile.Remove(probe)
-    except tf.errors.OpError as error:
+        files.make_folder(config.train_dir)
+        files.append_text(probe, "", is_durable=False)
+        files.remove(probe)
+    except OSError as error:
         raise ValueError(
-            f"The folder {config.train_dir!r} cannot be written: "
-            f"{error.message.split(';')[-1].strip()}."
+            f"The folder {config.train_dir!r} cannot be written: {error}"
         ) from error

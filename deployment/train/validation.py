@@ -7,6 +7,7 @@ from typing import Any
 from absl import logging
 
 from deployment import files, tasks
+from deployment.evaluate import evaluation_runs
 from deployment.models.history import History
 from deployment.train import early_stopping
 from deployment.train.best_checkpoints import BestCheckpoints
@@ -22,7 +23,8 @@ class Validator:
       build_evaluator: returns an `evaluation.Evaluator`, or an object with its methods
         `predict(prefix)` and `close()`; called once, at the first evaluation.
       on_new_best: exports the best checkpoint; called with its prefix and with the
-        `ModelSpec` that goes with it, or None.
+        `ModelSpec` that goes with it; returns the folder that it wrote, or None. None
+        for no exports.
 
     Raises:
       ValueError: if the task has no such metric.
@@ -33,7 +35,7 @@ class Validator:
         config: TrainingConfig,
         history: History,
         build_evaluator: Callable[[], Any],
-        on_new_best: Callable[..., None] | None = None,
+        on_new_best: Callable[..., str | None] | None = None,
     ):
         self._run = config
         self._config = config.validation
@@ -48,9 +50,11 @@ class Validator:
             "--best_metric",
         )
         self._best = BestCheckpoints(
-            config.train_dir, self._metric, self._config.num_best_checkpoints
+            config.train_dir,
+            self._metric,
+            self._config.num_best_checkpoints,
+            self._config.split_name,
         )
-        self._spec = config.spec
         self._steps = None
         if not self._config.every.is_time:
             self._steps = self._config.every.to_steps(config.steps_per_epoch)
@@ -60,9 +64,22 @@ class Validator:
         """The task's state as of the best checkpoint so far."""
         return self._spec.task_state
 
+    @property
+    def _spec(self):
+        """The model with the task's state as of the best checkpoint."""
+        ranking = self._best.ranking
+        state = ranking[0].task_state if ranking else None
+        return (
+            self._run.spec
+            if state is None
+            else self._run.spec.replace(task_state=state)
+        )
+
     def start(self, step: int) -> None:
         """Drops evaluations beyond `step`, where training resumes; starts the clock."""
         self._best.forget_after(step)
+        if self._on_new_best is not None:
+            self._best.check_export()
         self._due = time.monotonic() + self._config.every.value
 
     def is_due(self, step: int, is_last: bool = False) -> bool:
@@ -91,6 +108,9 @@ class Validator:
         state = self._task.fit_state(predictions, self._run.spec)
         spec = self._run.spec.replace(task_state=state)
         values = self._task.compute(predictions, spec)
+        if fault := evaluation_runs.explain_scores(predictions):
+            logging.warning("%s", fault)
+            values = dict.fromkeys(values)
         secs = time.monotonic() - started
         row = {
             "step": step,
@@ -104,9 +124,7 @@ class Validator:
             "time": files.utc_now(),
         }
         # In this order, a killed run repeats what is missing.
-        is_best = self._best.consider(prefix, step, values[self._metric.name])
-        if is_best:
-            self._spec = spec
+        is_best = self._best.consider(prefix, step, values[self._metric.name], state)
         self._history.append(row)
         self._due = time.monotonic() + self._config.every.value
         shown = ", ".join(
@@ -126,8 +144,7 @@ class Validator:
     def export_best(self) -> None:
         """Exports the best checkpoint, and records that it is exported."""
         prefix = self._best.get_path(self._best.ranking[0])
-        self._on_new_best(prefix, self._spec)
-        self._best.record_export()
+        self._best.record_export(self._on_new_best(prefix, self._spec))
 
     def get_reason_to_stop(self) -> str | None:
         """Returns why training should end now, as a sentence, or None."""
@@ -138,7 +155,7 @@ class Validator:
         )
 
     def get_best(self) -> dict[str, Any] | None:
-        """Returns `metric`, `value` and `step` of the best so far, or None."""
+        """See `BestCheckpoints.get_best`."""
         return self._best.get_best()
 
     def close(self) -> None:

@@ -1,12 +1,13 @@
 """Where a run starts: at its own checkpoint, from another one, or from scratch."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 
 from absl import logging
 
-from deployment import text
-from deployment.models import checkpoint, restoring
+from deployment import files, text
+from deployment.models import best_record, checkpoint, checkpoint_state, restoring
 from deployment.models.checkpoint import Checkpoint
 from deployment.train import saving
 from deployment.train.config import TrainingConfig
@@ -60,14 +61,18 @@ def find_start(config: TrainingConfig) -> Start:
     """Finds the newest complete checkpoint in `config.train_dir`.
 
     Raises:
-      ValueError: if there is neither that nor a checkpoint at `config.checkpoint_path`.
+      ValueError: if there are checkpoints but none is whole, or if there is none and
+        none at `config.checkpoint_path` either.
     """
     newest = checkpoint.find_newest(config.train_dir)
     if newest is None:
+        _check_nothing_is_missing(config)
         if config.checkpoint_path:
             checkpoint.find_prefix(config.checkpoint_path)  # Fails early.
         return Start(0, None)
-    saving.point_to(config.train_dir, newest.path)
+    if config.is_chief:
+        keep = config.max_checkpoints_to_keep
+        saving.point_to(config.train_dir, newest.path, keep)
     logging.info("Resuming from %s.", newest.path)
     if config.checkpoint_path:
         logging.warning(
@@ -76,6 +81,27 @@ def find_start(config: TrainingConfig) -> Start:
             config.checkpoint_path,
         )
     return Start(newest.step, newest)
+
+
+def _check_nothing_is_missing(config):
+    """Raises ValueError if the checkpoint to resume from is gone."""
+    path = os.path.join(config.train_dir, checkpoint_state.FILE_NAME)
+    listed = checkpoint_state.read(config.train_dir)
+    if listed:
+        raise ValueError(
+            f"{path!r} names {listed[-1]!r}, which is not in that folder: put its "
+            f"files there, or delete {path!r} to start over."
+        )
+    best = os.path.join(config.train_dir, best_record.FOLDER)
+    if steps := sorted(checkpoint.list_steps(best)):
+        raise ValueError(
+            f"There is no checkpoint in {config.train_dir!r} to resume from, but "
+            f"{best!r} holds that of step {steps[-1]}: copy its files there, or give "
+            "another --train_dir to start over."
+        )
+    if config.is_chief and tf.gfile.Exists(path):
+        logging.warning("%s is damaged, and there is no checkpoint.", path)
+        files.remove(path)  # TensorFlow would stop at it.
 
 
 def _check_own_checkpoint(newest):

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import json
 import os
 import shutil
 
@@ -20,6 +21,7 @@ from pipeline_runs import (
 )
 
 from datasets import (
+    bad_records,
     convert_images,
     dataset_factory,
     input_pipeline,
@@ -72,7 +74,7 @@ def test_broken_shards_are_named(tmp_path, position, spoil, message):
 def test_a_shard_truncated_in_the_length_of_a_record(tmp_path):
     # TensorFlow takes this for the end of the file.
     dataset = shards_with(tmp_path, 3, lambda data, position: data[: position + 7])
-    assert "after 3 records" in input_pipeline.diagnose(dataset)
+    assert "after 3 records" in bad_records.diagnose(dataset)
 
 
 def test_broken_images_are_named(tmp_path):
@@ -84,12 +86,12 @@ def test_broken_images_are_named(tmp_path):
     write_by_hand(tmp_path, records)
     dataset = get_by_hand(tmp_path)
     name = os.fsdecode(b"rock/\xe9.jpg")
-    assert "Record 1 of" in input_pipeline.diagnose(dataset)
-    assert f"the image {name!r}" in input_pipeline.diagnose(dataset)
+    assert "Record 1 of" in bad_records.diagnose(dataset)
+    assert f"the image {name!r}" in bad_records.diagnose(dataset)
     write_by_hand(tmp_path, [records[0], {"image/encoded": b"text"}])
-    assert "Record 1 of" in input_pipeline.diagnose(dataset)
+    assert "Record 1 of" in bad_records.diagnose(dataset)
     write_by_hand(tmp_path, [records[0]])
-    assert input_pipeline.diagnose(dataset) is None
+    assert bad_records.diagnose(dataset) is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ def test_broken_images_are_named(tmp_path):
 )
 def test_reason_of_an_error(head, tail):
     error = tf.errors.DataLossError(None, None, f"{head}corrupted record at 584{tail}")
-    assert input_pipeline._extract_reason(error) == "corrupted record at 584"
+    assert bad_records.extract_reason(error) == "corrupted record at 584"
 
 
 def test_errors_from_elsewhere_pass(tmp_path):
@@ -198,6 +200,21 @@ def test_a_dataset_that_was_replaced_is_not_read(converted, get_batch, is_overwr
         start()
     with fails(dataset):
         run(dataset, is_training=False)
+
+
+def test_wrong_numbers_of_records_in_dataset_info(converted):
+    data, _ = converted
+    path = data / "dataset_info.json"
+    info = json.loads(path.read_text())
+    first, second = info["splits"]["train"]["shards"]
+    first["records"] += 1
+    second["records"] -= 1
+    path.write_text(json.dumps(info))
+    dataset = dataset_factory.get_dataset("image_folder", "train", str(data))
+    match = f"{first['file']}' holds 5 records instead of the 6 that dataset_info.json"
+    for is_training in True, False:
+        with pytest.raises(OSError, match=match):
+            run(dataset, 1, is_training=is_training)
 
 
 def test_training_ends_when_it_opens_replaced_shards(converted, get_batch, monkeypatch):

@@ -4,61 +4,26 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from conversions import convert, draw, draw_pets, read
 
 from datasets import (
     conversion_report,
     convert_images,
     dataset_factory,
-    dataset_info,
     dataset_utils,
     shard_files,
 )
 from tf_slim_compat import tf
 
 
-def draw(path, color=(9, 99, 199)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (8, 6), color).save(path)
-
-
 @pytest.fixture
 def source(tmp_path):
-    """Ten images of cats and six of dogs."""
-    for name, count in [("cat", 10), ("dog", 6)]:
-        for index in range(count):
-            draw(tmp_path / "photos" / name / f"{index}.png", (index, 0, 0))
-    return tmp_path / "photos"
-
-
-def convert(source, **options):
-    options = {"dataset_dir": source.parent / "data", "workers": 1, **options}
-    options["dataset_dir"] = str(options["dataset_dir"])
-    return convert_images.convert(
-        convert_images.ConvertConfig(source=str(source), **options)
-    )
+    return draw_pets(tmp_path / "photos")
 
 
 def get_counts(info):
     """Returns {split: images of each class}."""
     return {s: tuple(summary["class_counts"]) for s, summary in info.labels.items()}
-
-
-def read(dataset_dir, split=""):
-    """Returns the features of all records, as {key: value}, shard by shard."""
-    records = []
-    for path in sorted(dataset_dir.glob("*.tfrecord")):
-        if split not in path.name:
-            continue
-        for record in tf.io.tf_record_iterator(str(path)):
-            feature = tf.train.Example.FromString(record).features.feature
-            records.append(
-                {
-                    key: (value.bytes_list.value or value.int64_list.value)[0]
-                    for key, value in feature.items()
-                }
-            )
-    return records
 
 
 def test_what_is_written(source, tmp_path):
@@ -193,6 +158,38 @@ def test_names_of_all_kinds(tmp_path):
     conversion_report.describe(info, "data").encode()
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a\nb",
+        "\n1:dog",
+        "a\rb",
+        "a\x85b",
+        "a\u2028b",
+        "a\x0cb",
+        "a\x1b[1mb",
+        "a\t",
+        "a ",
+    ],
+)
+def test_names_that_labels_txt_cannot_hold(source, tmp_path, name):
+    draw(source / name / "1.png")
+    with pytest.raises(ValueError, match="labels.txt cannot hold") as caught:
+        convert(source)
+    assert repr(name) in str(caught.value) and "\n" not in str(caught.value)
+    assert not (tmp_path / "data").exists()
+
+
+def test_names_with_colons_are_read_back(tmp_path):
+    names = (" a", "1:dog", "2: b", ":", "0:", "a:b:c")
+    for name in names:
+        draw(tmp_path / "photos" / name / "1.png")
+    info = convert(tmp_path / "photos", validation_fraction=0)
+    found = dataset_utils.read_label_file(str(tmp_path / "data"))
+    assert found == dict(enumerate(info.class_names))
+    assert sorted(names) == list(info.class_names)
+
+
 @pytest.fixture
 def damaged(source):
     """The source with three unreadable images."""
@@ -268,105 +265,6 @@ def test_source_missing(tmp_path):
     config = convert_images.ConvertConfig(source=None, dataset_dir=str(tmp_path))
     with pytest.raises(ValueError, match="--source"):
         convert_images.convert(config)
-
-
-def test_output_that_cannot_be_written(source, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="Cannot write into .*--dataset_dir"):
-        convert(source, dataset_dir=tmp_path / "file" / "data")
-
-
-def test_overwriting(source, tmp_path):
-    first = convert(source, dataset_name="pets", shards=3)
-    with pytest.raises(ValueError, match="already holds .*--overwrite"):
-        convert(source, dataset_name="pets")
-    with pytest.raises(ValueError, match="already holds the dataset 'pets'"):
-        convert(source, dataset_name="others", overwrite=True)
-    assert len(read(tmp_path / "data")) == 16
-    (tmp_path / "data" / "notes.txt").write_text("keep")
-    second = convert(source, dataset_name="pets", shards=1, seed=5, overwrite=True)
-    assert second.fingerprint != first.fingerprint
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
-        "dataset_info.json",
-        "labels.txt",
-        "notes.txt",
-        f"pets_train_00000-of-00001.{second.fingerprint[:8]}.tfrecord",
-        f"pets_validation_00000-of-00001.{second.fingerprint[:8]}.tfrecord",
-    ]
-    third = convert(source, dataset_name="pets", shards=1, seed=5, overwrite=True)
-    assert third == second
-    assert len(read(tmp_path / "data")) == 16
-
-
-class Killed(BaseException):
-    """Ends a conversion as a signal would."""
-
-
-@pytest.mark.parametrize("after", range(7))
-def test_killed_while_overwriting_a_whole_dataset_is_left(
-    source, tmp_path, monkeypatch, after
-):
-    data = tmp_path / "data"
-    first = convert(source, shards=2)
-    (source / "cat").rename(source / "fox")
-    calls = []
-
-    def interrupt(call):
-        def call_until(*paths):
-            if str(data) in str(paths[-1]) and ".partial" not in str(paths[-1]):
-                calls.append(paths)
-                if len(calls) > after:
-                    raise Killed
-            return call(*paths)
-
-        return call_until
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", interrupt(os.replace))
-        patch.setattr(os, "remove", interrupt(os.remove))
-        with pytest.raises(Killed):
-            convert(source, shards=2, overwrite=True)
-    # Four shards are added and labels.txt is removed; then the old one is replaced.
-    names = ("cat", "dog") if after < 6 else ("dog", "fox")
-    for split in first.splits:
-        dataset = dataset_factory.get_dataset("image_folder", split, str(data))
-        assert tuple(dataset.labels_to_names.values()) == names
-        files = [os.path.basename(path) for path in dataset.data_sources]
-        texts = {r["image/class/text"] for name in files for r in read(data, name)}
-        assert texts == {name.encode() for name in names}
-    second = convert(source, shards=2, overwrite=True)
-    shards = {shard.file for shards in second.splits.values() for shard in shards}
-    assert shards == {path.name for path in data.glob("*.tfrecord")}
-
-
-def test_files_of_others_are_not_overwritten(source, tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "dataset_info.json").write_text('{"name": "theirs"}')
-    with pytest.raises(ValueError, match="already holds"):
-        convert(source, overwrite=True)
-
-
-def test_failure_while_overwriting_keeps_the_old(source, tmp_path):
-    first = convert(source)
-    (source / "cat" / "bad.png").write_bytes(b"?")
-    with pytest.raises(ValueError, match=r"bad\.png"):
-        convert(source, overwrite=True, skip_bad_images=False)
-    assert len(read(tmp_path / "data")) == 16
-    info = shard_files.read_info(str(tmp_path / "data"))
-    assert info == first
-
-
-def test_interrupted_while_moving_into_place(source, tmp_path):
-    info = convert(source)
-    data = tmp_path / "data"
-    (data / ".images.partial").mkdir()
-    for name in dataset_info.FILE_NAME, info.splits["train"][-1].file:
-        (data / name).rename(data / ".images.partial" / name)
-    with pytest.raises(OSError, match="image_folder reads"):
-        dataset_factory.get_dataset("image_folder", "train", str(data))
-    assert convert(source).fingerprint == info.fingerprint
-    assert not list(data.glob(".*"))
-    assert len(read(data)) == 16
 
 
 def test_progress_in_a_log_is_sparse(source, capsys):

@@ -58,8 +58,9 @@ class FakeTask:
             assert values.dtype == np.int64 and values.ndim == 1
             return {"class_counts": np.bincount(values, minlength=num_names).tolist()}
         assert values.dtype == np.float32 and values.shape[1] == num_names
+        values = np.nan_to_num(values, posinf=0)
         if self.name == "multilabel":
-            return {"class_counts": values.sum(axis=0).astype(int).tolist()}
+            return {"class_counts": (values > 0).sum(axis=0).tolist()}
         return {
             key: getattr(values, key)(axis=0).tolist()
             for key in ("mean", "std", "min", "max")

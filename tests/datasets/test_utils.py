@@ -1,125 +1,12 @@
-"""Downloads, label files, features and sharded output."""
+"""Label files, features and sharded output."""
 
 import contextlib
-import functools
-import http.server
-import io
-import tarfile
-import threading
-import zipfile
 
 import numpy as np
 import pytest
 
 from datasets import dataset_factory, dataset_utils, shard_files
 from tf_slim_compat import tf
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        if not self.path.startswith("/short"):
-            return super().do_GET()
-        # Announces more bytes than it sends.
-        self.send_response(200)
-        self.send_header("Content-Length", "100")
-        self.end_headers()
-        self.wfile.write(b"only this")
-
-
-@pytest.fixture
-def site(tmp_path):
-    """Returns (URL, folder) of a local web server."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", folder
-        server.shutdown()
-
-
-@pytest.fixture
-def target(tmp_path):
-    (tmp_path / "target").mkdir()
-    return tmp_path / "target"
-
-
-def test_download(site, target):
-    url, folder = site
-    (folder / "my file.bin").write_bytes(b"x" * 100_000)
-    path = dataset_utils.download_url(f"{url}/my%20file.bin?version=2", str(target))
-    assert path == str(target / "my file.bin")
-    assert (target / "my file.bin").read_bytes() == b"x" * 100_000
-    assert [path.name for path in target.iterdir()] == ["my file.bin"]
-
-
-@pytest.mark.parametrize("name", ["none.bin", "short.bin"])
-def test_failed_downloads_leave_nothing(site, target, name):
-    url, _ = site
-    with pytest.raises(OSError, match=f"Cannot download {url}/{name}"):
-        dataset_utils.download_url(f"{url}/{name}", str(target))
-    assert list(target.iterdir()) == []
-
-
-def make_tar(names, mode):
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for name in names:
-            member = tarfile.TarInfo(name)
-            member.size = 5
-            archive.addfile(member, io.BytesIO(b"hello"))
-    return buffer.getvalue()
-
-
-def make_zip(names):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in names:
-            archive.writestr(name, "hello")
-    return buffer.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("name", "data", "unpack"),
-    [
-        (
-            "a.tgz",
-            make_tar(["photos/1.txt"], "w:gz"),
-            dataset_utils.download_and_uncompress_tarball,
-        ),
-        (
-            "a.tar",
-            make_tar(["photos/1.txt"], "w"),
-            dataset_utils.download_and_uncompress_tarball,
-        ),
-        (
-            "a.zip",
-            make_zip(["photos/1.txt"]),
-            dataset_utils.download_and_uncompress_zipfile,
-        ),
-    ],
-)
-def test_archives(site, target, name, data, unpack):
-    url, folder = site
-    (folder / name).write_bytes(data)
-    unpack(f"{url}/{name}", str(target))
-    assert (target / "photos" / "1.txt").read_text() == "hello"
-    (folder / name).write_bytes(data[: min(514, len(data) // 3)])
-    with pytest.raises(OSError, match=f"Cannot unpack .*{name}"):
-        unpack(f"{url}/{name}", str(target))
-
-
-def test_archives_do_not_write_elsewhere(site, target, tmp_path):
-    url, folder = site
-    (folder / "a.tgz").write_bytes(make_tar(["../outside.txt"], "w:gz"))
-    (folder / "a.zip").write_bytes(make_zip(["../outside.txt"]))
-    with pytest.raises(OSError, match="Cannot unpack"):
-        dataset_utils.download_and_uncompress_tarball(f"{url}/a.tgz", str(target))
-    dataset_utils.download_and_uncompress_zipfile(f"{url}/a.zip", str(target))
-    assert not (tmp_path / "outside.txt").exists()
 
 
 def test_label_files(tmp_path):

@@ -1,11 +1,18 @@
 """Ranges of settings."""
 
-import types
+import dataclasses
+from typing import Any
 
 import pytest
 
 from deployment import ranges
 from deployment.config_flags import SettingError
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    rate: Any
+    other: Any = 0
 
 
 @pytest.mark.parametrize(
@@ -19,7 +26,24 @@ from deployment.config_flags import SettingError
 )
 def test_values_out_of_range_are_errors(allowed, inside, outside):
     for value in inside:
-        ranges.check(types.SimpleNamespace(rate=value), rate=allowed)
+        ranges.check(Config(value), rate=allowed)
     for value in outside:
         with pytest.raises(SettingError, match=f"rate must be {allowed.text}, but is"):
-            ranges.check(types.SimpleNamespace(rate=value), rate=allowed)
+            ranges.check(Config(value), rate=allowed)
+
+
+def test_every_number_must_be_finite():
+    ranges.check(Config(-(2**63), other=1e300))
+    ranges.check(Config("text", other=(3, float("nan"))))
+    for value, rule in (
+        (float("nan"), "a finite number"),
+        (-float("inf"), "a finite number"),
+        (2**63, "a 64-bit integer"),
+        (-(10**30), "a 64-bit integer"),
+    ):
+        with pytest.raises(SettingError, match=f"other must be {rule}, but is"):
+            ranges.check(Config(1, other=value), rate=ranges.AT_LEAST_ONE)
+    with pytest.raises(SettingError, match="rate must be a 64-bit integer"):
+        ranges.check(Config(2**64), rate=ranges.AT_LEAST_ONE)
+    with pytest.raises(TypeError, match="has no fields speed"):
+        ranges.check(Config(1), speed=ranges.POSITIVE)

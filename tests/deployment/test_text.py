@@ -70,3 +70,23 @@ def test_numbers_are_readable():
     assert text.format_count(1, "image") == "1 image"
     assert text.format_count(2000, "image") == "2,000 images"
     assert text.shorten("abcdef", 4) == "a, b, c, d and 2 more"
+
+
+def test_a_terminal_gets_no_control_and_no_direction_changing_characters():
+    assert text.printable("Übung 草 \u200d👩‍🔬") == "Übung 草 \u200d👩‍🔬"
+    assert text.printable("a\udcff\nb\x1b[2J\x9b\x7f") == (
+        r"a\udcff\nb\u001b[2J\u009b\u007f"
+    )
+    assert text.printable("cat\u202egpj.exe\u2066\u200f\u061c\u2028") == (
+        r"cat\u202egpj.exe\u2066\u200f\u061c\u2028"
+    )
+    assert text.printable("a\n\tb\r", keep="\n\t") == "a\n\tb\\r"
+    table = text.format_table(["\x1b[0m"], [["a\tb"]])
+    assert table == "\\u001b[0m\n---------\na\\tb"
+
+
+def test_a_spreadsheet_gets_no_formulas():
+    for start in ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"):
+        assert text.csv_cell(f"{start}a(1)") == f"'{start}a(1)"
+    for value in ("a=1", "-0.5", "+1e-3", "", "'=1", -1.5, -1, None):
+        assert text.csv_cell(value) is value

@@ -1,6 +1,7 @@
 """User modules are imported from files and by name, once, with clear errors."""
 
 import sys
+from unittest import mock
 
 import pytest
 
@@ -40,3 +41,19 @@ def test_errors_name_the_module_and_the_line(tmp_path, name, content, message):
     with pytest.raises(ValueError, match=message) as error:
         user_modules.load([name])
     assert name in str(error.value)
+
+
+def test_an_error_is_blamed_on_the_user_module_that_it_passed_through(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "fails_later_of_test.py"
+    path.write_text("def build():\n    return {}['units']\n")
+    monkeypatch.syspath_prepend(str(tmp_path))  # Restores the path at the end.
+    with mock.patch.dict(user_modules._loaded), mock.patch.dict(sys.modules):
+        user_modules.load([str(path)])
+        with pytest.raises(KeyError) as raised:
+            user_modules._loaded[str(path)].build()
+        sentence = user_modules.blame(raised.value)
+        assert user_modules.blame(ZeroDivisionError()) is None
+    assert sentence.startswith(f"The user module {str(path)!r} failed: KeyError: ")
+    assert "'units' (line 2)" in sentence

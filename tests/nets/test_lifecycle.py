@@ -12,7 +12,7 @@ import reference_networks
 
 from deployment import model_deploy
 from deployment.evaluate import evaluation
-from deployment.models import graph_files
+from deployment.models import graph_files, graph_freezing
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.train import step, training
@@ -155,7 +155,8 @@ def test_train_evaluate_export_freeze(name, tmp_path, monkeypatch):
 
     graph_def = graph_files.build_inference_graph(network_fn, [None, *images.shape[1:]])
     graph_files.write_graph(graph_def, f"{tmp_path}/graph.pb")
-    frozen = graph_files.freeze(
+    # Freezing also checks that every operation is one of `SAFE_OPERATIONS`.
+    frozen = graph_freezing.freeze(
         f"{tmp_path}/frozen.pb",
         input_graph=f"{tmp_path}/graph.pb",
         input_checkpoint=str(tmp_path),

@@ -27,7 +27,7 @@ from evaluated_runs import (
 from PIL import Image
 
 from deployment import tasks
-from deployment.evaluate import gallery
+from deployment.evaluate import evaluation_reports, gallery
 from deployment.tasks.base import Mistake
 from tf_slim_compat import tf
 
@@ -86,6 +86,13 @@ def test_predictions_csv(evaluated):
         assert row["prediction_name"] == NAMES[int(row["prediction"])]
         score = np.exp(4) / (np.exp(4) + NUM_CLASSES - 1)
         assert float(row["score"]) == pytest.approx(score, abs=1e-6)
+
+
+def test_no_name_is_a_formula_in_a_csv_file():
+    rows = [("file_name", "-wet"), ("=1+2.jpg", -0.5), ("-1", "@cat")]
+    assert evaluation_reports.format_csv(rows) == (
+        "file_name,'-wet\n'=1+2.jpg,-0.5\n-1,'@cat\n"
+    )
 
 
 def test_the_gallery_is_escaped_and_needs_no_other_file(evaluated):
@@ -180,12 +187,29 @@ def test_all_checkpoints_are_compared_best_first(tmp_path, capsys):
     assert best.step == 7
 
 
+def test_scores_that_are_not_numbers_are_no_accuracy(tmp_path, caplog):
+    save(tmp_path, 5, 3)
+    prefix = save(tmp_path, 10, 0)
+    with tf.Graph().as_default(), tf.Session() as session:
+        weights = np.full([NUM_CLASSES] * 2, np.nan, np.float32)
+        tf.get_variable("Net/weights", initializer=weights)
+        tf.get_variable("global_step", initializer=np.int64(10))
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, prefix)
+    message = f"scores of 40 of 40 images are not finite numbers .* of '{prefix}'"
+    with pytest.raises(ValueError, match=message):
+        run(tmp_path, eval_dir=tmp_path / "eval")
+    assert not list(tmp_path.glob("eval/eval.json"))
+    assert run(tmp_path, all_checkpoints=True).step == 5
+    assert re.search(message, caplog.text)
+
+
 def test_a_folder_without_a_checkpoint_cannot_be_compared(tmp_path):
     with pytest.raises(ValueError, match="holds no checkpoint"):
         run(tmp_path, all_checkpoints=True)
     broken = save(tmp_path, 30, 0)
     os.remove(f"{broken}.data-00000-of-00001")
-    with pytest.raises(ValueError, match="is complete"):
+    with pytest.raises(ValueError, match="is whole"):
         run(tmp_path, all_checkpoints=True)
 
 

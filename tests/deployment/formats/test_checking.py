@@ -57,6 +57,9 @@ def test_a_difference_is_a_failure(tmp_path):
     rows = checking.check(config, other, files, samples)
     with pytest.raises(ValueError, match="frozen: scores differ by .*1e-04"):
         checking.report(rows)
+    nowhere = dataclasses.replace(samples, pixels=np.full_like(samples.pixels, np.nan))
+    with pytest.raises(ValueError, match="3 of 3 images have scores that are not"):
+        checking.check(config, model, files, nowhere)
 
 
 def compare(found, expected, labels):

@@ -116,7 +116,7 @@ def test_export_checkpoint_replaces_the_older_export(tmp_path, monkeypatch, capl
     checkpoint = save_checkpoint(tmp_path / "model.ckpt", name)
     folder = tmp_path / "export" / "best"
     exporting.export_checkpoint(make_config(name), checkpoint, str(folder))
-    names = {"frozen_graph.pb", "labels.txt", "saved_model"}
+    names = {"SHA256SUMS", "frozen_graph.pb", "labels.txt", "saved_model"}
     assert {path.name for path in folder.iterdir()} == names
     assert f"Wrote {folder}/frozen_graph.pb." in caplog.messages
     changed = make_config(name, output_names=tuple("vwxyz"))
@@ -151,6 +151,7 @@ def test_files_and_folders_are_replaced(exported, tmp_path):
         "variables",
     }
     assert {path.name for path in tmp_path.iterdir()} == {
+        "SHA256SUMS",
         "frozen_graph.pb",
         "labels.txt",
         "saved_model",

@@ -7,7 +7,7 @@ import probe_weights
 import pytest
 
 from deployment.formats import graph_folding
-from deployment.models import graph_files
+from deployment.models import graph_files, subgraphs
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 
@@ -152,7 +152,7 @@ def test_pruning_removes_devices_and_colocation():
         first = tf.constant(1.0, name="first")
         with tf.device("/gpu:0"), graph.colocate_with(first.op):
             tf.identity(tf.constant(2.0), name="second")
-    pruned = graph_folding.prune(graph.as_graph_def(), ["second"])
+    pruned = subgraphs.extract(graph.as_graph_def(), ["second"])
     assert "first" not in [node.name for node in pruned.node]
     assert not any(node.device or "_class" in node.attr for node in pruned.node)
     assert graph_files.find_outputs(pruned) == []

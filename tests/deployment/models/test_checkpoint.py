@@ -112,8 +112,8 @@ def test_a_copied_folder_has_its_own_checkpoint(tmp_path):
     assert Checkpoint(str(tmp_path / "copy")).path == expected
     for path in (tmp_path / "copy").glob("model*"):
         path.unlink()
-    expected = str(tmp_path / "original" / "model.ckpt-5")
-    assert Checkpoint(str(tmp_path / "copy")).path == expected
+    with pytest.raises(ValueError, match="holds no checkpoint.*names 'model.ckpt-5'"):
+        Checkpoint(str(tmp_path / "copy"))
 
 
 def test_the_folder_of_a_saved_model_is_a_checkpoint(tmp_path):
@@ -209,3 +209,34 @@ def test_the_newest_complete_checkpoint_of_a_folder_is_found(tmp_path):
     assert checkpoint.find_newest(str(tmp_path)).step == 16
     (tmp_path / "model.ckpt-16.index").write_bytes(b"damaged")
     assert checkpoint.find_newest(str(tmp_path)).step == 8
+
+
+@pytest.mark.parametrize(
+    "state", [None, b"", b"\0" * 40, b"\xff\xfe", b'model_checkpoint_path: "mod']
+)
+def test_a_damaged_list_leads_to_the_newest_whole_checkpoint(tmp_path, state, caplog):
+    for step in (8, 9, 16):
+        values = {**VALUES, "global_step": np.array(step, np.int64)}
+        save(tmp_path / f"model.ckpt-{step}", values, "V1" if step == 9 else "V2")
+    data = tmp_path / "model.ckpt-16.data-00000-of-00001"
+    data.write_bytes(bytes(data.stat().st_size))
+    if state is not None:
+        (tmp_path / "checkpoint").write_bytes(state)
+    assert checkpoint.find_prefix(str(tmp_path)) == f"{tmp_path}/model.ckpt-9"
+    assert "model.ckpt-16' are damaged" in caplog.messages[0]
+    assert caplog.messages[1].endswith(f"checkpoint is {tmp_path}/model.ckpt-9.")
+
+
+def test_the_index_of_v2_is_not_a_checkpoint_of_v1(tmp_path):
+    save(tmp_path / "m", VALUES, "V2")
+    (tmp_path / "m.index").rename(tmp_path / "model.ckpt-5")
+    with expect_one_line("ckpt-5' holds no variables.*without its extension .index"):
+        Checkpoint(str(tmp_path / "model.ckpt-5"))
+    assert checkpoint.find_newest(str(tmp_path)) is None
+
+
+def test_a_global_step_that_is_no_number_is_damage(tmp_path):
+    path = save(tmp_path / "model.ckpt-5", {"global_step": np.arange(3)}, "V2")
+    with expect_one_line("global step in .*ckpt-5' is not a number"):
+        _ = Checkpoint(path).step
+    assert checkpoint.find_newest(str(tmp_path)) is None

@@ -6,6 +6,8 @@ import pytest
 from saved_checkpoints import save
 
 from deployment.models.checkpoint_choice import choose, read_ranking
+from deployment.models.history import History
+from deployment.models.run_card import RunCard
 from tf_slim_compat import tf
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -87,7 +89,40 @@ def test_only_those_of_the_ranking_that_exist_count(run):
         path.unlink()
     assert read_ranking(str(run)).values == {10: 0.5}
     assert choose(str(run)).path == f"{run}/best/model.ckpt-10"
-    (run / "best" / "best.json").write_text("{")
-    with pytest.raises(ValueError, match="best.json' is damaged"):
-        choose(str(run))
     assert read_ranking(str(run.parent)) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", '{"metric": "loss", "checkpoints": []}', None]
+)
+def test_a_damaged_ranking_is_made_again_from_what_was_measured(run, text):
+    whole = json.loads((run / "best" / "best.json").read_text())
+    path = run / "best" / "best.json"
+    path.unlink()
+    if text is not None:
+        path.write_text(text and text.replace("}", ', "sha256": "wrong"}'))
+        said = "best.json' is damaged .* choose one with --checkpoint=latest or a step"
+        with pytest.raises(ValueError, match=said):
+            choose(str(run))
+    assert choose(str(run), "30").path == f"{run}/model.ckpt-30"
+    best = {"metric": "loss", "higher_is_better": False, "value": 0.5, "step": 10}
+    card = RunCard(
+        model_name="lenet",
+        num_classes=2,
+        image_size=28,
+        preprocessing_name="lenet",
+        eval_split_name="validation",
+        results={"best": best},
+    )
+    card.save(str(run))
+    with pytest.raises(ValueError, match="metrics.jsonl has no loss of step 10"):
+        choose(str(run))
+    history = History(str(run))
+    for row in whole["checkpoints"]:
+        history.append(
+            {"step": row["step"], "split": "validation", "loss": row["value"]}
+        )
+    choice = choose(str(run))
+    assert choice.path == f"{run}/best/model.ckpt-10"
+    assert choice.reason.startswith("the best by loss (0.5000)")
+    assert path.exists() == (text is not None), "reading writes nothing"

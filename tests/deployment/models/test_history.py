@@ -145,3 +145,44 @@ def test_a_full_disk_is_an_error_of_one_sentence(tmp_path):
     (tmp_path / "training.jsonl").symlink_to("/dev/full")
     with pytest.raises(OSError, match=r"training.jsonl' cannot be written: No space"):
         history.append_training({"step": 2})
+
+
+def test_zero_bytes_of_a_power_cut_are_dropped(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    rows = [f'{{"step": {step}, "split": "validation"}}\n' for step in (1, 2, 3)]
+    path.write_text(rows[0] + "\0" * 30 + rows[1] + rows[2] + "\0" * 40)
+    history = History(str(tmp_path))
+    assert [row["step"] for row in history.rows()] == [1, 3]
+    assert "metrics.jsonl has lost rows" in caplog.text
+    history.append({"step": 4, "split": "validation"})
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 3, 4]
+
+
+def test_rows_of_two_processes_are_put_in_order(tmp_path):
+    for name in ("metrics.jsonl", "training.jsonl"):
+        lines = [f'{{"step": {s}, "loss": {i}}}\n' for i, s in enumerate((2, 4, 2, 3))]
+        (tmp_path / name).write_text("".join(lines))
+    history = History(str(tmp_path))
+    history.truncate_after(4)
+    for rows in (history.rows(), history.training_rows()):
+        assert [(row["step"], row["loss"]) for row in rows] == [(2, 2), (3, 3), (4, 1)]
+
+
+def test_rows_that_were_lost_are_noticed(tmp_path):
+    history = History(str(tmp_path))
+    assert history.get_last_steps() == {}
+    for step in (2, 4):
+        history.append({"step": step, "split": "validation"})
+        history.append_training({"step": step + 1})
+    history.sync()
+    recorded = history.get_last_steps()
+    assert recorded == {"metrics.jsonl": 4, "training.jsonl": 5}
+    assert History(str(tmp_path)).find_losses(recorded) == []
+    assert History(str(tmp_path)).find_losses({}) == []
+    (tmp_path / "metrics.jsonl").write_text("")
+    lines = (tmp_path / "training.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "training.jsonl").write_text(lines[0])
+    first, second = History(str(tmp_path)).find_losses(recorded)
+    assert first.startswith("metrics.jsonl lacks the rows after step 0 up to step 4")
+    assert second.startswith("training.jsonl lacks the rows after step 3 up to step 5")

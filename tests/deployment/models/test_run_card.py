@@ -74,24 +74,24 @@ def test_keys_of_a_newer_format_are_kept(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "Expecting value"),
+        ("", "it is empty"),
         ('{"model_name": "len', "Unterminated string"),
-        ("[1]", "not a JSON object"),
+        ("[1]", "it must be an object, but is"),
         ('{"model_name": "lenet"}', "num_classes is missing"),
         (
             '{"model_name": "lenet", "num_classes": "6", "image_size": 28, '
             '"preprocessing_name": "lenet"}',
-            "num_classes is '6'",
+            "num_classes must be an integer, but is '6'",
         ),
         (
             '{"model_name": "lenet", "num_classes": 6, "image_size": 28, '
             '"preprocessing_name": "lenet", "sessions": [{"from_step": 1}]}',
-            "a session lacks",
+            r"sessions\[0\].images_per_step is missing",
         ),
         (
             '{"model_name": "lenet", "num_classes": 6, "image_size": 28, '
             '"preprocessing_name": "lenet", "sessions": [3]}',
-            "a session lacks",
+            r"sessions\[0\] must be an object, but is 3",
         ),
         (b"\xff\xfe", "decode"),
     ],

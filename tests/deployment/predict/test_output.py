@@ -1,5 +1,6 @@
 """Tables, CSV and JSON of predictions."""
 
+import csv
 import io
 import json
 
@@ -80,3 +81,27 @@ def test_the_ending_chooses_the_format(output_format, name, start, tmp_path):
         if start == "[\n":
             assert not (tmp_path / name).exists()
     assert (tmp_path / name).read_text().startswith(start)
+
+
+def test_names_reach_neither_a_terminal_nor_a_spreadsheet_raw():
+    spec = SPEC.replace(output_names=("=1+2", "-\x1b[2J", "owl"))
+    table = write("table", spec=spec, scores=(0.5, 0.4, 0.1))
+    assert table == "a, b.jpg\n  0.5000  =1+2\n  0.4000  -\\u001b[2J\n"
+    rows = list(csv.reader(io.StringIO(write("csv", spec=spec, scores=(0.5, 0.4, 0)))))
+    assert [row[3] for row in rows[1:]] == ["'=1+2", "'-\x1b[2J"]
+    (first, _) = json.loads(write("json", spec=spec, scores=(0.5, 0.4, 0)))
+    assert [p["name"] for p in first["predictions"]] == ["=1+2", "-\x1b[2J"]
+
+
+@pytest.mark.parametrize("count", [1, 100_000])
+def test_a_full_disk_leaves_the_previous_file(count, tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text("previous")
+    (tmp_path / ".x.json.partial").symlink_to("/dev/full")
+    task = tasks.get_task("classification")
+    with (
+        pytest.raises(OSError, match="x.json' cannot be written: No space left"),
+        output.open_writer(None, str(path), task) as writer,
+    ):
+        writer.write_failure("a" * count, "no image")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["previous"]

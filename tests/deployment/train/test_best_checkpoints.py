@@ -1,55 +1,26 @@
 """The best checkpoints: which are kept, and that a kill never leaves partial ones."""
 
-import contextlib
 import json
 import math
 import os
 import shutil
 
 import pytest
+from kept_checkpoints import (
+    ACCURACY,
+    check_folder,
+    consider,
+    refuse_links,
+    write_checkpoint,
+)
 
-from deployment import files
 from deployment.models.history import History
 from deployment.tasks.base import Metric
 from deployment.train.best_checkpoints import BestCheckpoints, Kept
 from tf_slim_compat import tf
 
-ACCURACY, TOP_5 = Metric("accuracy", True), Metric("top_5", True)
+TOP_5 = Metric("top_5", True)
 LOSS = Metric("loss", False)
-
-SUFFIXES = [".data-00000-of-00002", ".data-00001-of-00002", ".index", ".meta"]
-
-
-def write_checkpoint(folder, step, suffixes=SUFFIXES):
-    """Writes fake checkpoint files; returns their prefix."""
-    folder.mkdir(exist_ok=True)
-    for suffix in suffixes:
-        (folder / f"model.ckpt-{step}{suffix}").write_text(f"{suffix} of {step}")
-    return str(folder / f"model.ckpt-{step}")
-
-
-def consider(best, folder, step, value):
-    return best.consider(write_checkpoint(folder, step), step, value)
-
-
-def check_folder(folder, steps):
-    """Checks that exactly these checkpoints exist, complete, best first."""
-    expected = {f"model.ckpt-{step}{suffix}" for step in steps for suffix in SUFFIXES}
-    others = {"best.json", "checkpoint"} if steps else {"best.json"}
-    assert set(os.listdir(folder)) == expected | others
-    check_ranking(folder, steps)
-    latest = tf.train.latest_checkpoint(str(folder))
-    assert latest == (str(folder / f"model.ckpt-{steps[0]}") if steps else None)
-
-
-def check_ranking(folder, steps):
-    """Checks that these are ranked and each is complete."""
-    record = json.loads((folder / "best.json").read_text())
-    assert [kept["step"] for kept in record["checkpoints"]] == steps
-    for step in steps:
-        for suffix in SUFFIXES:
-            path = folder / f"model.ckpt-{step}{suffix}"
-            assert path.read_text() == f"{suffix} of {step}"
 
 
 def test_the_best_are_kept_and_the_others_deleted(tmp_path):
@@ -59,10 +30,17 @@ def test_the_best_are_kept_and_the_others_deleted(tmp_path):
     for step, value, is_best in [*news, (5, 0.5, True)]:
         assert consider(best, tmp_path, step, value) == is_best
     assert best.ranking == [Kept(5, 0.5), Kept(1, 0.3)]
-    assert best.get_best() == {"metric": "accuracy", "value": 0.5, "step": 5}
+    assert best.get_best() == {
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "value": 0.5,
+        "step": 5,
+    }
     assert best.get_path(best.ranking[1]) == str(tmp_path / "best" / "model.ckpt-1")
     check_folder(tmp_path / "best", [5, 1])
-    assert json.loads((tmp_path / "best" / "best.json").read_text()) == {
+    record = json.loads((tmp_path / "best" / "best.json").read_text())
+    assert len(record.pop("sha256")) == 64
+    assert record == {
         "metric": "accuracy",
         "checkpoints": [{"step": 5, "value": 0.5}, {"step": 1, "value": 0.3}],
     }
@@ -110,10 +88,6 @@ def test_a_step_that_is_evaluated_again_is_ranked_again(tmp_path):
     check_folder(tmp_path / "best", [1, 2])
 
 
-def refuse_links(*args, **kwargs):
-    raise OSError(18, "Invalid cross-device link")
-
-
 def test_files_are_linked_where_possible_and_copied_elsewhere(tmp_path, monkeypatch):
     best = BestCheckpoints(str(tmp_path), ACCURACY, 3)
     consider(best, tmp_path, 1, 0.1)
@@ -156,34 +130,81 @@ def test_another_metric_ranks_by_its_own_values(tmp_path):
         row = {"step": step, "split": "validation", "accuracy": accuracy, "loss": loss}
         history.append(row)
     best = BestCheckpoints(str(tmp_path), LOSS, 3)
-    assert best.get_best() == {"metric": "loss", "value": 2.0, "step": 2}
+    assert best.ranking == [Kept(2, 2.0), Kept(3, 2.5), Kept(1, 3.0)]
     check_folder(tmp_path / "best", [2, 3, 1])
     with pytest.raises(ValueError, match="ranks by loss, and the top_5 at step 2 was"):
         BestCheckpoints(str(tmp_path), TOP_5, 3)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "[]",
-        '{"metric": "accuracy"}',
-        '{"metric": "accuracy", "checkpoints": [{"step": 1, "value": null}]}',
-        '{"metric": "accuracy", "checkpoints": [{"step": 1, "value": NaN}]}',
-    ],
-)
-def test_a_damaged_ranking_raises_one_sentence(tmp_path, text):
-    consider(BestCheckpoints(str(tmp_path), ACCURACY, 3), tmp_path, 1, 0.5)
+# What becomes of `best.json`, and what is said where the checkpoints cannot be ranked.
+DAMAGES = {
+    "emptied": (lambda text: "", "is damaged .it is empty"),
+    "zeroed": (lambda text: "\0" * len(text), "is damaged .it is empty"),
+    "cut": (lambda text: text[:-9], "is damaged .Expecting|Unterminated"),
+    "another type": (lambda text: "[]", "it must be an object"),
+    "no checkpoints": (lambda text: '{"metric": "accuracy"}', "checkpoints is missing"),
+    "a wrong step": (lambda text: text.replace("20", "21"), "checksum"),
+    "a wrong value": (lambda text: text.replace("0.2", "0.7"), "checksum"),
+    "no ranking": (
+        lambda text: json.dumps({**json.loads(text), "checkpoints": []}),
+        "checksum",
+    ),
+    "not finite": (lambda text: text.replace("0.2", "NaN"), r"checkpoints\[1\].value"),
+    "huge": (lambda text: text.replace("20", "1" + "0" * 30), r"checkpoints\[1\].step"),
+    "missing": (lambda text: None, "best.json' is missing"),
+}
+
+
+def keep_and_record(run, steps):
+    """Keeps the best checkpoints and records their evaluations."""
+    best, history = BestCheckpoints(str(run), ACCURACY, 2), History(str(run))
+    for step in steps:
+        consider(best, run, step, step / 100)
+        row = {"step": step, "split": "validation", "accuracy": step / 100}
+        history.append(row)
+    return best
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_kept_outlives_its_record(tmp_path, damage):
+    keep_and_record(tmp_path, [10, 20, 30])
+    edit, said = DAMAGES[damage]
+    path, metrics = tmp_path / "best" / "best.json", tmp_path / "metrics.jsonl"
+    text = edit(path.read_text())
+    path.unlink() if text is None else path.write_text(text)
+    rows = metrics.read_text()
+    metrics.write_text("")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "best").iterdir()}
+    for metric in (ACCURACY, LOSS):
+        with pytest.raises(ValueError, match=f"(?s){said}.*move .*best' elsewhere"):
+            BestCheckpoints(str(tmp_path), metric, 1)
+    assert before == {p.name: p.read_bytes() for p in (tmp_path / "best").iterdir()}
+    metrics.write_text(rows)
+    # Fewer are to be kept, but not on account of a damaged record.
+    best = BestCheckpoints(str(tmp_path), ACCURACY, 1)
+    assert best.ranking == [Kept(30, 0.3), Kept(20, 0.2)]
+    check_folder(tmp_path / "best", [30, 20])
+    assert not best.is_exported()
+    consider(best, tmp_path, 40, 0.4)
+    check_folder(tmp_path / "best", [40])
+
+
+@pytest.mark.parametrize("step", ["20", "21"])
+def test_records_of_earlier_releases_are_completed(tmp_path, step):
+    """They have no checksum; nothing is removed on account of them."""
+    keep_and_record(tmp_path, [10, 20, 30])
+    (tmp_path / "metrics.jsonl").write_text('{"step": 30, "accuracy": 0.3}\n')
+    rows = f'[{{"step": 30, "value": 0.1}}, {{"step": {step}, "value": 0.2}}]'
+    text = f'{{"metric": "accuracy", "checkpoints": {rows}, "exported_step": 30}}'
     (tmp_path / "best" / "best.json").write_text(text)
-    with pytest.raises(ValueError, match=r"best.json' is damaged .* delete the folder"):
-        BestCheckpoints(str(tmp_path), ACCURACY, 3)
-
-
-def test_a_folder_without_a_ranking_is_not_changed(tmp_path):
-    write_checkpoint(tmp_path / "best", 5)
-    with pytest.raises(ValueError, match="no best.json .* move it elsewhere"):
-        BestCheckpoints(str(tmp_path), ACCURACY, 1)
-    assert len(list((tmp_path / "best").iterdir())) == len(SUFFIXES)
+    if step == "21":
+        with pytest.raises(ValueError, match="no checksum.* no accuracy of step 20"):
+            BestCheckpoints(str(tmp_path), ACCURACY, 2)
+        return
+    best = BestCheckpoints(str(tmp_path), ACCURACY, 2)
+    assert best.ranking == [Kept(30, 0.3), Kept(20, 0.2)]
+    assert not best.is_exported()
+    assert BestCheckpoints(str(tmp_path), ACCURACY, 1).ranking == [Kept(30, 0.3)]
 
 
 def test_a_checkpoint_with_a_missing_file_is_not_ranked(tmp_path):
@@ -207,126 +228,6 @@ def test_a_checkpoint_that_does_not_exist_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="There is no checkpoint"):
         best.consider(str(tmp_path / "model.ckpt-7"), 7, 0.5)
     assert best.ranking == []
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: no code may catch it."""
-
-
-# What changes files, in the order in which it is counted.
-OPERATIONS = [
-    (os, "link"),
-    (tf.gfile, "Copy"),
-    (tf.gfile, "Rename"),
-    (tf.gfile, "Remove"),
-    (tf.gfile, "MakeDirs"),
-    (files, "write_text"),
-]
-
-
-def kill_at(monkeypatch, number, is_before):
-    """Raises `Killed` before or after the file operation with this number."""
-    left = [number]
-
-    def wrap(operation):
-        def counted(*args, **kwargs):
-            left[0] -= 1
-            is_last = left[0] == -1
-            if is_last and is_before:
-                raise Killed
-            try:
-                return operation(*args, **kwargs)
-            finally:
-                if is_last and not is_before:
-                    raise Killed
-
-        return counted
-
-    for place, name in OPERATIONS:
-        monkeypatch.setattr(place, name, wrap(getattr(place, name)))
-
-
-def work(run):
-    """Keeps step 3 instead of 1, then forgets the steps after 2."""
-    best = BestCheckpoints(str(run), ACCURACY, 2)
-    consider(best, run, 3, 0.3)
-    best.forget_after(2)
-
-
-@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
-@pytest.mark.parametrize("can_link", [True, False], ids=["linked", "copied"])
-def test_a_kill_at_any_file_operation_leaves_complete_checkpoints(
-    tmp_path, monkeypatch, is_before, can_link
-):
-    if not can_link:
-        monkeypatch.setattr(os, "link", refuse_links)
-    best = BestCheckpoints(str(tmp_path / "start"), ACCURACY, 2)
-    (tmp_path / "start").mkdir()
-    for step, value in ((1, 0.1), (2, 0.2)):
-        consider(best, tmp_path / "start", step, value)
-    rankings = []
-    for number in range(100):
-        run = tmp_path / f"run-{number}"
-        shutil.copytree(tmp_path / "start", run)
-        with monkeypatch.context() as patch:
-            kill_at(patch, number, is_before)
-            with contextlib.suppress(Killed):
-                work(run)
-                break
-        record = json.loads((run / "best" / "best.json").read_text())
-        steps = [kept["step"] for kept in record["checkpoints"]]
-        rankings.append(steps)
-        check_ranking(run / "best", steps)
-        # A concurrent reader finds a complete checkpoint too.
-        latest = tf.train.latest_checkpoint(str(run / "best"))
-        assert latest is not None
-        assert set(SUFFIXES) <= {
-            p.name.removeprefix(os.path.basename(latest))
-            for p in (run / "best").iterdir()
-        }
-        again = BestCheckpoints(str(run), ACCURACY, 2)
-        check_folder(run / "best", steps)
-        assert [kept.step for kept in again.ranking] == steps
-        work(run)
-        check_folder(run / "best", [2])
-        shutil.rmtree(run)
-    # Each kill leaves the old ranking, the new one, or the one without step 3.
-    distinct = [steps for i, steps in enumerate(rankings) if steps != rankings[i - 1]]
-    assert len(rankings) > 20
-    assert distinct in ([[2, 1], [3, 2], [2]], [[3, 2], [2]]), distinct
-
-
-def test_a_kill_at_the_first_checkpoint_is_survived(tmp_path, monkeypatch):
-    for number in range(100):
-        run = tmp_path / f"run-{number}"
-        run.mkdir()
-        with monkeypatch.context() as patch:
-            kill_at(patch, number, is_before=False)
-            with contextlib.suppress(Killed):
-                consider(BestCheckpoints(str(run), LOSS, 1), run, 1, 0.5)
-                break
-        best = BestCheckpoints(str(run), LOSS, 1)
-        consider(best, run, 1, 0.5)
-        check_folder(run / "best", [1])
-    assert number > 8
-
-
-def test_the_export_of_the_best_is_remembered(tmp_path):
-    best = BestCheckpoints(str(tmp_path), ACCURACY, 2)
-    assert best.is_exported()  # There is nothing to export.
-    consider(best, tmp_path, 1, 0.1)
-    assert not best.is_exported()
-    best.record_export()
-    assert best.is_exported()
-    again = BestCheckpoints(str(tmp_path), ACCURACY, 2)
-    assert again.is_exported()
-    consider(again, tmp_path, 2, 0.2)
-    assert not again.is_exported()
-    again.record_export()
-    again.forget_after(1)
-    assert not again.is_exported()
-    again.record_export()
-    assert BestCheckpoints(str(tmp_path), ACCURACY, 2).is_exported()
 
 
 def test_a_full_disk_leaves_the_ranking_and_no_partial_files(tmp_path, monkeypatch):

@@ -7,17 +7,26 @@ import signal
 
 import numpy as np
 import pytest
+from kept_checkpoints import write_checkpoint
 from toy_training import (
     build_evaluator,
     evaluate,
+    make_config,
+    make_spec,
     network_in_evaluation,
     read_all,
     train,
 )
 
+from deployment import model_deploy
 from deployment.durations import Duration
+from deployment.models.history import History
+from deployment.models.run_card import RunCard
 from deployment.optimize.learning_rates import Schedule
+from deployment.tasks.base import Metric
+from deployment.train.best_checkpoints import BestCheckpoints
 from deployment.train.config import ValidationConfig
+from deployment.train.validation import Validator
 from tf_slim_compat import tf
 
 
@@ -157,7 +166,32 @@ def test_a_run_killed_before_an_evaluation_repeats_it(tmp_path):
     assert [row["step"] for row in read_rows(tmp_path)] == [4, 8, 12]
 
 
-def test_validation_does_not_change_training(tmp_path):
+def test_the_state_of_the_task_is_that_of_the_best_checkpoint(tmp_path):
+    """Also where a run was killed before it wrote the state into its run card."""
+    best = BestCheckpoints(str(tmp_path), Metric("accuracy", True), 2)
+    for step, thresholds in ((4, [0.25, 0.5, 1 / 3]), (8, [0.5, 0.75, 0.5])):
+        prefix = write_checkpoint(tmp_path, step)
+        best.consider(prefix, step, step / 10, {"thresholds": thresholds})
+    validation = ValidationConfig(num_best_checkpoints=2)
+    config = make_config(tmp_path, validation=validation)
+    validator = Validator(config, History(str(tmp_path)), None)
+    assert validator.task_state == {"thresholds": [0.5, 0.75, 0.5]}
+    validator.start(7)
+    assert validator.task_state == {"thresholds": [0.25, 0.5, 1 / 3]}
+    validator.start(3)
+    assert validator.task_state == {}
+
+
+def test_validation_does_not_change_training(tmp_path, monkeypatch):
+    # With several threads, sums may be taken in another order.
+    build = model_deploy.build_session_config
+
+    def build_session_config(deployment):
+        config = build(deployment)
+        config.intra_op_parallelism_threads = 1
+        return config
+
+    monkeypatch.setattr(model_deploy, "build_session_config", build_session_config)
     train(tmp_path / "without", 8, seed=1)
     train_and_validate(tmp_path / "with", 8)
     without, validated = read_all(tmp_path / "without"), read_all(tmp_path / "with")
@@ -168,3 +202,35 @@ def test_an_unknown_best_metric_is_an_error(tmp_path):
     config = ValidationConfig(every=Duration(2), best_metric="top_5")
     with pytest.raises(ValueError, match="--best_metric is 'top_5', but.*accuracy"):
         train(tmp_path, 4, validation=config, build_evaluator=build_evaluator)
+
+
+def test_lost_evaluations_are_noticed_and_a_repeated_one_is_complete(tmp_path, caplog):
+    spec = make_spec(image_size=8, use_grayscale=True, preprocessing_name="toy")
+    card = RunCard.from_spec(spec)
+    train_and_validate(tmp_path, 8, card=card, log_every_n_steps=0)
+    path = tmp_path / "metrics.jsonl"
+    whole = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("")
+    train_and_validate(tmp_path, 8, card=card, log_every_n_steps=0)
+    assert "metrics.jsonl lacks the rows after step 0 up to step" in caplog.text
+    (row,) = [json.loads(line) for line in path.read_text().splitlines()]
+    assert row["train_loss"] == whole[-1]["train_loss"] is not None
+    assert row["learning_rate"] == whole[-1]["learning_rate"]
+    caplog.clear()
+    train_and_validate(tmp_path, 8, card=card)
+    assert "lacks the rows" not in caplog.text
+
+
+def test_a_second_training_of_a_folder_is_refused(tmp_path):
+    said = []
+
+    def build_another():
+        with pytest.raises(ValueError) as raised:
+            train(tmp_path, 2)
+        said.append(str(raised.value))
+        return build_evaluator()
+
+    config = ValidationConfig(every=Duration(2), num_best_checkpoints=0)
+    train(tmp_path, 2, validation=config, build_evaluator=build_another)
+    assert said[0].startswith(f"Another process trains in {str(tmp_path)!r}: process ")
+    assert train(tmp_path, 3).step == 3
