@@ -51,7 +51,7 @@ def find_spec(graph_def: tf.GraphDef) -> ModelSpec | None:
     for node in graph_def.node:
         if node.name == SPEC_NAME and node.op == "Const":
             # A node of this name that someone else wrote is no error.
-            with contextlib.suppress(AttributeError, TypeError, ValueError):
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):
                 value = tf.make_ndarray(node.attr["value"].tensor).item()
                 return ModelSpec.from_json(value.decode())
     return None
