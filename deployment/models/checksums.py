@@ -68,9 +68,14 @@ def verify(path: str) -> None:
             )
 
 
-def is_whole(folder: str) -> bool:
-    """Returns whether all files whose checksums are known are as they were."""
-    return all(_is_whole(folder, *item) for item in read(folder).items())
+def is_whole(folder: str, sums: Mapping[str, str]) -> bool:
+    """Returns whether the files with these checksums are there, and as they were.
+
+    Args:
+      folder: the folder of the exported files.
+      sums: what `read` returned then.
+    """
+    return all(_is_whole(folder, *item) for item in sums.items())
 
 
 def read(folder: str) -> dict[str, str]:

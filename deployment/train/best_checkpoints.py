@@ -110,8 +110,7 @@ class BestCheckpoints:
             return
         folder = os.path.join(self._train_dir, self._exported.folder)
         files.recover(folder)
-        is_same = checksums.read(folder) == self._exported.files
-        if not (is_same and checksums.is_whole(folder)):
+        if not checksums.is_whole(folder, self._exported.files):
             logging.warning(
                 "The export of the best checkpoint in %s is incomplete or was changed.",
                 folder,

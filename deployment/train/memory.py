@@ -7,7 +7,6 @@ import collections
 import math
 from typing import NamedTuple
 
-import numpy as np
 from absl import logging
 
 from deployment.config_flags import SettingError
@@ -61,35 +60,40 @@ def estimate(graph: tf.Graph, batch_size: int, num_clones: int = 1) -> Needs:
         *graph.get_collection(tf.GraphKeys.LOCAL_VARIABLES),
     }
     fixed = sum(_count_bytes(v.shape, v.dtype.base_dtype) for v in variables)
-    variable_shapes = {str(v.shape) for v in variables}
-
-    def measure(tensor):
-        """Returns [bytes that do not depend on the batch, those that do]."""
-        if tensor.op.type in _WITHOUT_OUTPUT or not tensor.shape.rank:
-            return np.zeros(2)
-        size = _count_bytes(tensor.shape, tensor.dtype)
-        is_batch = not (tensor.shape[0] or 1) % batch_size
-        is_batch = is_batch and str(tensor.shape) not in variable_shapes
-        return np.array([0, size] if is_batch else [size, 0])
-
+    variable_shapes = {v.shape for v in variables}
     operations = graph.get_operations()
     last_use = {}
     for number, op in enumerate(operations):
         for tensor in (*op.inputs, *op.outputs):
             last_use[_find_origin(tensor).ref()] = number
     ending = collections.defaultdict(list)
+    sizes = {}
     for ref, number in last_use.items():
-        ending[number].append(ref.deref())
-    live, peak = np.zeros(2), np.zeros(2)
+        ending[number].append(ref)
+        sizes[ref] = _measure(ref.deref(), batch_size, variable_shapes)
+    live, peak = [0, 0], (0, 0)
     for number, op in enumerate(operations):
-        for tensor in op.outputs:
-            if _find_origin(tensor) is tensor:
-                live = live + measure(tensor)
-        if live.sum() > peak.sum():
-            peak = live
-        for tensor in ending[number]:
-            live = live - measure(tensor)
-    return Needs(fixed + int(peak[0]), peak[1] / batch_size / num_clones)
+        for ref in (tensor.ref() for tensor in op.outputs):
+            if ref in sizes:
+                is_batch, size = sizes[ref]
+                live[is_batch] += size
+        if sum(live) > sum(peak):
+            peak = tuple(live)
+        for ref in ending[number]:
+            is_batch, size = sizes[ref]
+            live[is_batch] -= size
+    return Needs(fixed + peak[False], peak[True] / batch_size / num_clones)
+
+
+def _measure(
+    tensor: tf.Tensor, batch_size: int, variable_shapes: set[tf.TensorShape]
+) -> tuple[bool, int]:
+    """Returns whether a result grows with the batch, and its size in bytes."""
+    shape = tensor.shape
+    if tensor.op.type in _WITHOUT_OUTPUT or not shape.rank:
+        return False, 0
+    is_batch = not (shape[0] or 1) % batch_size and shape not in variable_shapes
+    return is_batch, _count_bytes(shape, tensor.dtype)
 
 
 def check(config: TrainingConfig, graph: tf.Graph) -> None:

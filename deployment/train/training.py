@@ -235,6 +235,7 @@ def _prepare_train_dir(config):
         files.append_text(probe, "", is_durable=False)
         files.remove(probe)
     except OSError as error:
+        reason = str(error).rpartition(": ")[2]  # Without the name of the probe.
         raise ValueError(
-            f"The folder {config.train_dir!r} cannot be written: {error}"
+            f"The folder {config.train_dir!r} cannot be written: {reason}"
         ) from error

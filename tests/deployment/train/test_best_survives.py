@@ -207,7 +207,6 @@ def test_an_export_that_is_damaged_is_repeated(tmp_path):
     run = pathlib.Path(f"{tmp_path}-moved")
     best = BestCheckpoints(str(run), ACCURACY, 2)
     frozen = run / "export" / "best" / "frozen.pb"
-    (frozen.parent / "model.tflite").write_text("beside it")
     for damage in (
         lambda: None,
         frozen.unlink,
@@ -223,3 +222,16 @@ def test_an_export_that_is_damaged_is_repeated(tmp_path):
         export_best(run, again)
         assert read_export(run).items() >= whole.items()
         best = BestCheckpoints(str(run), ACCURACY, 2)
+
+
+def test_another_export_beside_that_of_the_best_does_not_repeat_it(tmp_path):
+    best = BestCheckpoints(str(tmp_path), ACCURACY, 2)
+    consider(best, tmp_path, 1, 0.1)
+    export_best(tmp_path, best)
+    folder = tmp_path / "export" / "best"
+    (folder / "model.tflite").write_text("an export of the user")
+    checksums.write(str(folder), ["model.tflite"])
+    (folder / "model.tflite").write_text("changed")
+    again = BestCheckpoints(str(tmp_path), ACCURACY, 2)
+    again.check_export()
+    assert again.is_exported()
