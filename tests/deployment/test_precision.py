@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from deployment import precision, processor
@@ -43,22 +44,21 @@ def test_an_unknown_machine_computes_in_float32(monkeypatch):
     assert name and not instructions
 
 
-def test_bfloat16_computes_matrix_products_with_fewer_bits():
-    values = tf.constant([[1.0 + 2.0**-12]])
+def test_bfloat16_computes_matrix_products_with_fewer_bits(graph):
+    values = tf.placeholder(tf.float32, [64, 64])
+    # The rewriter keeps what is fetched.
+    product = tf.identity(tf.matmul(tf.nn.relu(values), values)) + 1.0
+    fed = {values: np.full([64, 64], 1 + 2.0**-12)}
 
     def multiply(name):
         config = tf.ConfigProto()
         precision.configure(config, name)
-        with tf.Session(config=config, graph=values.graph) as session:
-            return session.run(product)
+        with tf.Session(config=config) as session:
+            return session.run(product, fed).max()
 
-    with values.graph.as_default():
-        # The rewriter leaves placeholders and constants of the outside as they are.
-        variable = tf.placeholder_with_default(values, [1, 1])
-        product = tf.matmul(variable, variable)
-    assert multiply("float32") > 1
+    assert multiply("float32") > 65.01
     # TensorFlow leaves the graph alone where the processor lacks the instructions.
-    assert (multiply("bfloat16") == 1) == processor.has_bfloat16()
+    assert (multiply("bfloat16") == 65) == processor.has_bfloat16()
 
 
 @pytest.mark.parametrize("name, on_cpu", [("float64", True), ("float16", True)])
