@@ -136,5 +136,5 @@ def _describe_value(flag: flags.Flag) -> str:
         return "TEXT"
     if isinstance(flag.parser, flags.ListParser):
         return "A,B,..."
-    types = {"int": "INTEGER", "float": "NUMBER"}
+    types = {"int": "INTEGER", "int or auto": "INTEGER|auto", "float": "NUMBER"}
     return types.get(flag.flag_type(), "TEXT")

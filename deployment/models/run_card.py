@@ -69,6 +69,13 @@ class Best(TypedDict):
     step: Count
 
 
+class AutoBatch(TypedDict):
+    """What --batch_size=auto chose: images per batch, and the learning rate."""
+
+    images: Count
+    learning_rate: Finite
+
+
 class Results(TypedDict, total=False):
     """The results of a run so far; may have other keys."""
 
@@ -104,6 +111,7 @@ class RunCard:
       eval_split_name: the split that was evaluated during training; None if none was.
       num_samples: images per epoch.
       data_fingerprint: changes when the data changes; None if unknown.
+      auto_batch: what --batch_size=auto chose; None if the batch size was given.
       seed: random seed; None if every session had another one.
       deterministic: whether two runs with one seed give identical weights.
       flags: every flag of the training script, by name.
@@ -132,6 +140,7 @@ class RunCard:
     eval_split_name: Name | None = None
     num_samples: Count | None = None
     data_fingerprint: Text | None = None
+    auto_batch: AutoBatch | None = None
     seed: Int64 | None = None
     deterministic: bool = False
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)

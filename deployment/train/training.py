@@ -165,7 +165,7 @@ def _continue_card(config, card, start, ignore_card):
     config = dataclasses.replace(config, seed=seed)
     if card is None:
         return config, None
-    card = dataclasses.replace(card, seed=seed)
+    card = dataclasses.replace(card, seed=seed, auto_batch=config.auto_batch)
     if old is not None:
         for line in run_card.check_resume(old, card, ignore_card):
             logging.info("Changed since this run began: %s", line)
