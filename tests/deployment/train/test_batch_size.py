@@ -93,9 +93,7 @@ def test_a_resumed_run_keeps_its_batch_size(tmp_path, fill_memory):
     tried = fill_memory(20)
     folders = tmp_path / "auto", tmp_path / "number"
     began = settle(folders[0])
-    for folder, config in zip(
-        folders, (began, make_config(folders[1], 1)), strict=True
-    ):
+    for config in (began, make_config(folders[1])):
         card = RunCard.from_spec(make_spec(image_size=8, preprocessing_name="none"))
         card = dataclasses.replace(card, flags={"batch_size": 24})
         training.train(
