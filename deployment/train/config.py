@@ -98,6 +98,7 @@ class TrainingConfig:
         "fits into the free memory; the learning rate is that for 32 images, and "
         "scaled in proportion.",
         kind=IntegerOrAuto,
+        flag_default=32,
         parse=lambda value: None if value == AUTO else value,
     )
     number_of_steps: int | None = setting(
