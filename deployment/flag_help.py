@@ -69,7 +69,7 @@ GROUPS = {
     ),
     "Devices and distribution": (
         "num_clones clone_on_cpu worker_replicas num_ps_tasks sync_replicas "
-        "replicas_to_aggregate master"
+        "replicas_to_aggregate master xla precision"
     ),
     "Run": (
         "max_number_of_steps max_number_of_epochs dry_run log_every_n_steps seed "

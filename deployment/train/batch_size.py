@@ -20,7 +20,7 @@ from deployment.config_flags import SettingError
 from deployment.models import checkpoint
 from deployment.models.run_card import RunCard
 from deployment.optimize.learning_rates import Schedule
-from deployment.train import memory, step
+from deployment.train import gpu, memory, step
 from deployment.train.available_memory import find_available
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import tf
@@ -187,7 +187,7 @@ class _Trial:
 
     def _open_session(self):
         session_config = model_deploy.build_session_config(self._config.deployment)
-        return tf.Session(config=session_config)
+        return tf.Session(config=gpu.configure(session_config, self._config))
 
     def _find_room(self):
         """Returns the bytes that the estimate may reach."""

@@ -154,6 +154,14 @@ class TrainingConfig:
         "Whether variables that --checkpoint_path lacks are initialized randomly "
         "instead of being an error.",
     )
+    precision: str = setting(
+        "auto",
+        "Precision of the products.",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    xla: bool = setting(
+        False, "Whether TensorFlow compiles the network with XLA, on GPUs."
+    )
     trainable_scopes: str | None = setting(
         None, "Comma-separated scopes of variables to train. If unset, all are trained."
     )

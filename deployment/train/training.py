@@ -22,7 +22,7 @@ from deployment.event_files import EventWriter
 from deployment.models import run_card
 from deployment.models.history import History
 from deployment.models.run_card import RunCard
-from deployment.train import endings, lock, memory, saving, step, warm_start
+from deployment.train import endings, gpu, lock, memory, saving, step, warm_start
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.loop import TrainingLoop, TrainingResult, stop_on_signals
 from deployment.train.validation import Validator
@@ -86,6 +86,7 @@ def _train(
         saving.remove_leftovers(config.train_dir)
     endings.warn_if_killed(config)
     start = warm_start.find_start(config)
+    gpu.check(config)
     config, card = _continue_card(config, card, start, ignore_card)
     if config.deterministic:
         tf.compat.v2.config.experimental.enable_op_determinism()
@@ -133,7 +134,9 @@ def _run(config, graph, loop, init_fn):
             init_fn=init_fn,
             saver=loop.saver,
             sync_optimizer=graph.sync_optimizer,
-            session_config=model_deploy.build_session_config(config.deployment),
+            session_config=gpu.configure(
+                model_deploy.build_session_config(config.deployment), config
+            ),
             # The loop saves and writes summaries between steps.
             summary_op=None,
             summary_writer=EventWriter(config.train_dir) if config.is_chief else None,
