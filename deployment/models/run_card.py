@@ -114,6 +114,7 @@ class RunCard:
       auto_batch: what --batch_size=auto chose; None if the batch size was given.
       seed: random seed; None if every session had another one.
       deterministic: whether two runs with one seed give identical weights.
+      precision: that of the computations; None, as of older runs, is float32.
       flags: every flag of the training script, by name.
       versions: versions of the software, by name.
       sessions: every time that training was started, in order.
@@ -143,6 +144,7 @@ class RunCard:
     auto_batch: AutoBatch | None = None
     seed: Int64 | None = None
     deterministic: bool = False
+    precision: Name | None = None
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, Any] = dataclasses.field(default_factory=dict)
     sessions: tuple[Session, ...] = ()
@@ -279,8 +281,7 @@ def with_session(
 ) -> RunCard:
     """Returns the card with one more session, which continues from `from_step`.
 
-    Earlier sessions' steps beyond that one are lost: sessions that began there or later
-    are dropped.
+    Sessions that began there or later are dropped: their steps are lost.
 
     Args:
       card: a `RunCard`.

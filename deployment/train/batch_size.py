@@ -15,12 +15,12 @@ from typing import Any
 
 from absl import logging
 
-from deployment import faults, model_deploy
+from deployment import faults
 from deployment.config_flags import SettingError
 from deployment.models import checkpoint
 from deployment.models.run_card import RunCard
 from deployment.optimize.learning_rates import Schedule
-from deployment.train import gpu, memory, step
+from deployment.train import gpu, memory, precision_choice, step
 from deployment.train.available_memory import find_available
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import tf
@@ -186,7 +186,7 @@ class _Trial:
                 session.run(graph.train_op)
 
     def _open_session(self):
-        session_config = model_deploy.build_session_config(self._config.deployment)
+        session_config = precision_choice.build_session_config(self._config)
         return tf.Session(config=gpu.configure(session_config, self._config))
 
     def _find_room(self):

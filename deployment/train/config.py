@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from deployment import ranges
+from deployment import precision, ranges
 from deployment.config_flags import AUTO, IntegerOrAuto, SettingError, setting
 from deployment.durations import Duration, parse_duration
 from deployment.model_deploy import DeploymentConfig
@@ -87,6 +87,7 @@ class TrainingConfig:
       optimizer: the update rule.
       class_weights: weight of each output in the loss; None weighs all alike.
       validation: how the run is validated; None for no validation.
+      is_rehearsal: whether these few steps only try what a longer run would do.
     """
 
     train_dir: str
@@ -154,11 +155,6 @@ class TrainingConfig:
         "Whether variables that --checkpoint_path lacks are initialized randomly "
         "instead of being an error.",
     )
-    precision: str = setting(
-        "auto",
-        "Precision of the products.",
-        choices=("auto", "float32", "bfloat16", "float16"),
-    )
     xla: bool = setting(
         False, "Whether TensorFlow compiles the network with XLA, on GPUs."
     )
@@ -203,6 +199,14 @@ class TrainingConfig:
         False,
         "Whether two runs with the same --seed give bit-identical weights; slower.",
     )
+    precision: str = setting(
+        "auto",
+        "Precision of the computations: float32, bfloat16 (about twice as fast on "
+        "processors with instructions for it; variables and losses stay float32) or "
+        "float16 (on GPUs, with loss scaling). auto times some steps of float32 and "
+        "bfloat16 on this machine and takes the faster; a resumed run keeps its own.",
+        choices=precision.PRECISIONS,
+    )
     validation: ValidationConfig | None = None
     is_auto_batch_size: bool = False
     max_checkpoints_to_keep: int = setting(
@@ -217,6 +221,7 @@ class TrainingConfig:
         kind=int,
     )
     save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
+    is_rehearsal: bool = False
 
     def __post_init__(self):
         if self.quantize_delay >= 0:
@@ -224,6 +229,7 @@ class TrainingConfig:
                 "Quantization-aware training is not supported yet: leave "
                 f"{{{{quantize_delay}}}} at -1 (it is {self.quantize_delay})."
             )
+        precision.check(self.precision, self.deployment.clone_on_cpu)
         ranges.check(
             self,
             batch_size=ranges.AT_LEAST_ONE,

@@ -1,4 +1,4 @@
-"""What is particular to training on GPUs: float16, XLA and batches sent ahead."""
+"""What is particular to training on GPUs: their precision, XLA, batches sent ahead."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -17,15 +17,21 @@ _XLA_ON_CPU = "--tf_xla_cpu_global_jit"
 
 
 def check(config: TrainingConfig) -> None:
-    """Checks that this machine's devices can do what a run asks of them.
+    """Checks that this machine's GPUs can do what a run asks of them.
 
     Raises:
-      ValueError: if it trains in float16, but not on capable GPUs of this process. If
-        XLA is of no use here, a warning is logged.
+      ValueError: if they do not compute in its precision, or several processes would
+        train in float16. If XLA is of no use here, a warning is logged.
     """
+    is_on_gpu = memory.is_on_gpu(config)
+    if is_on_gpu and config.precision == "bfloat16":
+        raise SettingError(
+            "TensorFlow computes in bfloat16 on processors only, but the network is on "
+            "a GPU: use {{precision}}=float16 or float32, or set {{clone_on_cpu}}."
+        )
     if config.precision == "float16":
         _check_float16(config)
-    if config.xla and not memory.is_on_gpu(config):
+    if config.xla and not is_on_gpu:
         logging.warning("%s", _explain_xla_on_cpu())
 
 
@@ -35,11 +41,6 @@ def _check_float16(config: TrainingConfig) -> None:
             "{{precision}}=float16 scales the loss within one process, but several "
             "train together ({{master}}, {{sync_replicas}}): use "
             "{{precision}}=float32."
-        )
-    if not memory.is_on_gpu(config):
-        raise SettingError(
-            "{{precision}}=float16 needs a GPU, and this run has none: use "
-            "{{precision}}=auto, which takes what is fastest here."
         )
     gpus = tf.config.list_physical_devices("GPU")[: config.deployment.num_clones]
     for gpu in gpus:
@@ -68,17 +69,14 @@ def _explain_xla_on_cpu() -> str:
 
 
 def configure(session_config: tf.ConfigProto, config: TrainingConfig) -> tf.ConfigProto:
-    """Sets float16 and XLA in the configuration of sessions, and returns it.
+    """Sets XLA in the configuration of sessions, and returns it.
 
     TensorFlow itself takes the layout of images that suits the GPU: NCHW in float32,
     NHWC in float16 (its layout optimizer).
     """
-    options = session_config.graph_options
-    if config.precision == "float16":
-        options.rewrite_options.auto_mixed_precision = 1  # RewriterConfig.ON
     if config.xla:
-        level = tf.OptimizerOptions.GlobalJitLevel.ON_1
-        options.optimizer_options.global_jit_level = level
+        options = session_config.graph_options.optimizer_options
+        options.global_jit_level = tf.OptimizerOptions.GlobalJitLevel.ON_1
     return session_config
 
 

@@ -1,5 +1,6 @@
 """What is particular to GPUs, as far as the graph and the messages show it."""
 
+import dataclasses
 import logging
 
 import pytest
@@ -7,7 +8,7 @@ from toy_training import make_config, network
 
 from deployment import model_deploy
 from deployment.config_flags import SettingError
-from deployment.train import gpu, memory
+from deployment.train import gpu, memory, precision_choice
 from tf_slim_compat import tf
 
 GPUS = [tf.config.PhysicalDevice(f"/physical_device:GPU:{i}", "GPU") for i in range(2)]
@@ -28,30 +29,26 @@ def with_gpus(monkeypatch):
 
 
 def make(folder, on_cpu=True, num_clones=1, **options):
-    config = make_config(folder, **options)
     deployment = model_deploy.DeploymentConfig(num_clones, clone_on_cpu=on_cpu)
-    object.__setattr__(config, "deployment", deployment)
-    return config
+    return dataclasses.replace(make_config(folder), deployment=deployment, **options)
 
 
 @pytest.mark.parametrize(
     ("options", "capability", "message"),
     [
-        ({}, None, "float16 needs a GPU, and this run has none: use --precision=auto"),
-        ({"on_cpu": False}, None, "needs a GPU"),
-        ({}, (9, 0), "needs a GPU"),
-        ({"on_cpu": False}, (6, 1), "7.0 or more, but Old GPU has 6.1: use --prec"),
+        ({}, (6, 1), "7.0 or more, but Old GPU has 6.1: use --precision=float32"),
         ({"sync_replicas": True}, (9, 0), "float16 scales the loss within one process"),
         ({"master": "grpc://host:1"}, (9, 0), "several train together"),
+        ({"precision": "bfloat16"}, (9, 0), "bfloat16 on processors only, but the"),
     ],
 )
-def test_float16_without_what_it_needs_is_an_error(
+def test_a_precision_that_gpus_do_not_have_is_an_error(
     tmp_path, with_gpus, options, capability, message
 ):
-    if capability:
-        with_gpus(capability)
+    with_gpus(capability)
+    config = make(tmp_path, on_cpu=False, **{"precision": "float16", **options})
     with pytest.raises(SettingError) as error:
-        gpu.check(make(tmp_path, precision="float16", **options))
+        gpu.check(config)
     assert message in error.value.explain()
 
 
@@ -59,7 +56,8 @@ def test_capable_gpus_train_in_float16(tmp_path, with_gpus):
     with_gpus((7, 0))
     config = make(tmp_path, on_cpu=False, num_clones=2, precision="float16", xla=True)
     gpu.check(config)
-    session_config = gpu.configure(tf.ConfigProto(), config)
+    session_config = precision_choice.build_session_config(config)
+    gpu.configure(session_config, config)
     options = session_config.graph_options
     assert options.rewrite_options.auto_mixed_precision == 1
     assert options.optimizer_options.global_jit_level == 1
