@@ -47,7 +47,7 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
-from deployment.train import advice, dry_run, training
+from deployment.train import advice, batch_size, dry_run, training
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
@@ -167,10 +167,8 @@ _VERSIONED = ("tensorflow", "tf-slim", "numpy")
 
 def spec_from_flags(dataset: slim.dataset.Dataset) -> ModelSpec:
     """Returns the specification of the model to train."""
-    dataset_task = getattr(dataset, "task", None)
-    task = tasks.get_task(
-        settings.choose_task(tasks.split_flag(FLAGS.task)[0], dataset_task)
-    )
+    wanted, found = tasks.split_flag(FLAGS.task)[0], getattr(dataset, "task", None)
+    task = tasks.get_task(settings.choose_task(wanted, found))
     network = nets_factory.get_network(FLAGS.model_name)
     num_outputs = task.count_outputs(dataset.num_classes, FLAGS.labels_offset)
     return ModelSpec(
@@ -213,6 +211,8 @@ def config_from_flags(dataset: slim.dataset.Dataset) -> TrainingConfig:
         validation=validation_from_flags(),
         class_weights=compute_class_weights(dataset, spec),
     )
+    network_fn = build_network_fn(spec, is_training=True)
+    config = batch_size.settle(config, network_fn, train_batches_fn(dataset, config))
     steps = durations.choose_steps(
         FLAGS.max_number_of_steps, FLAGS.max_number_of_epochs, config.steps_per_epoch
     )
@@ -301,18 +301,18 @@ def batches_fn(
     )
 
 
-def training_batches_fn(dataset: slim.dataset.Dataset, spec: ModelSpec) -> Callable:
+def train_batches_fn(dataset: slim.dataset.Dataset, config: TrainingConfig) -> Callable:
     """Returns the input pipeline of training."""
-    config = from_flags(InputConfig, FLAGS)
-    counts = dataset_utils.count_labels(dataset) if config.balanced_sampling else None
+    options = from_flags(InputConfig, FLAGS)
+    counts = dataset_utils.count_labels(dataset) if options.balanced_sampling else None
     return batches_fn(
         dataset,
-        spec,
+        config.spec,
         is_training=True,
-        batch_size=FLAGS.batch_size,
+        batch_size=config.batch_size,
         num_readers=FLAGS.num_readers,
         class_counts=counts,
-        skip_bad_records=config.on_bad_record == "skip",
+        skip_bad_records=options.on_bad_record == "skip",
     )
 
 
@@ -386,7 +386,7 @@ def main(_: Sequence[str]) -> None:
             run(
                 config,
                 build_network_fn(config.spec, is_training=True),
-                training_batches_fn(dataset, config.spec),
+                train_batches_fn(dataset, config),
                 card=card,
                 ignore_card=FLAGS.ignore_run_card,
                 build_evaluator=evaluator_fn(config),

@@ -26,12 +26,37 @@ from absl import flags
 _Config = TypeVar("_Config")
 # Flags by field name; fields of one name have one flag.
 _flag_of_field: dict[str, str] = {}
+AUTO = "auto"
+
+
+class IntegerOrAuto(flags.IntegerParser):
+    """Parses a flag that is a whole number or `AUTO`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.syntactic_help = f"an integer or {AUTO}"
+
+    def parse(self, argument: str | int) -> str | int:
+        """Returns `AUTO` or the number."""
+        return argument if argument == AUTO else super().parse(argument)
+
+    def flag_type(self) -> str:
+        """Returns what absl's descriptions of flags call the type."""
+        return f"int or {AUTO}"
+
+
+def _define_integer_or_auto(name: str, default: str | int, help_text: str) -> None:
+    serializer = flags.ArgumentSerializer()
+    flags.DEFINE(IntegerOrAuto(), name, default, help_text, serializer=serializer)
+
+
 _DEFINERS = {
     bool: flags.DEFINE_boolean,
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
     list: flags.DEFINE_list,
+    IntegerOrAuto: _define_integer_or_auto,
 }
 
 
@@ -71,7 +96,8 @@ def setting(
       choices: the values allowed; None for any.
       parse: turns the flag's value into the field's; an unset flag gives the default.
       flag_default: the flag's default where it is not the field's, with `parse`.
-      kind: the flag's type where it is not the field's: bool, int, float, str, list.
+      kind: the flag's type where it is not the field's: bool, int, float, str, list or
+        `IntegerOrAuto`.
     """
     metadata = {
         "help": help_text,

@@ -69,7 +69,7 @@ GROUPS = {
     ),
     "Devices and distribution": (
         "num_clones clone_on_cpu worker_replicas num_ps_tasks sync_replicas "
-        "replicas_to_aggregate master"
+        "replicas_to_aggregate master xla"
     ),
     "Run": (
         "max_number_of_steps max_number_of_epochs dry_run log_every_n_steps precision "
@@ -136,5 +136,5 @@ def _describe_value(flag: flags.Flag) -> str:
         return "TEXT"
     if isinstance(flag.parser, flags.ListParser):
         return "A,B,..."
-    types = {"int": "INTEGER", "float": "NUMBER"}
+    types = {"int": "INTEGER", "int or auto": "INTEGER|auto", "float": "NUMBER"}
     return types.get(flag.flag_type(), "TEXT")

@@ -296,7 +296,7 @@ def optimize_clones(
             "tf.losses.softmax_cross_entropy."
         )
     total_loss = tf.add_n(losses, name="total_loss")
-    return total_loss, _sum_gradients(gradients)
+    return total_loss, _sum_gradients(gradients, [clone.device for clone in clones])
 
 
 def deploy(
@@ -364,7 +364,7 @@ def _build_clone_loss(
 
 
 def _sum_gradients(
-    clone_gradients: Sequence[list[tuple[Any, tf.Variable]]],
+    clone_gradients: Sequence[list[tuple[Any, tf.Variable]]], devices: Sequence[str]
 ) -> list[tuple[Any, tf.Variable]]:
     """Sums the clones' gradients of each variable; None gradients are left out."""
     summed = []
@@ -373,7 +373,24 @@ def _sum_gradients(
         gradients = [gradient for gradient, _ in grads_and_vars if gradient is not None]
         if len(gradients) > 1:
             name = f"{variable.op.name}/sum_grads"
-            summed.append((tf.add_n(gradients, name=name), variable))
+            summed.append((_add(gradients, devices, name), variable))
         elif gradients:
             summed.append((gradients[0], variable))
     return summed
+
+
+def _add(gradients: Sequence[Any], devices: Sequence[str], name: str) -> tf.Tensor:
+    """Adds one gradient of each clone; those of several GPUs on the first one."""
+    are_dense = all(isinstance(gradient, tf.Tensor) for gradient in gradients)
+    # NCCL needs one gradient from each GPU, and cannot leave this machine.
+    on_gpus = all(device.startswith("/device:GPU:") for device in devices)
+    if not (are_dense and on_gpus and len(gradients) == len(devices)):
+        return tf.add_n(gradients, name=name)
+    from tensorflow.python.ops import nccl_ops
+
+    on_clones = []
+    for gradient, device in zip(gradients, devices, strict=True):
+        with tf.device(device):
+            on_clones.append(tf.identity(gradient))
+    with tf.device(devices[0]):
+        return tf.identity(nccl_ops.reduce_sum(on_clones), name=name)

@@ -42,12 +42,14 @@ def may_be_bfloat16(precision: str, is_on_cpu: bool) -> bool:
 
 
 def configure(session_config: tf.ConfigProto, precision: str) -> None:
-    """Sets the precision that sessions on the CPU compute in.
+    """Sets the precision that sessions compute in.
 
     Args:
       session_config: the configuration, changed in place.
-      precision: float32 or bfloat16.
+      precision: float32, bfloat16 (on the CPU) or float16 (on GPUs).
     """
+    options = session_config.graph_options.rewrite_options
     if precision == "bfloat16":
-        options = session_config.graph_options.rewrite_options
         options.auto_mixed_precision_onednn_bfloat16 = _REWRITER_ON
+    elif precision == "float16":
+        options.auto_mixed_precision = _REWRITER_ON

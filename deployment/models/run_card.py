@@ -69,6 +69,13 @@ class Best(TypedDict):
     step: Count
 
 
+class AutoBatch(TypedDict):
+    """What --batch_size=auto chose: images per batch, and the learning rate."""
+
+    images: Count
+    learning_rate: Finite
+
+
 class Results(TypedDict, total=False):
     """The results of a run so far; may have other keys."""
 
@@ -104,10 +111,10 @@ class RunCard:
       eval_split_name: the split that was evaluated during training; None if none was.
       num_samples: images per epoch.
       data_fingerprint: changes when the data changes; None if unknown.
+      auto_batch: what --batch_size=auto chose; None if the batch size was given.
       seed: random seed; None if every session had another one.
       deterministic: whether two runs with one seed give identical weights.
-      precision: the precision of the computations; None if unknown, as of runs before
-        there was a choice, which computed in float32.
+      precision: that of the computations; None, as of older runs, is float32.
       flags: every flag of the training script, by name.
       versions: versions of the software, by name.
       sessions: every time that training was started, in order.
@@ -134,6 +141,7 @@ class RunCard:
     eval_split_name: Name | None = None
     num_samples: Count | None = None
     data_fingerprint: Text | None = None
+    auto_batch: AutoBatch | None = None
     seed: Int64 | None = None
     deterministic: bool = False
     precision: Name | None = None
@@ -273,8 +281,7 @@ def with_session(
 ) -> RunCard:
     """Returns the card with one more session, which continues from `from_step`.
 
-    Earlier sessions' steps beyond that one are lost: sessions that began there or later
-    are dropped.
+    Sessions that began there or later are dropped: their steps are lost.
 
     Args:
       card: a `RunCard`.

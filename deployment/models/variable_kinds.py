@@ -6,7 +6,7 @@ from collections.abc import Container
 from deployment.models import averages
 
 # State of an optimizer that belongs to no single variable.
-_SHARED_STATE = re.compile(r"(.*/)?beta[12]_power(_\d+)?$")
+_SHARED_STATE = re.compile(r"(.*/)?beta[12]_power(_\d+)?$|loss_scale/")
 KINDS = {
     "model": "model",
     "average": "moving averages of the model",

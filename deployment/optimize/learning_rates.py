@@ -135,6 +135,15 @@ class Schedule:
             return _DEFAULT_DECAY_FACTOR.get(self.decay_type, 0.94)
         return self.decay_factor
 
+    def scaled(self, factor: float) -> "Schedule":
+        """Returns the schedule with all learning rates multiplied by a factor."""
+        return dataclasses.replace(
+            self,
+            initial=self.initial * factor,
+            end=self.end_rate * factor,
+            values=tuple(value * factor for value in self.values),
+        )
+
     def _check_rates(self) -> None:
         if self.initial < 0 or self.end_rate < 0:
             raise SettingError(

@@ -3,7 +3,7 @@
 import dataclasses
 
 from deployment import precision, ranges
-from deployment.config_flags import SettingError, setting
+from deployment.config_flags import AUTO, IntegerOrAuto, SettingError, setting
 from deployment.durations import Duration, parse_duration
 from deployment.model_deploy import DeploymentConfig
 from deployment.models.spec import ModelSpec
@@ -80,6 +80,8 @@ class TrainingConfig:
         checkpoint in it.
       spec: the model to train.
       num_samples: images per epoch.
+      batch_size: if None, `batch_size.settle` has to choose it.
+      is_auto_batch_size: whether it did, and scaled the learning rate.
       deployment: where clones and variables are placed.
       schedule: the learning rate over time.
       optimizer: the update rule.
@@ -91,7 +93,15 @@ class TrainingConfig:
     train_dir: str
     spec: ModelSpec
     num_samples: int
-    batch_size: int = setting(32, "Images per batch of each clone.")
+    batch_size: int | None = setting(
+        32,
+        "Images per batch of each clone. auto: the largest of 8, 16, 32, 64, ... that "
+        "fits into the free memory; the learning rate is that for 32 images, and "
+        "scaled in proportion.",
+        kind=IntegerOrAuto,
+        flag_default=32,
+        parse=lambda value: None if value == AUTO else value,
+    )
     number_of_steps: int | None = setting(
         None,
         "Global step to stop at. If unset, training continues until it is stopped.",
@@ -145,6 +155,9 @@ class TrainingConfig:
         "Whether variables that --checkpoint_path lacks are initialized randomly "
         "instead of being an error.",
     )
+    xla: bool = setting(
+        False, "Whether TensorFlow compiles the network with XLA, on GPUs."
+    )
     trainable_scopes: str | None = setting(
         None, "Comma-separated scopes of variables to train. If unset, all are trained."
     )
@@ -195,6 +208,7 @@ class TrainingConfig:
         choices=precision.PRECISIONS,
     )
     validation: ValidationConfig | None = None
+    is_auto_batch_size: bool = False
     max_checkpoints_to_keep: int = setting(
         5, "Number of newest checkpoints to keep; 0 keeps all."
     )
@@ -277,6 +291,13 @@ class TrainingConfig:
     def steps_per_epoch(self) -> float:
         """Global steps per epoch; fractions count."""
         return self.num_samples / self.images_per_step
+
+    @property
+    def auto_batch(self) -> dict[str, float] | None:
+        """What the run card says of an automatic batch size; None if it was given."""
+        if not self.is_auto_batch_size:
+            return None
+        return {"images": self.batch_size, "learning_rate": self.schedule.initial}
 
     @property
     def schedule_scale(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from absl import logging
 from deployment import files, tasks
 from deployment.evaluate import evaluation_summaries
 from deployment.models.history import History
+from deployment.optimize.loss_scale import OverflowLog
 from deployment.train.config import TrainingConfig
 from deployment.train.progress import Progress
 from deployment.train.saving import CheckpointSaver
@@ -85,6 +86,8 @@ class TrainingLoop:
             "waited_secs": graph.waited_secs,
             "health": graph.health,
         }
+        if graph.overflowed is not None:
+            self._fetches["overflowed"] = graph.overflowed
         self._summary_op = graph.summary_op if config.is_chief else None
         self._progress = None
         self._loss = None
@@ -92,6 +95,7 @@ class TrainingLoop:
         self._facts = {}
         self._health = ()
         self._num_skipped = 0
+        self._overflows = OverflowLog()
         self._step_secs = collections.deque(maxlen=100)
         self._stop_because = None
         self._was_signaled = False
@@ -203,6 +207,7 @@ class TrainingLoop:
         self._loss, loss = np.mean(losses, axis=0).tolist()
         self._health = values["health"]
         self._check_numbers(self._health)
+        self._overflows.add(self._step, values.get("overflowed", False))
         self._facts = {
             "loss": loss,
             "total_loss": self._loss,

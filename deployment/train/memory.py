@@ -19,7 +19,7 @@ from tf_slim_compat import tf
 # was 67 to 92 %. A run is refused only if that exceeds the available memory, ...
 _REFUSED_ABOVE = 1.0
 # ... and may fail if it exceeds this part of it.
-_WARNED_ABOVE = 0.6
+SAFE_SHARE = 0.6
 # Operations whose output is their first input.
 _ALIASES = {"Identity", "Reshape", "Squeeze", "ExpandDims", "StopGradient"}
 # What only hands out memory that is there already.
@@ -109,16 +109,14 @@ def check(config: TrainingConfig, graph: tf.Graph) -> None:
     Raises:
       ValueError: if it clearly does not fit. If it may not, a warning is logged.
     """
-    deployment = config.deployment
-    on_gpu = not deployment.clone_on_cpu and tf.config.list_physical_devices("GPU")
-    if on_gpu or config.master:
+    if config.master or is_on_gpu(config):
         return
     available = find_available()
     if available is None:
         return
-    needs = estimate(graph, config.batch_size, deployment.num_clones)
+    needs = estimate(graph, config.batch_size, config.deployment.num_clones)
     total = needs.total(config.batch_size)
-    if total <= _WARNED_ABOVE * available:
+    if total <= SAFE_SHARE * available:
         return
     needed = (
         f"Training needs at least {format_bytes(round(total))} of memory "
@@ -137,9 +135,15 @@ def check(config: TrainingConfig, graph: tf.Graph) -> None:
     logging.warning("%s", warning.explain())
 
 
+def is_on_gpu(config: TrainingConfig) -> bool:
+    """Returns whether the clones of a run are on GPUs of this machine."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return bool(gpus) and not config.deployment.clone_on_cpu
+
+
 def _suggest(config: TrainingConfig, needs: Needs, available: int) -> str:
     """Returns what makes a run fit."""
-    room = _WARNED_ABOVE * available - needs.fixed_bytes
+    room = SAFE_SHARE * available - needs.fixed_bytes
     fitting = math.floor(room / needs.bytes_per_image) if needs.bytes_per_image else 0
     smaller = "use a smaller image size or network"
     if fitting < 1:

@@ -5,6 +5,7 @@
 
 import collections
 import contextlib
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterator
@@ -16,9 +17,10 @@ from deployment.optimize import (
     depthwise_gradient,
     gradients,
     learning_rates,
+    loss_scale,
     optimizers,
 )
-from deployment.train import mixing, summaries
+from deployment.train import gpu, mixing, summaries
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import slim, tf
 
@@ -38,6 +40,7 @@ TrainingGraph = collections.namedtuple(
         "global_step",
         "health",
         "health_names",
+        "overflowed",
         "loss_names",
         "accumulate_op",
         "trained",
@@ -53,12 +56,13 @@ of it that validation measures as well, without regularization and auxiliary
 classifiers; `step_after` is the global step after it; `batch_metric` is the task's
 metric of the batch and `waited_secs` the time that the step waited for its batch, float
 scalars. `health` is a float32 vector that is finite in a sound step, and `health_names`
-names its elements; `loss_names` names the operations of those that are losses of the
-first clone, which come first. `accumulate_op`, or None, adds a batch's gradients to
-those of the next step and returns its total loss. `trained` lists the trained
-variables, `averages` is the `tf.train.ExponentialMovingAverage` of the weights or None.
-`summary_op` computes histograms, or is None; `sync_optimizer` is None unless replicas
-are synchronous.
+names its elements; `overflowed`, a bool scalar or None, is whether a loss scale made
+gradients overflow, which `health` does not show. `loss_names` names the operations of
+those that are losses of the first clone, which come first. `accumulate_op`, or None,
+adds a batch's gradients to those of the next step and returns its total loss. `trained`
+lists the trained variables, `averages` is the `tf.train.ExponentialMovingAverage` of
+the weights or None. `summary_op` computes histograms, or is None; `sync_optimizer` is
+None unless replicas are synchronous.
 """
 
 _CloneOutputs = collections.namedtuple(
@@ -88,8 +92,7 @@ def build_training_graph(
     with tf.device(deployment.variables_device()):
         global_step = tf.train.get_or_create_global_step()
     with tf.device(deployment.inputs_device()):
-        iterator = tf.data.make_initializable_iterator(build_batches())
-        tf.add_to_collection(tf.GraphKeys.TABLE_INITIALIZERS, iterator.initializer)
+        next_batch_fn = gpu.build_batch_source(deployment, build_batches())
 
     # Clones: each takes a batch through the network and computes its losses.
     batch_number = _build_batch_number(config, global_step)
@@ -97,7 +100,7 @@ def build_training_graph(
         clones = model_deploy.create_clones(
             deployment,
             _build_clone,
-            [config, network_fn, iterator, batch_number, itertools.count()],
+            [config, network_fn, next_batch_fn, batch_number, itertools.count()],
         )
 
     # Gradients and update.
@@ -180,13 +183,16 @@ def _training_mode_of_layers(config, global_step, batch_number) -> Iterator[None
         yield
 
 
-def _build_clone(config, network_fn, iterator, batch_number, clone_numbers):
+def _build_clone(config, network_fn, next_batch_fn, batch_number, clone_numbers):
     """Builds one clone: a batch through the network, and its losses."""
     task, options = tasks.get_task(config.spec.task), config.loss_options
-    with tf.device(config.deployment.inputs_device()):
-        images, labels, waited_secs = _build_next_batch(config, iterator)
-    targets = task.build_targets(labels, config.spec)
     clone_number = next(clone_numbers)
+    with tf.device(config.deployment.inputs_device()):
+        next_batch_fn = functools.partial(
+            next_batch_fn, config.deployment.clone_device(clone_number)
+        )
+        images, labels, waited_secs = _build_next_batch(config, next_batch_fn)
+    targets = task.build_targets(labels, config.spec)
     if config.mixup_alpha or config.cutmix_alpha:
         number = batch_number * config.deployment.num_clones + clone_number
         images, targets = mixing.mix(
@@ -212,16 +218,17 @@ def _build_clone(config, network_fn, iterator, batch_number, clone_numbers):
     return _CloneOutputs(end_points, loss, batch_metric, waited_secs)
 
 
-def _build_next_batch(config, iterator):
+def _build_next_batch(config, next_batch_fn):
     """Returns the next images and labels, and the seconds spent waiting for them."""
     if config.deterministic:  # Rules out clocks.
-        return *iterator.get_next(), tf.constant(0.0, tf.float64)
+        return *next_batch_fn(), tf.constant(0.0, tf.float64)
     before = tf.timestamp()
     with tf.control_dependencies([before]):
-        images, labels = iterator.get_next()
+        images, labels = next_batch_fn()
     with tf.control_dependencies([images, labels]):
         after = tf.timestamp()
-    with tf.control_dependencies([after]):  # Or the clock may be read much later.
+    # Without this, the clock may be read much later.
+    with tf.control_dependencies([after]), tf.device(images.device):
         return tf.identity(images), tf.identity(labels), after - before
 
 
@@ -257,6 +264,12 @@ def _build_update(config, clones, trained, learning_rate, global_step):
             pairs, config.clip_gradient_norm, config.clip_gradient_value
         )
         applied = _build_guarded_update(config, optimizer, pairs, global_step, health)
+        overflowed = None
+        if isinstance(optimizer, loss_scale.LossScaleOptimizer):
+            overflowed, scale_op = optimizer.build_scale_update(health, len(pairs))
+            applied = tf.group(applied, scale_op)
+            is_hidden = overflowed & ~tf.is_finite(health)
+            health = tf.where(is_hidden, tf.zeros_like(health), health)
         # In sequence, so that a step has one possible outcome.
         with tf.control_dependencies([applied, *statistics]):
             done = [tf.no_op()]
@@ -270,6 +283,7 @@ def _build_update(config, clones, trained, learning_rate, global_step):
         "train_op": train_op,
         "health": health,
         "health_names": health_names,
+        "overflowed": overflowed,
         "loss_names": [loss.op.name for loss in losses],
         "accumulate_op": accumulate_op,
         "averages": averages,
@@ -306,6 +320,8 @@ class _SyncReplicasOptimizer(tf.train.SyncReplicasOptimizer):
 
 def _build_optimizer(config, learning_rate, averages):
     optimizer = optimizers.build_optimizer(config.optimizer, learning_rate)
+    if config.precision == "float16":
+        return loss_scale.LossScaleOptimizer(optimizer)
     if not config.sync_replicas:
         return optimizer
     return _SyncReplicasOptimizer(
@@ -368,7 +384,8 @@ def _build_health(clones, total_loss, pairs):
 
 def _build_guarded_update(config, optimizer, pairs, global_step, health):
     """Applies the gradients, or skips them if not finite and so configured."""
-    if config.on_bad_numbers == "stop":
+    is_scaled = isinstance(optimizer, loss_scale.LossScaleOptimizer)
+    if config.on_bad_numbers == "stop" and not is_scaled:
         return optimizer.apply_gradients(pairs, global_step)
 
     def apply():

@@ -24,6 +24,7 @@ from deployment.models.history import History
 from deployment.models.run_card import RunCard
 from deployment.train import (
     endings,
+    gpu,
     lock,
     memory,
     precision_choice,
@@ -94,6 +95,7 @@ def _train(
         saving.remove_leftovers(config.train_dir)
     endings.warn_if_killed(config)
     start = warm_start.find_start(config)
+    gpu.check(config)
     config, card = _continue_card(config, card, start, ignore_card)
     if config.deterministic:
         tf.compat.v2.config.experimental.enable_op_determinism()
@@ -147,7 +149,9 @@ def _run(config, graph, loop, init_fn):
             init_fn=init_fn,
             saver=loop.saver,
             sync_optimizer=graph.sync_optimizer,
-            session_config=precision_choice.build_session_config(config),
+            session_config=gpu.configure(
+                precision_choice.build_session_config(config), config
+            ),
             # The loop saves and writes summaries between steps.
             summary_op=None,
             summary_writer=EventWriter(config.train_dir) if config.is_chief else None,
@@ -181,7 +185,12 @@ def _continue_card(config, card, start, ignore_card):
         return config, None
     if config.precision == "auto" and old is not None:
         config = dataclasses.replace(config, precision=old.precision or "float32")
-    card = dataclasses.replace(card, seed=seed, precision=config.precision)
+    card = dataclasses.replace(
+        card,
+        seed=seed,
+        precision=config.precision,
+        auto_batch=config.auto_batch,
+    )
     if old is not None:
         for line in run_card.check_resume(old, card, ignore_card):
             logging.info("Changed since this run began: %s", line)

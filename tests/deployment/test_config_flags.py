@@ -16,6 +16,7 @@ class Config:
     steps_of_test: int | None = setting(None, "Some steps.")
     kind_of_test: str = setting("a", "A kind.", choices=("a", "b"))
     pair_of_test: tuple = setting((), "Numbers.", kind=list, parse=lambda v: tuple(v))
+    size_of_test: int = setting(32, "A size.", kind=config_flags.IntegerOrAuto)
 
     def __post_init__(self):
         if self.rate < 0:
@@ -23,6 +24,7 @@ class Config:
 
 
 NAMES = ["learning_rate_of_test", "steps_of_test", "kind_of_test", "pair_of_test"]
+NAMES += ["size_of_test"]
 
 
 @pytest.fixture
@@ -47,6 +49,18 @@ def test_fields_are_flags(parse):
         parse("--kind_of_test=c")
     keys = {flag.name for flag in flags.FLAGS.get_key_flags_for_module(__name__)}
     assert keys == set(NAMES)
+
+
+def test_a_number_may_be_auto(parse):
+    assert parse().size_of_test == 32
+    sizes = ["--size_of_test=auto", "--size_of_test=0x10", "--size_of_test=-3"]
+    assert [parse(size).size_of_test for size in sizes] == ["auto", 16, -3]
+    flag = flags.FLAGS["size_of_test"]
+    assert (flag.serialize(), flag.flag_type()) == ("--size_of_test=-3", "int or auto")
+    for wrong in ("Auto", "3.5", ""):
+        with pytest.raises(flags.IllegalFlagValueError):
+            parse(f"--size_of_test={wrong}")
+    assert flag.parser.syntactic_help == "an integer or auto"
 
 
 def test_errors_name_the_field_or_the_flag(parse):

@@ -31,8 +31,8 @@ def test_help_shows_usage_description_defaults_and_choices(help_of_script):
     assert max(map(len, text.splitlines())) <= 90
     if script == "train_image_classifier.py":
         assert "--class_weights=none|balanced\n      Weights of the classes" in text
-        assert "--batch_size=INTEGER\n      Images per batch" in text
-        assert "(default: 32)" in text
+        assert "--batch_size=INTEGER|auto\n      Images per batch" in text
+        assert "in proportion. (default: 32)" in " ".join(text.split())
         assert "--[no]dry_run" in text
         assert "repeat this option" not in text
 

@@ -42,6 +42,7 @@ def test_each_variable_has_a_kind():
     ("name", "kind"),
     [
         ("optimizer/beta2_power_1", "optimizer"),
+        ("loss_scale/good_steps", "optimizer"),
         ("Net/beta1_powers", "model"),
         ("Other/weights/Momentum", "model"),  # There is no Other/weights.
         ("Net/global_step", "step"),

@@ -9,6 +9,22 @@ from deployment.optimize import learning_rates
 from tf_slim_compat import tf
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        learning_rates.Schedule("polynomial", 0.1, warmup_steps=4),
+        learning_rates.Schedule("exponential", 0.1),
+        learning_rates.Schedule(
+            "piecewise", boundaries=(Duration(5),), values=(1.0, 0.001)
+        ),
+    ],
+)
+def test_a_scaled_schedule_has_all_rates_in_proportion(schedule):
+    steps, scale = [0, 2, 7, 30], {"num_samples": 100, "batch_size": 10}
+    expected = [4 * rate for rate in rates(schedule, steps, **scale)]
+    assert rates(schedule.scaled(4), steps, **scale) == pytest.approx(expected)
+
+
 def rates(schedule, steps, **kwargs):
     with tf.Graph().as_default(), tf.Session() as session:
         step = tf.placeholder(tf.int64, [])
