@@ -36,11 +36,6 @@ def check(precision: str, is_on_cpu: bool) -> None:
         )
 
 
-def may_be_bfloat16(precision: str, is_on_cpu: bool) -> bool:
-    """Returns whether this precision is, or may turn out to be, bfloat16 on the CPU."""
-    return is_on_cpu and precision in ("auto", "bfloat16") and processor.has_bfloat16()
-
-
 def configure(session_config: tf.ConfigProto, precision: str) -> None:
     """Sets the precision that sessions compute in.
 

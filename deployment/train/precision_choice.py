@@ -7,10 +7,11 @@ runs.
 """
 
 import contextlib
+import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -41,28 +42,26 @@ class Choice(NamedTuple):
     reason: str
 
 
-def choose_by_rule(config: TrainingConfig) -> Choice | None:
-    """Returns the precision of a run; None if a trial has to tell."""
-    if config.precision != "auto":
-        return Choice(config.precision, "as configured or as the run began")
-    reason = _find_reason_for_float32(config)
-    return Choice("float32", reason) if reason else None
-
-
-def choose_by_trial(config: TrainingConfig, graph: TrainingGraph) -> Choice:
-    """Returns the precision in which a training step is the fastest.
+def choose(config: TrainingConfig, build_graph: Callable[..., TrainingGraph]) -> Choice:
+    """Returns the precision of a run; that of `auto` is in which steps are fastest.
 
     Args:
       config: the configuration of the run.
-      graph: its graph; gets operations that initialize the variables of a trial.
+      build_graph: called with a configuration; adds its training graph to the default
+        graph.
     """
+    if config.precision != "auto":
+        return Choice(config.precision, "as configured or as the run began")
+    reason = _find_reason_for_float32(config)
+    if reason:
+        return Choice("float32", reason)
     candidates = precision.list_candidates()
-    key = _describe_step(config, graph)
+    key = _describe_step(config)
     known = _load_times()
     secs = known.get(key, {})
     if set(secs) != set(candidates):
         try:
-            secs = measure(config, graph, candidates)
+            secs = measure(config, build_graph, candidates)
         except tf.errors.OpError as error:  # The run itself will say more.
             logging.debug("The trial of precisions failed: %s", error)
             return Choice("float32", "because others could not be tried")
@@ -72,31 +71,45 @@ def choose_by_trial(config: TrainingConfig, graph: TrainingGraph) -> Choice:
 
 def measure(
     config: TrainingConfig,
-    graph: TrainingGraph,
+    build_graph: Callable[..., TrainingGraph],
     candidates: Sequence[str],
 ) -> dict[str, float]:
     """Returns the median seconds of a training step in each precision.
 
     Args:
       config: the configuration of the run.
-      graph: its graph.
+      build_graph: see `choose`.
       candidates: the precisions.
 
     Raises:
       tf.errors.OpError: if a step fails.
     """
-    with graph.train_op.graph.as_default(), tf.name_scope("precision_trial"):
+    with contextlib.ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                opened(dataclasses.replace(config, precision=name), build_graph)
+            )
+            for name in candidates
+        ]
+        return dict(zip(candidates, _time_in_turn(runs), strict=True))
+
+
+@contextlib.contextmanager
+def opened(
+    config: TrainingConfig, build_graph: Callable[..., TrainingGraph]
+) -> Iterator[Callable[[], None]]:
+    """Within, the function that it gives takes a step in a new session."""
+    with tf.Graph().as_default() as graph:
+        tf.set_random_seed(0)
+        training_graph = build_graph(config)
         initialize = tf.group(
             tf.global_variables_initializer(),
             tf.local_variables_initializer(),
             tf.tables_initializer(),  # Also the input pipeline.
         )
-    with contextlib.ExitStack() as stack:
-        runs = [
-            _start_session(stack, config, name, initialize, graph.train_op)
-            for name in candidates
-        ]
-        return dict(zip(candidates, _time_in_turn(runs), strict=True))
+    with tf.Session(graph=graph, config=build_session_config(config)) as session:
+        session.run(initialize)
+        yield lambda: session.run(training_graph.train_op.op)
 
 
 def build_session_config(config: TrainingConfig) -> tf.ConfigProto:
@@ -123,14 +136,14 @@ def _find_reason_for_float32(config):
     return None
 
 
-def _describe_step(config, graph):
+def _describe_step(config):
     """Returns what the duration of a step depends on, as a key."""
-    spec, num_operations = config.spec, len(graph.train_op.graph.get_operations())
+    spec = config.spec
     return "; ".join(
         [
             f"{processor.get_name()}, {os.cpu_count()} cores",
             f"TensorFlow {tf.version.VERSION}",
-            f"{spec.model_name}, {num_operations} operations",
+            f"{spec.model_name}, {config.optimizer.name}",
             f"{config.deployment.num_clones} x {config.batch_size} images",
             f"{spec.image_size} pixels, {spec.channels} channels",
             f"training {config.trainable_scopes or 'everything'}",
@@ -138,18 +151,7 @@ def _describe_step(config, graph):
     )
 
 
-def _start_session(stack, config, name, initialize, train_op):
-    """Starts a session in one precision; returns a function that takes a step."""
-    session_config = model_deploy.build_session_config(config.deployment)
-    precision.configure(session_config, name)
-    session = stack.enter_context(
-        tf.Session(graph=train_op.graph, config=session_config)
-    )
-    session.run(initialize)
-    return lambda: session.run(train_op)
-
-
-def _time_in_turn(runs: Sequence[Callable[[], object]]) -> list[float]:
+def _time_in_turn(runs: Sequence[Callable[[], None]]) -> list[float]:
     """Returns the median seconds of each function, called in alternating blocks."""
     began = time.perf_counter()
     _time(runs[0], 1)  # Each first call optimizes the graph and compiles kernels.

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterator
 
 import tf_slim_compat
-from deployment import model_deploy, precision, tasks
+from deployment import model_deploy, tasks
 from deployment.models import restoring
 from deployment.optimize import (
     depthwise_gradient,
@@ -176,7 +176,7 @@ def _training_mode_of_layers(config, global_step, batch_number) -> Iterator[None
         stack.enter_context(
             tf_slim_compat.stateless_dropout(config.seed or 0, batch_number)
         )
-        if precision.may_be_bfloat16(config.precision, config.deployment.clone_on_cpu):
+        if config.precision == "bfloat16":
             stack.enter_context(depthwise_gradient.by_forward_kernel())
         if scopes and config.freeze_batch_norm:
             stack.enter_context(tf_slim_compat.frozen_batch_norm(is_frozen))

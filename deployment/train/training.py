@@ -104,16 +104,14 @@ def _train(
         seed=config.seed + config.deployment.replica_id,  # Another order per worker.
         start_image=_count_images_seen(config, card, start.step),
     )
-    choice = precision_choice.choose_by_rule(config)
-    if choice is not None:
-        config = dataclasses.replace(config, precision=choice.precision)
+    build_graph = functools.partial(
+        step.build_training_graph, network_fn=network_fn, build_batches=batches_fn
+    )
+    config, card = _choose_precision(config, card, build_graph)
     with tf.Graph().as_default():
         tf.set_random_seed(config.seed % 2**31)
-        graph = step.build_training_graph(config, network_fn, batches_fn)
+        graph = build_graph(config)
         memory.check(config, tf.get_default_graph())
-        if choice is None:
-            choice = precision_choice.choose_by_trial(config, graph)
-        config, card = _record_precision(config, card, choice)
         init_fn = start.build_init_fn(config, graph)
         history, validator = None, None
         if config.is_chief:
@@ -204,8 +202,9 @@ def _continue_card(config, card, start, ignore_card):
     return config, card
 
 
-def _record_precision(config, card, choice):
+def _choose_precision(config, card, build_graph):
     """Settles the precision, in the log and on the run card."""
+    choice = precision_choice.choose(config, build_graph)
     logging.info("Precision: %s, %s.", choice.precision, choice.reason)
     config = dataclasses.replace(config, precision=choice.precision)
     if card is not None:

@@ -29,9 +29,6 @@ def test_the_instructions_of_the_processor_give_the_candidates(
     assert processor.has_bfloat16() == has
     candidates = ["float32", "bfloat16"][: 1 + has]
     assert list(precision.list_candidates()) == candidates
-    assert precision.may_be_bfloat16("auto", True) == has
-    assert not precision.may_be_bfloat16("auto", False)
-    assert not precision.may_be_bfloat16("float32", True)
 
 
 def test_an_unknown_machine_computes_in_float32(monkeypatch):

@@ -17,7 +17,7 @@ def trials(monkeypatch, tmp_path):
     """A processor with bfloat16, and a list of the trials of it."""
     made = []
 
-    def measure(config, graph, candidates):
+    def measure(config, build_graph, candidates):
         made.append(candidates)
         return dict(TIMES)
 
@@ -88,19 +88,20 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path, trials, sessions):
     ],
 )
 def test_some_runs_are_in_float32_without_a_trial(options, reason, tmp_path, trials):
-    choice = precision_choice.choose_by_rule(make_config(tmp_path, **options))
+    choice = precision_choice.choose(make_config(tmp_path, **options), None)
     assert choice.precision == "float32" and reason in choice.reason
 
 
 def test_without_its_instructions_bfloat16_is_not_tried(tmp_path, monkeypatch):
     monkeypatch.setattr(processor, "has_bfloat16", lambda: False)
-    choice = precision_choice.choose_by_rule(make_config(tmp_path, steps=None))
+    choice = precision_choice.choose(make_config(tmp_path, steps=None), None)
     assert choice.precision == "float32" and "instructions" in choice.reason
 
 
 def test_a_rehearsal_of_a_few_steps_is_tried_as_the_run_would_be(tmp_path, trials):
     config = make_config(tmp_path, steps=3, is_rehearsal=True)
-    assert precision_choice.choose_by_rule(config) is None
+    assert precision_choice.choose(config, None).precision == "bfloat16"
+    assert len(trials) == 1
 
 
 def test_a_run_that_began_before_there_was_a_choice_stays_in_float32(
