@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 from absl import logging
 
-from deployment import model_deploy, ranges, tasks
+from deployment import model_deploy, precision, ranges, tasks
 from deployment.config_flags import setting
 from deployment.evaluate import evaluation_summaries
 from deployment.model_deploy import DeploymentConfig
@@ -43,6 +43,7 @@ class EvaluationConfig:
       max_num_batches: number of batches to stop after; None evaluates all.
       master: address of the TensorFlow server; '' for this process.
       show_progress: whether to show a progress bar; None does so on a terminal.
+      precision: 'float32', 'bfloat16', or 'auto', which is float32.
 
     Raises:
       ValueError: if a number is less than 1.
@@ -58,6 +59,12 @@ class EvaluationConfig:
     )
     master: str = setting("", "Address of the TensorFlow server; '': this process.")
     show_progress: bool | None = None
+    precision: str = setting(
+        "auto",
+        "Precision of the computations. auto is float32, so that metrics do not depend "
+        "on the machine; bfloat16 is faster on processors with instructions for it.",
+        choices=("auto", "float32", "bfloat16"),
+    )
 
     def __post_init__(self):
         ranges.check(
@@ -106,9 +113,9 @@ class Evaluator:
             self._rewind = iterator.initializer
             initialize_tables = tf.tables_initializer()
         graph.finalize()
-        self._session = tf.Session(
-            config.master, graph, model_deploy.build_session_config(deployment)
-        )
+        session_config = model_deploy.build_session_config(deployment)
+        precision.configure(session_config, config.precision)
+        self._session = tf.Session(config.master, graph, session_config)
         self._session.run(initialize_tables)
 
     def __enter__(self) -> "Evaluator":

@@ -5,6 +5,7 @@ import logging
 import numpy as np
 import pytest
 
+from deployment import processor
 from deployment.evaluate import evaluation
 from deployment.models.spec import ModelSpec
 from deployment.tasks import classification
@@ -187,3 +188,15 @@ def test_evaluate_logs_and_writes_its_metrics(tmp_path, caplog):
     assert written == {
         f"eval/{name}": (3, pytest.approx(value)) for name, value in values.items()
     }
+
+
+def test_bfloat16_computes_with_fewer_bits_where_the_processor_has_it(tmp_path):
+    path, expected = save(tmp_path, 1)
+    errors = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        with make_evaluator(precision=precision) as evaluator:
+            logits = evaluator.predict(path).logits
+        errors[precision] = np.abs(logits - expected).max()
+    assert errors["auto"] == errors["float32"] < 1e-5
+    assert errors["bfloat16"] < 0.1
+    assert (errors["bfloat16"] > 1e-3) == processor.has_bfloat16()
