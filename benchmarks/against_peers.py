@@ -21,10 +21,16 @@ import tempfile
 from typing import NamedTuple
 
 from benchmarks import options as options_
-from benchmarks import processor
+from deployment import processor
 
 NETWORKS = ("mobilenet_v1", "resnet_v1_50", "inception_v3")
 PRECISIONS = ("float32", "bfloat16")
+# For matrix products in low precision, by what Linux calls them.
+INSTRUCTION_SETS = {
+    "AMX": "amx_bf16",
+    "AVX512-BF16": "avx512_bf16",
+    "AVX512-VNNI": "avx512_vnni",
+}
 
 
 class Contender(NamedTuple):
@@ -33,7 +39,7 @@ class Contender(NamedTuple):
     Attributes:
       name: what the results call it.
       module: its module in benchmarks/peers.
-      precision: one of `PRECISIONS`.
+      precision: one of `PRECISIONS`, or of --precision for ours.
       python: the interpreter that runs it.
     """
 
@@ -121,12 +127,12 @@ def start(
             f"--size={size}",
         )
         try:
-            version = worker.read()["version"]
+            description = worker.read()
         except RuntimeError as error:
             print(f"  {contender.name} is left out: {error}", flush=True)
             worker.close()
         else:
-            print(f"  {contender.name} is ready ({version})", flush=True)
+            print(f"  {contender.name} is ready ({description})", flush=True)
             workers[contender] = worker
     return workers
 
@@ -233,8 +239,8 @@ def main():
     parser.add_argument(
         "--ours",
         type=lambda text: text.split(","),
-        default=list(PRECISIONS),
-        help="precisions of ours, joined by commas",
+        default=["auto"],
+        help="precisions of ours, joined by commas, such as auto,float32,bfloat16",
     )
     parser.add_argument(
         "--peers_python",
@@ -243,13 +249,19 @@ def main():
     )
     parser.add_argument("--json", help="file to write the results to")
     options = parser.parse_args()
-    described = processor.describe()
-    print(processor.format_description(described))
+    sets = {
+        name: flag in processor.get_instructions()
+        for name, flag in INSTRUCTION_SETS.items()
+    }
+    words = ", ".join(f"{'' if has else 'no '}{name}" for name, has in sets.items())
+    print(f"{processor.get_name()}, {os.cpu_count()} cores; {words}")
     peaks = measure_peaks(options)
     words = (f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in peaks.items())
     print(f"Matrix products: {', '.join(words)}", flush=True)
     results = {
-        "processor": described,
+        "processor": processor.get_name(),
+        "cores": os.cpu_count(),
+        "instruction_sets": sets,
         "matrix_product_gflops_per_sec": {
             name: round(peak / 1e9, 1) for name, peak in peaks.items()
         },

@@ -28,7 +28,7 @@ _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 
 def build(name: str, precision: str, batch_size: int, size: int):
-    """Returns a function that takes one training step; see `serving.serve`."""
+    """Returns a training step and a description; see `serving.serve`."""
     keras.mixed_precision.set_dtype_policy(_POLICIES[precision])
     model = getattr(keras.applications, _CLASSES[name])(
         input_shape=(size, size, 3), weights=None, classes=serving.CLASSES
@@ -44,8 +44,11 @@ def build(name: str, precision: str, batch_size: int, size: int):
         metrics=["accuracy"],
     )
     images, labels = map(tf.constant, serving.make_batch(batch_size, size))
-    return lambda: model.train_on_batch(images, labels)
+    return (
+        lambda: model.train_on_batch(images, labels),
+        f"Keras {keras.__version__}",
+    )
 
 
 if __name__ == "__main__":
-    serving.serve(build, dict, f"Keras {keras.__version__}")
+    serving.serve(build, dict)

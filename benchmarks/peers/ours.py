@@ -4,39 +4,50 @@ A step is what the training loop does, with the flags' defaults; the L2 losses a
 the graph, and Inception v3 has its auxiliary classifier.
 """
 
+import dataclasses
 import tempfile
+from typing import NamedTuple
 
 from benchmarks.peers import serving
 from deployment import model_deploy
 from deployment.models.history import History
 from deployment.models.spec import ModelSpec
-from deployment.train import loop, step, training
+from deployment.train import loop, precision_choice, step, training
 from nets import nets_factory
 from tf_slim_compat import tf
 
 _DTYPES = {"float32": tf.float32, "bfloat16": tf.bfloat16}
 _CONVOLUTIONS = ("Conv2D", "Conv3D", "DepthwiseConv2dNative")
-_ON = 1  # RewriterConfig.ON
 
 
-def _build_session_config(deployment, precision):
-    config = model_deploy.build_session_config(deployment)
-    if precision == "bfloat16":
-        rewriter = config.graph_options.rewrite_options
-        rewriter.auto_mixed_precision_onednn_bfloat16 = _ON
-    return config
+class Training(NamedTuple):
+    """A training run on synthetic images.
+
+    Attributes:
+      parts: its graph.
+      take_step: its training loop.
+      session: a session with initialized variables.
+      choice: its precision, and why.
+      folder: its training folder, which lasts as long as this object.
+    """
+
+    parts: step.TrainingGraph
+    take_step: loop.TrainingLoop
+    session: tf.Session
+    choice: precision_choice.Choice
+    folder: tempfile.TemporaryDirectory
 
 
-def build(name: str, precision: str, batch_size: int, size: int):
-    """Returns a function that takes one training step; see `serving.serve`."""
+def start(name: str, precision: str, batch_size: int, size: int) -> Training:
+    """Builds a training run with the flags' defaults."""
     folder = tempfile.TemporaryDirectory()
-    deployment = model_deploy.choose_deployment()
     config = training.TrainingConfig(
         train_dir=folder.name,
         spec=ModelSpec(model_name=name, num_outputs=serving.CLASSES, image_size=size),
         num_samples=1000,
         batch_size=batch_size,
-        deployment=deployment,
+        deployment=model_deploy.choose_deployment(),
+        precision=precision,
         seed=1,
     )
     network_fn = nets_factory.get_network_fn(
@@ -47,11 +58,14 @@ def build(name: str, precision: str, batch_size: int, size: int):
         batch = serving.make_batch(batch_size, size)
         return tf.data.Dataset.from_tensors(batch).cache().repeat()
 
-    graph = tf.Graph()
-    with graph.as_default():
+    with tf.Graph().as_default():
         parts = step.build_training_graph(config, network_fn, synthetic)
+        choice = precision_choice.choose_by_rule(
+            config
+        ) or precision_choice.choose_by_trial(config, parts)
+        config = dataclasses.replace(config, precision=choice.precision)
         take_step = loop.TrainingLoop(config, parts, History(folder.name))
-        session = tf.Session(config=_build_session_config(deployment, precision))
+        session = tf.Session(config=precision_choice.build_session_config(config))
         session.run(
             [
                 tf.global_variables_initializer(),
@@ -59,14 +73,38 @@ def build(name: str, precision: str, batch_size: int, size: int):
                 tf.tables_initializer(),
             ]
         )
-        writer = tf.summary.FileWriter(folder.name)
-    options = {"summary_writer": writer, "folder": folder}
+    return Training(parts, take_step, session, choice, folder)
 
-    def run():
-        with graph.as_default():
-            take_step(session, parts.train_op, parts.global_step, options)
 
-    return run
+def build(name: str, precision: str, batch_size: int, size: int):
+    """Returns a training step and a description; see `serving.serve`."""
+    run = start(name, precision, batch_size, size)
+    with run.session.graph.as_default():
+        writer = tf.summary.FileWriter(run.folder.name)
+
+    def take_step():
+        with run.session.graph.as_default():
+            run.take_step(
+                run.session,
+                run.parts.train_op,
+                run.parts.global_step,
+                {"summary_writer": writer},
+            )
+
+    return take_step, f"{run.choice.precision}, {run.choice.reason}"
+
+
+def trace(name: str, precision: str, batch_size: int, size: int, steps: int):
+    """Returns the choice of the precision and a `tf.RunMetadata` of each step."""
+    run = start(name, precision, batch_size, size)
+    fetches = [run.parts.train_op, run.parts.health, run.parts.step_after]
+    options = tf.RunOptions(trace_level=tf.RunOptions.FULL_TRACE)
+    traces = []
+    run.session.run(fetches)
+    for _ in range(steps):
+        traces.append(tf.RunMetadata())
+        run.session.run(fetches, options=options, run_metadata=traces[-1])
+    return run.choice, traces
 
 
 def count_step_flops(name: str, size: int) -> int:
@@ -114,4 +152,4 @@ def measure_peaks() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    serving.serve(build, measure_peaks, "this project")
+    serving.serve(build, measure_peaks)

@@ -50,9 +50,8 @@ def measure_peak(build_product: Callable[[int], Callable[[], object]]) -> float:
 
 
 def serve(
-    build: Callable[..., Callable[[], object]],
+    build: Callable[..., tuple[Callable[[], object], str]],
     measure_peaks: Callable[[], dict[str, float]],
-    version: str,
 ) -> None:
     """Trains on request: the `main` of a contender.
 
@@ -61,9 +60,9 @@ def serve(
 
     Args:
       build: function of (network, precision, batch_size, size) that returns a function
-        that takes one training step; raises KeyError if there is no such network.
+        that takes one training step, and a description of the contender; raises
+        KeyError if there is no such network.
       measure_peaks: returns the FLOP/s of matrix products by precision.
-      version: name and version of the framework.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--peaks", action="store_true")
@@ -81,10 +80,12 @@ def serve(
     if options.peaks:
         answer(measure_peaks())
         return
-    step = build(options.network, options.precision, options.batch_size, options.size)
+    step, description = build(
+        options.network, options.precision, options.batch_size, options.size
+    )
     for _ in range(_WARM_UP_STEPS):
         step()
-    answer({"version": version})
+    answer(description)
     for line in sys.stdin:
         started = time.perf_counter()
         for _ in range(int(line)):

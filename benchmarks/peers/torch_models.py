@@ -75,7 +75,7 @@ def _build_model(name: str) -> torch.nn.Module:
 
 
 def build(name: str, precision: str, batch_size: int, size: int):
-    """Returns a function that takes one training step; see `serving.serve`."""
+    """Returns a training step and a description; see `serving.serve`."""
     model = _build_model(name).to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.RMSprop(
         model.parameters(),
@@ -102,7 +102,7 @@ def build(name: str, precision: str, batch_size: int, size: int):
         optimizer.step()
         return loss.item()
 
-    return step
+    return step, f"PyTorch {torch.__version__}"
 
 
 def measure_peaks() -> dict[str, float]:
@@ -122,4 +122,4 @@ def measure_peaks() -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    serving.serve(build, measure_peaks, f"PyTorch {torch.__version__}")
+    serving.serve(build, measure_peaks)
