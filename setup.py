@@ -37,6 +37,10 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "benchmark": [
+            "torch>=2.6",
+            "torchvision>=0.21",
+        ],  # For benchmarks/against_peers.py.
         "mutation": [
             "cosmic-ray>=8.4,<9",
             "coverage>=7.10",

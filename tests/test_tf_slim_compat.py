@@ -44,7 +44,7 @@ def count_ops(graph, op_type):
 
 @pytest.fixture(scope="module")
 def fresh_process(tmp_path_factory):
-    """A process that trains for a step, and then uses Keras; with its output."""
+    """A process that trains a step, then uses Keras and scikit-learn; its output."""
     script = """if True:
         import sys
         from tf_slim_compat import slim, tf
@@ -53,13 +53,19 @@ def fresh_process(tmp_path_factory):
         optimizer = tf.train.GradientDescentOptimizer(0.1)
         train_op = slim.learning.create_train_op(loss, optimizer)
         slim.learning.train(train_op, "logs", number_of_steps=1)
-        print("keras" in sys.modules)
+        print({"h5py", "keras", "scipy", "sklearn"} & set(sys.modules))
 
         from tensorflow.keras import layers
         import keras
         assert tf.keras.layers.Dense is layers.Dense
         with tf.Graph().as_default():
             print(layers.Dense(3)(keras.ops.ones([2, 4])).shape)
+
+        from tf_slim.losses import metric_learning
+        with tf.Graph().as_default(), tf.Session():
+            groups = tf.constant([0, 0, 1])
+            score = metric_learning.compute_clustering_score(groups, groups, "nmi")
+            print(score.eval(), "sklearn" in sys.modules)
         """
     ended = subprocess.run(
         [sys.executable, "-c", script],
@@ -84,8 +90,8 @@ def test_training_prints_no_deprecation_warnings(fresh_process):
     assert "WARNING:tensorflow" not in fresh_process.stderr
 
 
-def test_keras_is_loaded_only_when_used(fresh_process):
-    assert fresh_process.stdout == "False\n(2, 3)\n"
+def test_keras_and_scikit_learn_are_loaded_only_when_used(fresh_process):
+    assert fresh_process.stdout == "set()\n(2, 3)\n1.0 True\n"
 
 
 @pytest.mark.parametrize("show_on_error", [False, True])
