@@ -312,7 +312,7 @@ def training_batches_fn(dataset: slim.dataset.Dataset, spec: ModelSpec) -> Calla
         batch_size=FLAGS.batch_size,
         num_readers=FLAGS.num_readers,
         class_counts=counts,
-        skip_bad_records=config.on_bad_record == "skip",
+        **config.list_reading_options(FLAGS.master),
     )
 
 
