@@ -136,13 +136,8 @@ def build_batches(
     else:
         images = records.map(load, **loading)
     batches = images.batch(batch_size, drop_remainder=is_training)
-    options = tf.data.Options()
-    # Its own threads: the session's may be few, or busy with the network.
-    options.threading.private_threadpool_size = num_preprocessing_threads
-    options.threading.max_intra_op_parallelism = 1
-    # All parallelism is given: there is nothing to tune.
-    options.autotune.enabled = False
-    return batches.prefetch(PREFETCHED_BATCHES).with_options(options)
+    batches = batches.prefetch(PREFETCHED_BATCHES)
+    return _with_own_threads(batches, num_preprocessing_threads)
 
 
 @contextlib.contextmanager
@@ -174,6 +169,16 @@ def naming_broken_files(dataset: slim.dataset.Dataset) -> Iterator[None]:
         raise OSError(sentence or reason) from error
     finally:
         _read_datasets.pop()
+
+
+def _with_own_threads(batches: tf.data.Dataset, num_threads: int) -> tf.data.Dataset:
+    options = tf.data.Options()
+    # Its own threads: the session's may be few, or busy with the network.
+    options.threading.private_threadpool_size = num_threads
+    options.threading.max_intra_op_parallelism = 1
+    # All parallelism is given: there is nothing to tune.
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _is_from_pipeline(error: tf.errors.OpError | UnicodeDecodeError) -> bool:
