@@ -312,7 +312,7 @@ def train_batches_fn(dataset: slim.dataset.Dataset, config: TrainingConfig) -> C
         batch_size=config.batch_size,
         num_readers=FLAGS.num_readers,
         class_counts=counts,
-        skip_bad_records=options.on_bad_record == "skip",
+        **options.list_reading_options(FLAGS.master),
     )
 
 

@@ -7,7 +7,8 @@ import time
 
 from absl import app, flags
 
-from datasets import dataset_factory, input_pipeline
+from datasets import dataset_factory, decoded_images, input_pipeline
+from deployment.train import available_memory
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
 
@@ -23,17 +24,19 @@ flags.DEFINE_integer("batch_size", 32, "Images per batch.")
 flags.DEFINE_integer("num_readers", 4, "Shards to read in parallel.")
 flags.DEFINE_integer("num_preprocessing_threads", 4, "Images to decode in parallel.")
 flags.DEFINE_integer("seed", None, "Random seed; unset: not reproducible.")
+flags.DEFINE_enum("cache", "off", decoded_images.MODES, "Where to keep decoded images.")
 flags.DEFINE_float("seconds", 10, "Seconds per measurement.")
 flags.DEFINE_integer("repeats", 3, "Number of measurements.")
 
 
 def measure(session, batch, seconds):
-    """Returns the images per second over `seconds`."""
+    """Returns the images per second over `seconds`, and the CPU time per image."""
     num_images = 0
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
         num_images += len(session.run(batch)[1])
-    return num_images / (time.perf_counter() - start)
+    cpu_secs = time.process_time() - cpu_start
+    return num_images / (time.perf_counter() - start), cpu_secs / num_images
 
 
 def main(argv):
@@ -53,6 +56,8 @@ def main(argv):
         num_readers=FLAGS.num_readers,
         num_preprocessing_threads=FLAGS.num_preprocessing_threads,
         seed=FLAGS.seed,
+        cache=FLAGS.cache,
+        free_memory=available_memory.find_available(),
     )
     iterator = tf.data.make_initializable_iterator(batches.repeat())
     batch = iterator.get_next()
@@ -60,7 +65,11 @@ def main(argv):
         session.run([iterator.initializer, tf.tables_initializer()])
         measure(session, batch, 2)
         for _ in range(FLAGS.repeats):
-            print(f"{measure(session, batch, FLAGS.seconds):.0f} images/s", flush=True)
+            speed, cpu_secs = measure(session, batch, FLAGS.seconds)
+            print(
+                f"{speed:.0f} images/s, {1e6 * cpu_secs:.0f} us of CPU time per image",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

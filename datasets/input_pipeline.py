@@ -5,7 +5,13 @@ import math
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 
-from datasets import bad_records, record_loader, shard_files, shuffled_stream
+from datasets import (
+    bad_records,
+    decoded_images,
+    record_loader,
+    shard_files,
+    shuffled_stream,
+)
 from tf_slim_compat import slim, tf
 
 PREFETCHED_BATCHES = 2
@@ -31,6 +37,8 @@ def build_batches(
     start_image: int = 0,
     class_counts: Sequence[int] | None = None,
     skip_bad_records: bool = False,
+    cache: str = "off",
+    free_memory: int | None = None,
 ) -> tf.data.Dataset:
     """Builds the pipeline that reads, decodes, preprocesses and batches.
 
@@ -73,6 +81,9 @@ def build_batches(
         classes take turns from epoch to epoch.
       skip_bad_records: whether training goes on without the few records that cannot be
         decoded or have a wrong label; see `bad_records.load_good`.
+      cache: where training keeps decoded images: "ram", "disk", "off" or "auto"; see
+        `decoded_images.open_cache`. The batches have the same bits.
+      free_memory: bytes that the cache may count on; None if unknown.
 
     Returns:
       A `tf.data.Dataset` of (images float32 [batch, height, width, channels], labels
@@ -82,7 +93,7 @@ def build_batches(
     Raises:
       ValueError: if the dataset has another kind of reader or lacks an item, if
         `start_image` is negative, or if `class_counts` do not fit or the labels are
-        floats.
+        floats, or if the cache is impossible.
       FileNotFoundError: if no file matches `dataset.data_sources`.
     """
     if dataset.reader not in (None, tf.TFRecordReader):
@@ -94,7 +105,14 @@ def build_batches(
         datasets.append(dataset)
     files = shard_files.list_shards(dataset)
     load = record_loader.build_loader(
-        dataset, preprocessing_fn, image_height, image_width, labels_offset
+        dataset,
+        preprocessing_fn,
+        image_height,
+        image_width,
+        labels_offset,
+        decoded_images.open_cache(
+            dataset, files, cache if is_training else "off", free_memory
+        ),
     )
     if is_training:
         records = shuffled_stream.build_stream(
@@ -118,13 +136,8 @@ def build_batches(
     else:
         images = records.map(load, **loading)
     batches = images.batch(batch_size, drop_remainder=is_training)
-    options = tf.data.Options()
-    # Its own threads: the session's may be few, or busy with the network.
-    options.threading.private_threadpool_size = num_preprocessing_threads
-    options.threading.max_intra_op_parallelism = 1
-    # All parallelism is given: there is nothing to tune.
-    options.autotune.enabled = False
-    return batches.prefetch(PREFETCHED_BATCHES).with_options(options)
+    batches = batches.prefetch(PREFETCHED_BATCHES)
+    return _with_own_threads(batches, num_preprocessing_threads)
 
 
 @contextlib.contextmanager
@@ -156,6 +169,16 @@ def naming_broken_files(dataset: slim.dataset.Dataset) -> Iterator[None]:
         raise OSError(sentence or reason) from error
     finally:
         _read_datasets.pop()
+
+
+def _with_own_threads(batches: tf.data.Dataset, num_threads: int) -> tf.data.Dataset:
+    options = tf.data.Options()
+    # Its own threads: the session's may be few, or busy with the network.
+    options.threading.private_threadpool_size = num_threads
+    options.threading.max_intra_op_parallelism = 1
+    # All parallelism is given: there is nothing to tune.
+    options.autotune.enabled = False
+    return batches.with_options(options)
 
 
 def _is_from_pipeline(error: tf.errors.OpError | UnicodeDecodeError) -> bool:

@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from datasets import jpeg_crops
+from datasets import decoded_images, jpeg_crops
 from tf_slim_compat import as_written, slim, tf
 
 
@@ -14,10 +14,12 @@ def build_loader(
     image_height: int,
     image_width: int,
     labels_offset: int,
+    cache: decoded_images.Cache | None = None,
 ) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
     """Returns a function from a serialized example to (image, label).
 
-    Args: see `input_pipeline.build_batches`.
+    Args: see `input_pipeline.build_batches`; `cache` holds the decoded images, None
+      decodes each whenever it is loaded.
 
     Returns:
       `load(record, seed=None)`, which gives a float32 [height, width, channels] image,
@@ -29,7 +31,7 @@ def build_loader(
     """
     decoder = _detach(dataset.decoder)
     _check_items(decoder)
-    can_crop_jpeg = _can_crop_jpeg(decoder, preprocessing_fn)
+    is_plain = decoded_images.find_image_handler(decoder) is not None
     num_names = getattr(dataset, "num_classes", None)
 
     @as_written
@@ -37,9 +39,9 @@ def build_loader(
         fn = preprocessing_fn
         if seed is not None and hasattr(fn, "with_seed"):
             fn = fn.with_seed(seed)
-        if can_crop_jpeg:
-            image, label = _decode_and_crop(
-                record, decoder, fn, image_height, image_width
+        if is_plain and (cache or hasattr(fn, "crop_window")):
+            image, label = _decode_and_preprocess(
+                record, decoder, fn, image_height, image_width, cache
             )
         else:
             image, label = decoder.decode(record, ["image", "label"])
@@ -164,62 +166,71 @@ def _check_items(decoder: Any) -> None:
         )
 
 
-def _can_crop_jpeg(decoder: Any, preprocessing_fn: Callable[..., tf.Tensor]) -> bool:
-    """Returns whether images may be decoded here, rather than by the decoder."""
-    if not hasattr(preprocessing_fn, "crop_window"):
-        return False
-    # Subclasses may do anything.
-    if type(decoder) is not slim.tfexample_decoder.TFExampleDecoder:
-        return False
-    handler = decoder._items_to_handlers["image"]
-    return (
-        type(handler) is slim.tfexample_decoder.Image
-        and handler._shape is None
-        and handler._dtype == tf.uint8
-        and not handler._repeated
+def _decode_image(
+    example: dict[str, tf.Tensor],
+    handler: slim.tfexample_decoder.Image,
+    crop_window: Callable[[tf.Tensor], tf.Tensor | None],
+    cache: decoded_images.Cache | None,
+) -> tf.Tensor:
+    """Does what the handler does, but decodes only the window of a JPEG, or nothing."""
+    encoded = tf.reshape(example[handler._image_key], [])
+    image_format = tf.reshape(example[handler._format_key], [])
+    # Decided by the contents: old shards say "jpg" whatever they hold.
+    is_jpeg = tf.logical_and(
+        tf.io.is_jpeg(encoded),
+        tf.logical_not(tf.strings.regex_full_match(image_format, "raw|RAW")),
     )
 
+    def decode(window_fn):
+        def decode_jpeg():
+            return jpeg_crops.decode_jpeg(
+                encoded, window_fn, handler._channels, handler._dct_method
+            )
 
-def _decode_and_crop(
+        def decode_other():
+            tensors = {key: example[key] for key in handler.keys}
+            tensors[handler._image_key] = encoded
+            tensors[handler._format_key] = image_format
+            return jpeg_crops.crop(handler.tensors_to_item(tensors), window_fn)
+
+        return tf.cond(is_jpeg, decode_jpeg, decode_other)
+
+    if cache is None:
+        image = decode(crop_window)
+    else:
+        whole = cache.load(
+            encoded, lambda: decode(lambda shape: None), handler._channels
+        )
+        image = jpeg_crops.crop(whole, crop_window)
+    image.set_shape([None, None, handler._channels or None])
+    return image
+
+
+def _decode_and_preprocess(
     record: tf.Tensor,
     decoder: Any,
     preprocessing_fn: Callable[..., tf.Tensor],
     image_height: int,
     image_width: int,
+    cache: decoded_images.Cache | None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Does what decoder and preprocessing do, but decodes only the crop of a JPEG."""
+    """Does what decoder and preprocessing do, but decodes no more than is needed."""
     image_handler = decoder._items_to_handlers["image"]
     label_handler = decoder._items_to_handlers["label"]
     keys = {*image_handler.keys, *label_handler.keys}
     example = tf.io.parse_single_example(
         record, {key: decoder._keys_to_features[key] for key in keys}
     )
-    encoded = tf.reshape(example[image_handler._image_key], [])
-    image_format = tf.reshape(example[image_handler._format_key], [])
-    channels = image_handler._channels
+    has_window = hasattr(preprocessing_fn, "crop_window")
 
     def crop_window(shape):
+        if not has_window:
+            return None
         return preprocessing_fn.crop_window(shape, image_height, image_width)
 
-    def decode_jpeg():
-        return jpeg_crops.decode_jpeg(
-            encoded, crop_window, channels, image_handler._dct_method
-        )
-
-    def decode_other():
-        tensors = {key: example[key] for key in image_handler.keys}
-        tensors[image_handler._image_key] = encoded
-        tensors[image_handler._format_key] = image_format
-        return jpeg_crops.crop(image_handler.tensors_to_item(tensors), crop_window)
-
-    # Decided by the contents: old shards say "jpg" whatever they hold.
-    is_jpeg = tf.logical_and(
-        tf.io.is_jpeg(encoded),
-        tf.logical_not(tf.strings.regex_full_match(image_format, "raw|RAW")),
-    )
-    image = tf.cond(is_jpeg, decode_jpeg, decode_other)
-    image.set_shape([None, None, channels or None])
+    image = _decode_image(example, image_handler, crop_window, cache)
+    finish = preprocessing_fn.finish if has_window else preprocessing_fn
     label = label_handler.tensors_to_item(
         {key: example[key] for key in label_handler.keys}
     )
-    return preprocessing_fn.finish(image, image_height, image_width), label
+    return finish(image, image_height, image_width), label

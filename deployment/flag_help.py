@@ -16,7 +16,8 @@ GROUPS = {
         "source labels file_column label_columns dataset_name dataset_dir "
         "dataset_split_name train_split_name image_file image_dir label_path "
         "labels_offset validation_fraction on_bad_image on_bad_record shards workers "
-        "overwrite batch_size balanced_sampling num_readers num_preprocessing_threads"
+        "overwrite batch_size balanced_sampling num_readers num_preprocessing_threads "
+        "cache"
     ),
     "Model and weights": (
         "model_path model_name task num_classes image_size train_image_size "

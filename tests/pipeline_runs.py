@@ -12,9 +12,9 @@ from tf_slim_compat import slim, tf
 SIZE = 16
 
 
-def encode(image, kind="PNG"):
+def encode(image, kind="PNG", **options):
     buffer = io.BytesIO()
-    Image.fromarray(np.asarray(image, np.uint8)).save(buffer, kind)
+    Image.fromarray(np.asarray(image, np.uint8)).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

@@ -1,10 +1,13 @@
 """How training reads its dataset."""
 
 import dataclasses
+from typing import Any
 
 from deployment.config_flags import SettingError, setting
+from deployment.train import available_memory
 
 _ON_BAD_RECORD = ("stop", "skip")
+_CACHES = ("auto", "ram", "disk", "off")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,6 +24,14 @@ class InputConfig:
         "images and at most 100.",
         choices=_ON_BAD_RECORD,
     )
+    cache: str = setting(
+        "auto",
+        "Where to keep decoded training images, so that epochs after the first decode "
+        "nothing: ram; disk, in a file below $XDG_CACHE_HOME (by default ~/.cache) "
+        "that the next run uses as well; off; or auto: ram if they take at most 30 % "
+        "of the free memory, else off. Training is the same.",
+        choices=_CACHES,
+    )
 
     def __post_init__(self):
         if self.on_bad_record not in _ON_BAD_RECORD:
@@ -28,3 +39,29 @@ class InputConfig:
                 "{{on_bad_record}} must be stop or skip, but is "
                 f"{self.on_bad_record!r}."
             )
+        if self.cache not in _CACHES:
+            raise SettingError(
+                f"{{{{cache}}}} must be auto, ram, disk or off, but is {self.cache!r}."
+            )
+
+    def list_reading_options(self, master: str = "") -> dict[str, Any]:
+        """Returns the settings as options of `input_pipeline.build_batches`.
+
+        Args:
+          master: address of the TensorFlow server that reads the images; '' for this
+            process.
+
+        Raises:
+          SettingError: if a cache is asked for that another process would need.
+        """
+        cache = self.cache
+        if master and cache in ("ram", "disk"):
+            raise SettingError(
+                f"{{{{cache}}}}={cache} keeps images in this process, but "
+                f"{{{{master}}}}={master} reads them: use {{{{cache}}}}=off."
+            )
+        return {
+            "skip_bad_records": self.on_bad_record == "skip",
+            "cache": "off" if master else cache,
+            "free_memory": available_memory.find_available(),
+        }
