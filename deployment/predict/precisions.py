@@ -6,6 +6,7 @@ from tf_slim_compat import tf
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
 AUTO = "auto"
+CHOICES = (AUTO, FLOAT32, BFLOAT16)
 _FLAGS = {"amx_bf16", "avx512_bf16"}  # As Linux names the instructions.
 
 
