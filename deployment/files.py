@@ -235,6 +235,12 @@ def to_plain(value: Any) -> Any:
     return str(value)
 
 
+def get_cache_folder() -> str:
+    """Returns the folder for what can be computed or fetched again, of this user."""
+    parent = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return os.path.join(parent, "slim-image-classifier")
+
+
 def utc_now() -> str:
     """Returns the current time, such as 2026-11-21T03:00:00+00:00."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

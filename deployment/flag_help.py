@@ -72,9 +72,9 @@ GROUPS = {
         "replicas_to_aggregate master"
     ),
     "Run": (
-        "max_number_of_steps max_number_of_epochs dry_run log_every_n_steps seed "
-        "deterministic on_bad_numbers max_skipped_steps ignore_run_card user_module "
-        "verbosity"
+        "max_number_of_steps max_number_of_epochs dry_run log_every_n_steps precision "
+        "seed deterministic on_bad_numbers max_skipped_steps ignore_run_card "
+        "user_module verbosity"
     ),
     "Accepted for old commands": (
         "quantize quantize_delay restore_op_name filename_tensor_name"

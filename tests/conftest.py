@@ -4,8 +4,12 @@ import gc
 import os
 import pathlib
 import random
+import tempfile
 
 import pytest
+
+# Nothing of the user who runs the tests is read or written.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="cache-")
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"

@@ -106,6 +106,8 @@ class RunCard:
       data_fingerprint: changes when the data changes; None if unknown.
       seed: random seed; None if every session had another one.
       deterministic: whether two runs with one seed give identical weights.
+      precision: the precision of the computations; None if unknown, as of runs before
+        there was a choice, which computed in float32.
       flags: every flag of the training script, by name.
       versions: versions of the software, by name.
       sessions: every time that training was started, in order.
@@ -134,6 +136,7 @@ class RunCard:
     data_fingerprint: Text | None = None
     seed: Int64 | None = None
     deterministic: bool = False
+    precision: Name | None = None
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)
     versions: dict[str, Any] = dataclasses.field(default_factory=dict)
     sessions: tuple[Session, ...] = ()

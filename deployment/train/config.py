@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from deployment import ranges
+from deployment import precision, ranges
 from deployment.config_flags import SettingError, setting
 from deployment.durations import Duration, parse_duration
 from deployment.model_deploy import DeploymentConfig
@@ -85,6 +85,7 @@ class TrainingConfig:
       optimizer: the update rule.
       class_weights: weight of each output in the loss; None weighs all alike.
       validation: how the run is validated; None for no validation.
+      is_rehearsal: whether these few steps only try what a longer run would do.
     """
 
     train_dir: str
@@ -185,6 +186,14 @@ class TrainingConfig:
         False,
         "Whether two runs with the same --seed give bit-identical weights; slower.",
     )
+    precision: str = setting(
+        "auto",
+        "Precision of the computations: float32, bfloat16 (about twice as fast on "
+        "processors with instructions for it; variables and losses stay float32) or "
+        "float16 (on GPUs, with loss scaling). auto times some steps of float32 and "
+        "bfloat16 on this machine and takes the faster; a resumed run keeps its own.",
+        choices=precision.PRECISIONS,
+    )
     validation: ValidationConfig | None = None
     max_checkpoints_to_keep: int = setting(
         5, "Number of newest checkpoints to keep; 0 keeps all."
@@ -198,6 +207,7 @@ class TrainingConfig:
         kind=int,
     )
     save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
+    is_rehearsal: bool = False
 
     def __post_init__(self):
         if self.quantize_delay >= 0:
@@ -205,6 +215,7 @@ class TrainingConfig:
                 "Quantization-aware training is not supported yet: leave "
                 f"{{{{quantize_delay}}}} at -1 (it is {self.quantize_delay})."
             )
+        precision.check(self.precision, self.deployment.clone_on_cpu)
         ranges.check(
             self,
             batch_size=ranges.AT_LEAST_ONE,

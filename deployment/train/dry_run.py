@@ -41,7 +41,11 @@ def dry_run(
     del kwargs
     with tempfile.TemporaryDirectory(prefix="dry_run_") as folder, _hiding(folder):
         rehearsal = dataclasses.replace(
-            config, train_dir=folder, validation=None, log_every_n_steps=1
+            config,
+            train_dir=folder,
+            validation=None,
+            log_every_n_steps=1,
+            is_rehearsal=True,
         )
         first = dataclasses.replace(rehearsal, number_of_steps=_STEPS_BEFORE_RESTORING)
         training.train(first, network_fn, build_batches)

@@ -161,6 +161,7 @@ class TrainingLoop:
             config.images_per_step,
             config.log_every_n_steps,
             self._metric_name,
+            precision=config.precision,
         )
         now = self._began = time.monotonic()
         self._save_due = now + config.save_interval_secs

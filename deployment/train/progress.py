@@ -57,6 +57,7 @@ class Progress:
       log_every_n_steps: steps between lines; 0 for none.
       metric_name: name of the metric of the training batch.
       is_live: whether to draw a live bar; None draws one on a terminal.
+      precision: what the steps are computed in; float32 goes without saying.
     """
 
     def __init__(
@@ -67,8 +68,10 @@ class Progress:
         log_every_n_steps: int,
         metric_name: str = "accuracy",
         is_live: bool | None = None,
+        precision: str = "float32",
     ):
         self._metric_name = metric_name
+        self._in_precision = f" in {precision}" if precision != "float32" else ""
         self._last_step = last_step
         self._images_per_step = images_per_step
         self._log_every_n_steps = log_every_n_steps
@@ -179,7 +182,7 @@ class Progress:
         loss, total_loss = f"{facts['loss']:.4f}", f"{facts['total_loss']:.4f}"
         described = [
             f"{self._speed.secs_per_step:.3f} sec/step",
-            f"{self._speed.images_per_sec:.1f} images/s",
+            self._describe_speed(),
             f"without regularization {loss}" if loss != total_loss else "",
             self._describe_metric(facts),
             f"learning rate {facts['learning_rate']:.3g}",
@@ -197,7 +200,7 @@ class Progress:
             self._describe_time_left(step),
             f"loss {facts['loss']:.4f}",
             self._describe_metric(facts),
-            f"{self._speed.images_per_sec:.1f} images/s",
+            self._describe_speed(),
             self._describe_waiting(),
             f"learning rate {facts['learning_rate']:.3g}",
         ]
@@ -205,6 +208,9 @@ class Progress:
 
     def _describe_metric(self, facts: Mapping[str, float]) -> str:
         return f"{self._metric_name.replace('_', ' ')} {facts[self._metric_name]:.3f}"
+
+    def _describe_speed(self) -> str:
+        return f"{self._speed.images_per_sec:.1f} images/s{self._in_precision}"
 
     def _describe_waiting(self) -> str:
         share = self._speed.data_wait_share

@@ -10,9 +10,14 @@ import re
 from collections.abc import Callable, Iterator
 
 import tf_slim_compat
-from deployment import model_deploy, tasks
+from deployment import model_deploy, precision, tasks
 from deployment.models import restoring
-from deployment.optimize import gradients, learning_rates, optimizers
+from deployment.optimize import (
+    depthwise_gradient,
+    gradients,
+    learning_rates,
+    optimizers,
+)
 from deployment.train import mixing, summaries
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import slim, tf
@@ -168,6 +173,8 @@ def _training_mode_of_layers(config, global_step, batch_number) -> Iterator[None
         stack.enter_context(
             tf_slim_compat.stateless_dropout(config.seed or 0, batch_number)
         )
+        if precision.may_be_bfloat16(config.precision, config.deployment.clone_on_cpu):
+            stack.enter_context(depthwise_gradient.by_forward_kernel())
         if scopes and config.freeze_batch_norm:
             stack.enter_context(tf_slim_compat.frozen_batch_norm(is_frozen))
         yield

@@ -17,12 +17,20 @@ from typing import Any
 
 from absl import logging
 
-from deployment import files, model_deploy
+from deployment import files
 from deployment.event_files import EventWriter
 from deployment.models import run_card
 from deployment.models.history import History
 from deployment.models.run_card import RunCard
-from deployment.train import endings, lock, memory, saving, step, warm_start
+from deployment.train import (
+    endings,
+    lock,
+    memory,
+    precision_choice,
+    saving,
+    step,
+    warm_start,
+)
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.loop import TrainingLoop, TrainingResult, stop_on_signals
 from deployment.train.validation import Validator
@@ -94,10 +102,16 @@ def _train(
         seed=config.seed + config.deployment.replica_id,  # Another order per worker.
         start_image=_count_images_seen(config, card, start.step),
     )
+    choice = precision_choice.choose_by_rule(config)
+    if choice is not None:
+        config = dataclasses.replace(config, precision=choice.precision)
     with tf.Graph().as_default():
         tf.set_random_seed(config.seed % 2**31)
         graph = step.build_training_graph(config, network_fn, batches_fn)
         memory.check(config, tf.get_default_graph())
+        if choice is None:
+            choice = precision_choice.choose_by_trial(config, graph)
+        config, card = _record_precision(config, card, choice)
         init_fn = start.build_init_fn(config, graph)
         history, validator = None, None
         if config.is_chief:
@@ -133,7 +147,7 @@ def _run(config, graph, loop, init_fn):
             init_fn=init_fn,
             saver=loop.saver,
             sync_optimizer=graph.sync_optimizer,
-            session_config=model_deploy.build_session_config(config.deployment),
+            session_config=precision_choice.build_session_config(config),
             # The loop saves and writes summaries between steps.
             summary_op=None,
             summary_writer=EventWriter(config.train_dir) if config.is_chief else None,
@@ -165,7 +179,9 @@ def _continue_card(config, card, start, ignore_card):
     config = dataclasses.replace(config, seed=seed)
     if card is None:
         return config, None
-    card = dataclasses.replace(card, seed=seed)
+    if config.precision == "auto" and old is not None:
+        config = dataclasses.replace(config, precision=old.precision or "float32")
+    card = dataclasses.replace(card, seed=seed, precision=config.precision)
     if old is not None:
         for line in run_card.check_resume(old, card, ignore_card):
             logging.info("Changed since this run began: %s", line)
@@ -176,6 +192,17 @@ def _continue_card(config, card, start, ignore_card):
     card = run_card.with_results(card, stopped_because=None)
     if config.is_chief:
         card.save(config.train_dir)
+    return config, card
+
+
+def _record_precision(config, card, choice):
+    """Settles the precision, in the log and on the run card."""
+    logging.info("Precision: %s, %s.", choice.precision, choice.reason)
+    config = dataclasses.replace(config, precision=choice.precision)
+    if card is not None:
+        card = dataclasses.replace(card, precision=choice.precision)
+        if config.is_chief:
+            card.save(config.train_dir)
     return config, card
 
 

@@ -1,0 +1,212 @@
+"""Chooses the precision of a training run by timing steps on this machine.
+
+Which precision is the fastest depends on the network, the image size, the batch and the
+processor. A trial takes a few steps in each, in sessions with weights and input
+pipelines of their own: it changes nothing of the run. Its times are kept for later
+runs.
+"""
+
+import contextlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, NamedTuple
+
+import msgspec
+from absl import logging
+
+import checked_json
+from deployment import files, model_deploy, precision, processor
+from deployment.train.config import TrainingConfig
+from deployment.train.step import TrainingGraph
+from tf_slim_compat import tf
+
+# A trial takes as long as about ten steps, and saves at most half the time.
+_LEAST_STEPS = 50
+_ROUNDS = 4
+_LEAST_BLOCK_SECS = 0.05
+_MOST_SECS = 30
+_CACHE_FILE = "step_times.json"
+_MOST_ENTRIES = 1000
+
+_Secs = Annotated[float, msgspec.Meta(gt=0, le=10**6)]
+_StepTimes = dict[checked_json.Text, dict[checked_json.Name, _Secs]]
+
+
+class Choice(NamedTuple):
+    """A precision, and why it was chosen, as a clause for the log."""
+
+    precision: str
+    reason: str
+
+
+def choose_by_rule(config: TrainingConfig) -> Choice | None:
+    """Returns the precision of a run; None if a trial has to tell."""
+    if config.precision != "auto":
+        return Choice(config.precision, "as configured or as the run began")
+    reason = _find_reason_for_float32(config)
+    return Choice("float32", reason) if reason else None
+
+
+def choose_by_trial(config: TrainingConfig, graph: TrainingGraph) -> Choice:
+    """Returns the precision in which a training step is the fastest.
+
+    Args:
+      config: the configuration of the run.
+      graph: its graph; gets operations that initialize the variables of a trial.
+    """
+    candidates = precision.list_candidates()
+    key = _describe_step(config, graph)
+    known = _load_times()
+    secs = known.get(key, {})
+    if set(secs) != set(candidates):
+        try:
+            secs = measure(config, graph, candidates)
+        except tf.errors.OpError as error:  # The run itself will say more.
+            logging.debug("The trial of precisions failed: %s", error)
+            return Choice("float32", "because others could not be tried")
+        _save_times({**known, key: secs})
+    return _find_fastest(secs)
+
+
+def measure(
+    config: TrainingConfig,
+    graph: TrainingGraph,
+    candidates: Sequence[str],
+) -> dict[str, float]:
+    """Returns the median seconds of a training step in each precision.
+
+    Args:
+      config: the configuration of the run.
+      graph: its graph.
+      candidates: the precisions.
+
+    Raises:
+      tf.errors.OpError: if a step fails.
+    """
+    with graph.train_op.graph.as_default(), tf.name_scope("precision_trial"):
+        initialize = tf.group(
+            tf.global_variables_initializer(),
+            tf.local_variables_initializer(),
+            tf.tables_initializer(),  # Also the input pipeline.
+        )
+    with contextlib.ExitStack() as stack:
+        runs = [
+            _start_session(stack, config, name, initialize, graph.train_op)
+            for name in candidates
+        ]
+        return dict(zip(candidates, _time_in_turn(runs), strict=True))
+
+
+def build_session_config(config: TrainingConfig) -> tf.ConfigProto:
+    """Returns the configuration of a run's session, in its precision."""
+    session_config = model_deploy.build_session_config(config.deployment)
+    precision.configure(session_config, config.precision)
+    return session_config
+
+
+def _find_reason_for_float32(config):
+    """Returns why no other precision is tried; None if others are."""
+    deployment = config.deployment
+    if config.deterministic:
+        return "because --deterministic excludes choices that depend on measured times"
+    if deployment.num_replicas > 1 or config.master:
+        return "because this machine cannot measure for the others"
+    if not deployment.clone_on_cpu:
+        return "because others are measured on processors only"
+    if len(precision.list_candidates()) == 1:
+        return "because this processor has no instructions for bfloat16"
+    steps = config.number_of_steps
+    if steps is not None and steps < _LEAST_STEPS and not config.is_rehearsal:
+        return f"because {steps} steps are too few to measure others first"
+    return None
+
+
+def _describe_step(config, graph):
+    """Returns what the duration of a step depends on, as a key."""
+    spec, num_operations = config.spec, len(graph.train_op.graph.get_operations())
+    return "; ".join(
+        [
+            f"{processor.get_name()}, {os.cpu_count()} cores",
+            f"TensorFlow {tf.version.VERSION}",
+            f"{spec.model_name}, {num_operations} operations",
+            f"{config.deployment.num_clones} x {config.batch_size} images",
+            f"{spec.image_size} pixels, {spec.channels} channels",
+            f"training {config.trainable_scopes or 'everything'}",
+        ]
+    )
+
+
+def _start_session(stack, config, name, initialize, train_op):
+    """Starts a session in one precision; returns a function that takes a step."""
+    session_config = model_deploy.build_session_config(config.deployment)
+    precision.configure(session_config, name)
+    session = stack.enter_context(
+        tf.Session(graph=train_op.graph, config=session_config)
+    )
+    session.run(initialize)
+    return lambda: session.run(train_op)
+
+
+def _time_in_turn(runs: Sequence[Callable[[], object]]) -> list[float]:
+    """Returns the median seconds of each function, called in alternating blocks."""
+    began = time.perf_counter()
+    _time(runs[0], 1)  # Each first call optimizes the graph and compiles kernels.
+    for run in runs[1:]:
+        _time(run, 1)
+    secs = [[_time(run, 1)] for run in runs]
+    count = max(1, round(_LEAST_BLOCK_SECS / min(secs)[0]))
+    for _ in range(_ROUNDS - 1):
+        if _is_clear(secs) or time.perf_counter() - began > _MOST_SECS:
+            break
+        for run, times in zip(runs, secs, strict=True):
+            times.append(_time(run, count))
+    return [statistics.median(times) for times in secs]
+
+
+def _is_clear(secs):
+    """Returns whether one was faster at its slowest than all others at any time."""
+    best, *others = sorted(secs, key=statistics.median)
+    return len(best) > 1 and all(max(best) < min(times) for times in others)
+
+
+def _time(run, count):
+    started = time.perf_counter()
+    for _ in range(count):
+        run()
+    return (time.perf_counter() - started) / count
+
+
+def _find_fastest(secs: Mapping[str, float]) -> Choice:
+    best = min(secs, key=secs.get)
+    others = (
+        f"{other:.3g} s in {name}" for name, other in secs.items() if name != best
+    )
+    return Choice(
+        best, f"which takes {secs[best]:.3g} s per step here, not {', '.join(others)}"
+    )
+
+
+def _load_times() -> _StepTimes:
+    """Returns the times of earlier trials; none if they cannot be read."""
+    try:
+        content = files.read_json(_get_cache_path())
+        return checked_json.check({} if content is None else content, _StepTimes)
+    except (OSError, ValueError):
+        return {}
+
+
+def _save_times(times: _StepTimes) -> None:
+    """Keeps the newest times; without a folder for them, every run is a trial."""
+    newest = dict(list(times.items())[-_MOST_ENTRIES:])
+    path = _get_cache_path()
+    try:
+        files.make_folder(os.path.dirname(path))
+        files.write_text(path, files.to_json(newest, indent=1) + "\n")
+    except OSError as error:
+        logging.info("The times of the trial are not kept: %s", error)
+
+
+def _get_cache_path() -> str:
+    return os.path.join(files.get_cache_folder(), _CACHE_FILE)
