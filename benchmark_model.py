@@ -31,8 +31,13 @@ from datasets import dataset_factory, input_pipeline
 from deployment import entry, files, formats, settings, tasks, text
 from deployment.formats import checking
 from deployment.models import run_card
-from deployment.predict import precisions, speed
-from deployment.predict.predictor import CheckpointPredictor, Predictor, read_batches
+from deployment.predict import running, speed
+from deployment.predict.predictor import (
+    FLOAT32,
+    CheckpointPredictor,
+    Predictor,
+    read_batches,
+)
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 
@@ -50,8 +55,8 @@ flags.DEFINE_float(
 )
 flags.DEFINE_enum(
     "precision",
-    precisions.AUTO,
-    precisions.CHOICES,
+    running.AUTO,
+    running.PRECISIONS,
     "Precision of the computation. auto: all that a model can be computed in here.",
 )
 flags.DEFINE_integer(
@@ -187,7 +192,7 @@ def measure_score(path: str, predictor: Predictor) -> float | None:
 
 def list_precisions(path: str, predictor: Predictor) -> tuple[str, ...]:
     """Returns the precisions to measure a model in."""
-    if FLAGS.precision == precisions.AUTO:
+    if FLAGS.precision == running.AUTO:
         return predictor.precisions
     if FLAGS.precision not in predictor.precisions:
         raise ValueError(
@@ -207,7 +212,7 @@ def measure(paths: Sequence[str]) -> Iterator[Row]:
             stack.enter_context(predictor)
             image_sizes[path] = get_image_size(path, predictor)
             for name in list_precisions(path, predictor):
-                is_own = name == precisions.FLOAT32
+                is_own = name == FLOAT32
                 other = predictor if is_own else predictor.reopen(name)
                 opened[path, name] = stack.enter_context(other)
         scores = {key: measure_score(key[0], p) for key, p in opened.items()}

@@ -34,7 +34,7 @@ from deployment.formats.base import FileType
 from deployment.models import output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
-from deployment.predict import output, precisions, running
+from deployment.predict import output, running
 from deployment.predict.predictor import CheckpointPredictor, Predictor
 from nets import nets_factory
 from preprocessing import preprocessing_factory
@@ -59,10 +59,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string("image_file", None, "An image, a folder, or a pattern.")
 flags.DEFINE_integer(
-    "num_top_predictions",
-    5,
-    "Largest number of classes or labels to list for an image.",
-    lower_bound=1,
+    "num_top_predictions", 5, "Most classes or labels to list for an image.", 1
 )
 flags.DEFINE_enum(
     "output_format",
@@ -79,8 +76,8 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_enum(
     "precision",
-    precisions.AUTO,
-    precisions.CHOICES,
+    running.AUTO,
+    running.PRECISIONS,
     "auto: bfloat16 for many images if the processor has it, the first images are "
     "faster in it, and its scores agree with float32's.",
 )

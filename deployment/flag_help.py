@@ -68,7 +68,7 @@ GROUPS = {
         "gallery gallery_size x metrics smoothing compare"
     ),
     "Devices and distribution": (
-        "precision num_clones clone_on_cpu worker_replicas num_ps_tasks sync_replicas "
+        "num_clones clone_on_cpu worker_replicas num_ps_tasks sync_replicas "
         "replicas_to_aggregate master"
     ),
     "Run": (

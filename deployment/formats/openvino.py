@@ -19,7 +19,7 @@ import checked_json
 from deployment.formats import base
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
-from deployment.predict import precisions, predictor
+from deployment.predict import predictor
 from tf_slim_compat import stderr_held_back, tf
 
 _GRAPH_NAME = "model.xml"
@@ -27,7 +27,7 @@ _PACKAGES = ("openvino",)
 _OWN = "slim_image_classifier"
 _SPEC_KEY, _SCOPES_KEY = [_OWN, "model_spec"], [_OWN, "scopes"]
 _DEVICE = "CPU"
-_TYPES = {precisions.FLOAT32: "f32", precisions.BFLOAT16: "bf16"}
+_TYPES = {predictor.FLOAT32: "f32", "bfloat16": "bf16"}
 
 
 class OpenvinoPredictor(predictor.Predictor):
@@ -62,7 +62,7 @@ class OpenvinoPredictor(predictor.Predictor):
         self._output = self._model.outputs.index(outputs[chosen])
         self.scopes = self._read_scopes()
         self.spec = self._read_spec() or spec
-        self._start(precisions.FLOAT32)
+        self._start(predictor.FLOAT32)
 
     def close(self) -> None:
         self._model, self._compiled = None, {}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deployment import model_deploy, tasks
+from deployment import model_deploy, precision, tasks
 from deployment.model_deploy import DeploymentConfig
 from deployment.models import (
     averages,
@@ -24,9 +24,9 @@ from deployment.models import (
 )
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
-from deployment.predict import precisions as precision
 from tf_slim_compat import slim, tf
 
+FLOAT32 = "float32"
 _SHAPE_OPS = {"Identity", "Reshape", "Squeeze"}
 _CALL_OPS = {"PartitionedCall", "StatefulPartitionedCall", "StatelessPartitionedCall"}
 _SUM_TOLERANCE = 1e-3
@@ -58,7 +58,7 @@ class Predictor:
     batch_size: int | None = None
     scopes: tuple[str, ...] = ()
     spec: ModelSpec | None = None
-    precisions: tuple[str, ...] = (precision.FLOAT32,)
+    precisions: tuple[str, ...] = (FLOAT32,)
 
     def __enter__(self) -> "Predictor":
         return self
@@ -147,9 +147,9 @@ class GraphPredictor(Predictor):
         self, load: Callable[[tf.ConfigProto], Loaded], spec: ModelSpec | None = None
     ):
         self.spec = spec
-        self.precisions = tuple(precision.candidates())
+        self.precisions = tuple(precision.list_candidates())
         self._load = load
-        self._start(precision.FLOAT32)
+        self._start(FLOAT32)
         images, scores = self._loaded.images, self._loaded.scores
         names = (op.name for op in images.graph.get_operations())
         self.scopes = tuple(sorted({name.split("/")[0] for name in names}))

@@ -10,9 +10,11 @@ from absl import logging
 from deployment import tasks
 from deployment.config_flags import SettingError
 from deployment.models.spec import ModelSpec
-from deployment.predict import precisions
-from deployment.predict.predictor import Predictor, read_batches
+from deployment.predict.predictor import FLOAT32, Predictor, read_batches
 from tf_slim_compat import tf
+
+AUTO = "auto"
+PRECISIONS = (AUTO, FLOAT32, "bfloat16")
 
 # On processors, images/s hardly depend on the batch size beyond a few images, and fall
 # again where the activations of a batch do not fit into the caches.
@@ -51,7 +53,7 @@ def predict_all(
     predictor: Predictor,
     build_batches: Callable[[], tf.data.Dataset],
     num_images: int,
-    precision: str = precisions.AUTO,
+    precision: str = AUTO,
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yields `(index, scores)` for every image, and logs the precision.
 
@@ -68,10 +70,10 @@ def predict_all(
     Raises:
       ValueError: if the model cannot be computed in the precision here.
     """
-    others = [name for name in predictor.precisions if name != precisions.FLOAT32]
+    others = [name for name in predictor.precisions if name != FLOAT32]
     batches = read_batches(build_batches)
     with contextlib.ExitStack() as stack:
-        if precision != precisions.AUTO:
+        if precision != AUTO:
             predictor = stack.enter_context(_reopen(predictor, precision))
         elif others and num_images >= _FEWEST_IMAGES:
             other = stack.enter_context(predictor.reopen(others[0]))
@@ -115,7 +117,7 @@ def _reopen(
             f"{{{{precision}}}} is {name}, but this model on this machine computes in "
             f"{' or '.join(predictor.precisions)}: choose one, or auto."
         )
-    if name == precisions.FLOAT32:
+    if name == FLOAT32:
         return contextlib.nullcontext(predictor)
     logging.info("Computing in %s, as asked.", name)
     return predictor.reopen(name)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import tiny_models
 
+from deployment import formats, precision
 from deployment.config_flags import SettingError
-from deployment.predict import precisions, predictor, running
+from deployment.predict import predictor, running
 from tf_slim_compat import as_written, tf
 
 COUNT = 600
@@ -99,24 +100,15 @@ def test_other_tasks_agree_by_their_own_measure():
 
 
 def test_a_graph_is_computed_in_the_precision(tmp_path, monkeypatch):
-    monkeypatch.setattr(precisions, "candidates", lambda: ("float32", "bfloat16"))
+    both = ("float32", "bfloat16")
+    monkeypatch.setattr(precision, "list_candidates", lambda: both)
     seen = []
-    monkeypatch.setattr(precisions, "configure", lambda _, name: seen.append(name))
-    from deployment import formats
-
+    monkeypatch.setattr(precision, "configure", lambda _, name: seen.append(name))
     path = tiny_models.write_frozen(tmp_path / "tiny.pb")
     with formats.open_predictor(path) as opened, opened.reopen("bfloat16") as other:
         tiny_models.check(opened)
         tiny_models.check(other)
     assert seen == ["float32", "bfloat16"]
-
-
-def test_configured_sessions_rewrite_for_bfloat16():
-    config = tf.ConfigProto()
-    precisions.configure(config, "float32")
-    assert config == tf.ConfigProto()
-    precisions.configure(config, "bfloat16")
-    assert config.graph_options.rewrite_options.auto_mixed_precision_onednn_bfloat16
 
 
 @pytest.mark.parametrize(
