@@ -34,7 +34,7 @@ from deployment.formats.base import FileType
 from deployment.models import output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
-from deployment.predict import output
+from deployment.predict import output, running
 from deployment.predict.predictor import CheckpointPredictor, Predictor
 from nets import nets_factory
 from preprocessing import preprocessing_factory
@@ -59,10 +59,7 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string("image_file", None, "An image, a folder, or a pattern.")
 flags.DEFINE_integer(
-    "num_top_predictions",
-    5,
-    "Largest number of classes or labels to list for an image.",
-    lower_bound=1,
+    "num_top_predictions", 5, "Most classes or labels to list for an image.", 1
 )
 flags.DEFINE_enum(
     "output_format",
@@ -74,7 +71,16 @@ flags.DEFINE_enum(
 flags.DEFINE_string(
     "output_file", None, "File to write. If unset, results are printed."
 )
-flags.DEFINE_integer("batch_size", 64, "Images per batch.", lower_bound=1)
+flags.DEFINE_integer(
+    "batch_size", None, "Images per batch. If unset, by number and size.", lower_bound=1
+)
+flags.DEFINE_enum(
+    "precision",
+    running.AUTO,
+    running.PRECISIONS,
+    "auto: bfloat16 for many images if the processor has it, the first images are "
+    "faster in it, and its scores agree with float32's.",
+)
 flags.DEFINE_integer(
     "num_preprocessing_threads",
     4,
@@ -315,15 +321,14 @@ def predict(
       ValueError: if scores are not finite.
     """
     reasons, complete, count, broken = {}, None, 0, []
-    results = predictor.predict_all(
-        functools.partial(
-            choose_batches(predictor, spec),
-            paths,
-            FLAGS.batch_size,
-            reasons,
-            FLAGS.num_preprocessing_threads,
-        )
+    build_batches = functools.partial(
+        choose_batches(predictor, spec),
+        paths,
+        FLAGS.batch_size or running.choose_batch_size(len(paths), predictor),
+        reasons,
+        FLAGS.num_preprocessing_threads,
     )
+    results = running.predict_all(predictor, build_batches, len(paths), FLAGS.precision)
     # On a terminal, the printed results themselves show the progress.
     is_hidden = True if not FLAGS.output_file and sys.stdout.isatty() else None
     for index, scores in tqdm.tqdm(

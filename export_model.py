@@ -15,7 +15,8 @@ the same accuracy, as far as the number of images can tell. A file that fails is
 error. The names of the outputs (labels.txt) and a run card are written next to the
 files, so that classify_image.py needs no flags.
 
-The format onnx needs two more packages: pip install tf2onnx onnxruntime.
+The format onnx needs two more packages: pip install tf2onnx onnxruntime. The format
+openvino needs one: pip install openvino.
 """
 
 import functools

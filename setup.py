@@ -6,6 +6,7 @@ import setuptools
 
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
+OPENVINO = ["openvino>=2026.4"]
 
 setuptools.setup(
     name="slim-image-classifier",
@@ -47,9 +48,11 @@ setuptools.setup(
         ],  # For benchmarks/mutation_score.py.
         "multilabel": MULTILABEL,  # For splitting datasets with several labels.
         "onnx": ONNX,
+        "openvino": OPENVINO,
         "test": [
             *MULTILABEL,
             *ONNX,
+            *OPENVINO,
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff==0.17.5",

@@ -20,6 +20,7 @@ COMMANDS = {
     "export": "export_model",
     "export-graph": "export_inference_graph",
     "freeze": "freeze_graph",
+    "benchmark": "benchmark_model",
     "inspect": "inspect_model",
     "plot": "plot_training",
     "edit": "edit_checkpoint",

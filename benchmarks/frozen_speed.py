@@ -16,8 +16,7 @@ import time
 import numpy as np
 
 from deployment import model_deploy
-from deployment.formats import graph_folding
-from deployment.models import graph_files
+from deployment.models import graph_files, graph_folding
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 

@@ -41,7 +41,7 @@ NOT_QUICK = (
     "tests/datasets/test_input_pipeline.py",
     "tests/datasets/test_shuffled_stream.py",
     "tests/deployment/formats/test_exporting.py",
-    "tests/deployment/formats/test_graph_folding.py",
+    "tests/deployment/models/test_graph_folding.py",
     "tests/deployment/train/test_training_options.py",
     "tests/deployment/inspect/test_network.py",
     "tests/nets/test_inception.py",

@@ -28,6 +28,7 @@ _MODULES = (
     "saved_model",
     "tflite",
     "onnx",
+    "openvino",
 )
 _HEAD_BYTES = 256
 _registered: list[FileType] = []

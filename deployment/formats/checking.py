@@ -146,7 +146,7 @@ def check(
             f"images have scores that are not finite numbers in the checkpoint "
             f"{model.path!r}, whose training has diverged: export an earlier one."
         )
-    size = sum(map(_measure, [model.path, *tf.gfile.Glob(f"{model.path}.[di]*")]))
+    size = measure_size(model.path)
     rows = [Row("checkpoint", size, compare(expected, expected), millisecs)]
     for name, path in paths.items():
         format_ = formats.get_format(name)
@@ -162,8 +162,18 @@ def check(
             comparison = compare(scores, expected)
             title = f"{name}, {signature}" if signature else name
             verdict = format_.tolerance.judge(comparison)
-            rows.append(Row(title, _measure(path), comparison, millisecs, verdict))
+            rows.append(Row(title, measure_size(path), comparison, millisecs, verdict))
     return rows
+
+
+def measure_size(path: str) -> int:
+    """Returns the bytes of a file, of all files in a folder, or of a checkpoint."""
+    if not tf.gfile.Exists(path):
+        return sum(map(measure_size, tf.gfile.Glob(f"{path}.[di]*")))
+    if not tf.gfile.IsDirectory(path):
+        return tf.gfile.Stat(path).length
+    names = tf.gfile.ListDirectory(path)
+    return sum(measure_size(os.path.join(path, name)) for name in names)
 
 
 def format_table(rows: Sequence[Row]) -> str:
@@ -219,14 +229,3 @@ def _predict(
         for i in range(_TIMED_IMAGES, len(inputs), _BATCH_SIZE):
             results.append(predictor.predict(inputs[i : i + _BATCH_SIZE]))
     return np.concatenate(results), float(np.median(times)) * 1e3
-
-
-def _measure(path: str) -> int:
-    """Returns the size of a file, or of all files in a folder, in bytes."""
-    if not tf.gfile.Exists(path):
-        return 0
-    if not tf.gfile.IsDirectory(path):
-        return tf.gfile.Stat(path).length
-    return sum(
-        _measure(os.path.join(path, name)) for name in tf.gfile.ListDirectory(path)
-    )

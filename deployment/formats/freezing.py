@@ -11,8 +11,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deployment import tasks
-from deployment.formats import graph_folding
-from deployment.models import averages, graph_files, restoring, subgraphs
+from deployment.models import (
+    averages,
+    graph_files,
+    graph_folding,
+    restoring,
+    subgraphs,
+)
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import slim, tf

@@ -51,7 +51,7 @@ class FrozenPredictor(predictor.GraphPredictor):
             )
         images = _find_input(graph, path)
         spec = graph_files.find_spec(graph_def) or spec
-        super().__init__(predictor.build_session(graph), images, scores, spec)
+        super().__init__(predictor.load_frozen(images, scores), spec)
 
 
 def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:

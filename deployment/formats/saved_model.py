@@ -75,25 +75,31 @@ class SavedModelPredictor(predictor.GraphPredictor):
         chosen = signatures[key]
         infos = [*chosen.inputs.values(), *chosen.outputs.values()]
         needed = [info.name for info in infos]
-        session = predictor.build_session(tf.Graph())
-        meta_graphs.load(session, path, meta_graph, needed, trust)
-        source = _find_input(session.graph, chosen, key, path)
-        tensors = {
-            name: _get_tensor(session.graph, info.name, path)
-            for name, info in chosen.outputs.items()
-        }
-        scores = {n: t for n, t in tensors.items() if t.dtype.is_floating}
-        output = _choose(output, scores, _OUTPUTS, path, "--output_node")
+        names = []
+
+        def load(config: tf.ConfigProto) -> predictor.Loaded:
+            session = tf.Session(graph=tf.Graph(), config=config)
+            meta_graphs.load(session, path, meta_graph, needed, trust)
+            source = _find_input(session.graph, chosen, key, path)
+            tensors = {
+                name: _get_tensor(session.graph, info.name, path)
+                for name, info in chosen.outputs.items()
+            }
+            scores = {n: t for n, t in tensors.items() if t.dtype.is_floating}
+            name = _choose(output, scores, _OUTPUTS, path, "--output_node")
+            texts = (tensors[name] for name in _NAMES if name in tensors)
+            names[:] = [t.name for t in texts if t.dtype == tf.string][:1]
+            return predictor.Loaded(session, source, scores[name])
+
         own_spec = graph_files.find_spec(meta_graph.graph_def)
-        super().__init__(session, source, scores[output], own_spec or spec)
-        self.takes_files = source.dtype == tf.string
-        texts = (tensors[name] for name in _NAMES if name in tensors)
-        names = next((t for t in texts if t.dtype == tf.string), None)
-        self._names = None if own_spec else names
+        super().__init__(load, own_spec or spec)
+        self.takes_files = self._loaded.images.dtype == tf.string
+        self._names = None if own_spec or not names else names[0]
 
     def _score(self, inputs: np.ndarray) -> np.ndarray:
         if self._names is not None:
-            names = self._session.run(self._names, {self._input: inputs[:1]})
+            session, images, _ = self._loaded
+            names = session.run(self._names, {images: inputs[:1]})
             if names.size > 1:  # Otherwise it is the name of the top-1 class.
                 names = (name.decode(errors="replace") for name in names.reshape(-1))
                 self.spec = base.with_names(self.spec, names)

@@ -7,17 +7,26 @@ A model file is opened by `formats.open_predictor`; a checkpoint, which needs it
 network, by `CheckpointPredictor`.
 """
 
+import copy
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
-from deployment import model_deploy, tasks
+from deployment import model_deploy, precision, tasks
 from deployment.model_deploy import DeploymentConfig
-from deployment.models import averages, graph_files, restoring
+from deployment.models import (
+    averages,
+    graph_files,
+    graph_folding,
+    restoring,
+    subgraphs,
+)
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import slim, tf
 
+FLOAT32 = "float32"
 _SHAPE_OPS = {"Identity", "Reshape", "Squeeze"}
 _CALL_OPS = {"PartitionedCall", "StatefulPartitionedCall", "StatelessPartitionedCall"}
 _SUM_TOLERANCE = 1e-3
@@ -39,6 +48,8 @@ class Predictor:
         any number of images in either case.
       scopes: top-level name scopes of the model's nodes, which identify the network.
       spec: the model's specification; None if unknown.
+      precisions: what the model can be computed in on this machine; it is computed in
+        float32 unless `reopen` says otherwise.
     """
 
     takes_files: bool = False
@@ -47,6 +58,7 @@ class Predictor:
     batch_size: int | None = None
     scopes: tuple[str, ...] = ()
     spec: ModelSpec | None = None
+    precisions: tuple[str, ...] = (FLOAT32,)
 
     def __enter__(self) -> "Predictor":
         return self
@@ -56,6 +68,12 @@ class Predictor:
 
     def close(self) -> None:
         """Releases the model's resources; it cannot be used afterwards."""
+
+    def reopen(self, name: str) -> "Predictor":
+        """Opens the same model in one of its `precisions`; close both."""
+        other = copy.copy(self)
+        other._start(name)
+        return other
 
     def predict(self, inputs: np.ndarray) -> np.ndarray:
         """Returns the scores of images.
@@ -83,19 +101,14 @@ class Predictor:
         """Yields `(index, scores)` for every image.
 
         Args:
-          build_batches: adds the input to a graph and returns a `tf.data.Dataset` of
-            (inputs, indices).
+          build_batches: see `read_batches`.
         """
-        with tf.Graph().as_default(), tf.Session() as session:
-            iterator = tf.data.make_initializable_iterator(build_batches())
-            next_batch = iterator.get_next()
-            session.run(iterator.initializer)
-            while True:
-                try:
-                    inputs, indices = session.run(next_batch)
-                except tf.errors.OutOfRangeError:
-                    return
-                yield from zip(indices, self.predict(inputs), strict=True)
+        for inputs, indices in read_batches(build_batches):
+            yield from zip(indices, self.predict(inputs), strict=True)
+
+    def _start(self, name: str) -> None:
+        """Loads the model in a precision, leaving what it was loaded in before open."""
+        raise NotImplementedError
 
     def _score(self, inputs: np.ndarray) -> np.ndarray:
         """Returns scores or logits, [n, ..., num_outputs] or flat."""
@@ -113,39 +126,50 @@ class Predictor:
         return are_probabilities(scores)
 
 
+class Loaded(NamedTuple):
+    """A model in a session: its images and its scores."""
+
+    session: tf.Session
+    images: tf.Tensor
+    scores: tf.Tensor
+
+
 class GraphPredictor(Predictor):
     """A TensorFlow graph in a session as a predictor.
 
     Args:
-      session: a `tf.Session` in which all variables have values.
-      input_tensor: the images.
-      output_tensor: the scores, floating point.
+      load: called with the configuration of a session; returns a `Loaded` whose
+        variables have values and whose scores are floating point.
       spec: the model's specification; None if unknown.
     """
 
     def __init__(
-        self,
-        session: tf.Session,
-        input_tensor: tf.Tensor,
-        output_tensor: tf.Tensor,
-        spec: ModelSpec | None = None,
+        self, load: Callable[[tf.ConfigProto], Loaded], spec: ModelSpec | None = None
     ):
         self.spec = spec
-        self._session = session
-        self._input, self._output = input_tensor, output_tensor
-        names = (op.name for op in session.graph.get_operations())
+        self.precisions = tuple(precision.list_candidates())
+        self._load = load
+        self._start(FLOAT32)
+        images, scores = self._loaded.images, self._loaded.scores
+        names = (op.name for op in images.graph.get_operations())
         self.scopes = tuple(sorted({name.split("/")[0] for name in names}))
-        if input_tensor.shape.rank == 4:
-            shape = input_tensor.shape.as_list()
+        if images.shape.rank == 4:
+            shape = images.shape.as_list()
             self.image_size, self.channels = tuple(shape[1:3]), shape[3] or 3
             self.batch_size = shape[0]
-        self._softmax = _comes_from_softmax(output_tensor.op)
+        self._softmax = _comes_from_softmax(scores.op)
 
     def close(self) -> None:
-        self._session.close()
+        self._loaded.session.close()
+
+    def _start(self, name: str) -> None:
+        config = build_session_config()
+        precision.configure(config, name)
+        self._loaded = self._load(config)
 
     def _score(self, inputs: np.ndarray) -> np.ndarray:
-        return self._session.run(self._output, {self._input: inputs})
+        session, images, scores = self._loaded
+        return session.run(scores, {images: inputs})
 
     def _is_normalized(self, scores: np.ndarray) -> bool:
         return are_probabilities(scores) if self._softmax is None else self._softmax
@@ -183,19 +207,54 @@ class CheckpointPredictor(GraphPredictor):
             "Give the --model_name, --label_path, --labels_offset and "
             "--moving_average_decay of the training run.",
         )
-        restore_fn, images, scores = built
-        session = build_session(images.graph)
-        restore_fn(session)
-        super().__init__(session, images, scores, spec)
+        super().__init__(_freeze(*built), spec)
 
 
-def build_session(graph: tf.Graph) -> tf.Session:
-    """Creates a session for inference on this machine."""
+def read_batches(
+    build_batches: Callable[[], tf.data.Dataset],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields batches of `(inputs, indices)`; the dataset prepares the next meanwhile.
+
+    Args:
+      build_batches: adds the input to a graph and returns a `tf.data.Dataset` of
+        (inputs, indices).
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        iterator = tf.data.make_initializable_iterator(build_batches())
+        next_batch = iterator.get_next()
+        session.run(iterator.initializer)
+        while True:
+            try:
+                batch = session.run(next_batch)
+            except tf.errors.OutOfRangeError:
+                return
+            yield batch
+
+
+def build_session_config() -> tf.ConfigProto:
+    """Returns the configuration of a session for inference on this machine."""
     deployment = DeploymentConfig(
         clone_on_cpu=not tf.config.list_physical_devices("GPU")
     )
-    config = model_deploy.build_session_config(deployment)
-    return tf.Session(graph=graph, config=config)
+    return model_deploy.build_session_config(deployment)
+
+
+def load_frozen(
+    images: tf.Tensor, scores: tf.Tensor
+) -> Callable[[tf.ConfigProto], Loaded]:
+    """Returns a `load` for `GraphPredictor`, of a graph whose weights are constants.
+
+    Batch normalization is folded into the convolutions.
+    """
+    graph_def = images.graph.as_graph_def()
+    if graph_folding.has_normalization(graph_def):
+        names = [images.op.name, scores.op.name]
+        with tf.Graph().as_default() as graph:
+            tf.import_graph_def(graph_folding.optimize(graph_def, names), name="")
+        images, scores = (graph.get_operation_by_name(n).outputs[0] for n in names)
+    return lambda config: Loaded(
+        tf.Session(graph=images.graph, config=config), images, scores
+    )
 
 
 def are_probabilities(scores: np.ndarray, tolerance: float = _SUM_TOLERANCE) -> bool:
@@ -224,6 +283,20 @@ def _fit(checkpoint: Checkpoint, get_network_fn: Callable, spec: ModelSpec) -> t
         restore_fn = restoring.build_restore_fn(fitted)
         scores = tasks.get_task(spec.task).build_scores(logits, spec)
         return fitted, (restore_fn, images, scores)
+
+
+def _freeze(
+    restore_fn: Callable, images: tf.Tensor, scores: tf.Tensor
+) -> Callable[[tf.ConfigProto], Loaded]:
+    """Returns `load_frozen` of a network, once it is restored."""
+    names = [images.op.name, scores.op.name]
+    with tf.Session(graph=images.graph, config=build_session_config()) as session:
+        restore_fn(session)
+        graph_def = subgraphs.extract(images.graph.as_graph_def(), names)
+        frozen = tf.graph_util.convert_variables_to_constants(session, graph_def, names)
+    with tf.Graph().as_default() as graph:
+        tf.import_graph_def(frozen, name="")
+    return load_frozen(*(graph.get_operation_by_name(n).outputs[0] for n in names))
 
 
 def _guess_spec(fitted: restoring.Fit, spec: ModelSpec) -> ModelSpec:

@@ -16,6 +16,7 @@ def test_damaged_files_end_in_a_sentence(exported, tmp_path):
     )
     names = ("frozen", "tflite", "tflite_int8", "onnx")
     files = [*(exported.paths[name] for name in names), f"{saved}/saved_model.pb"]
+    files.append(f"{exported.paths['openvino']}/model.xml")
     files.append(tiny_models.write_frozen(tmp_path / "tiny.pb"))
     command = [sys.executable, str(ROOT / "tests" / "damage_models.py"), str(COUNT)]
     done = subprocess.run(

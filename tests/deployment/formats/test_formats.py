@@ -11,13 +11,14 @@ from tf_slim_compat import tf
 
 
 def test_formats_are_listed():
-    assert formats.list_formats()[:6] == [
+    assert formats.list_formats()[:7] == [
         "frozen",
         "saved_model",
         "tflite",
         "tflite_float16",
         "tflite_int8",
         "onnx",
+        "openvino",
     ]
     with pytest.raises(
         ValueError, match="Unknown format 'onx'. Nearest: onnx. All: frozen, "
@@ -39,6 +40,11 @@ def test_models_are_recognized_by_their_content(tmp_path):
     (tmp_path / "exchange").write_bytes(b"\x08\x07\x12\x07tf2onnx")
     (tmp_path / "lite").write_bytes(b"\x18\0\0\0TFL3" + bytes(9))
     (tmp_path / "words.tflite").write_bytes(b"words")
+    (tmp_path / "net").write_bytes(b'<?xml version="1.0"?>\n<net name="x">')
+    (tmp_path / "words.xml").write_bytes(b"words")
+    openvino = tmp_path / "openvino"
+    openvino.mkdir()
+    (openvino / "model.xml").write_bytes(b"words")
     old = tmp_path / "old"
     old.mkdir()
     tiny_models.save_checkpoint(old, version=tf.train.SaverDef.V1)
@@ -56,6 +62,9 @@ def test_models_are_recognized_by_their_content(tmp_path):
         (f"{tmp_path}/exchange", "ONNX file", f"{tmp_path}/exchange"),
         (f"{tmp_path}/lite", "TFLite file", f"{tmp_path}/lite"),
         (f"{tmp_path}/words.tflite", "TFLite file", f"{tmp_path}/words.tflite"),
+        (f"{tmp_path}/net", "OpenVINO file", f"{tmp_path}/net"),
+        (f"{tmp_path}/words.xml", "OpenVINO file", f"{tmp_path}/words.xml"),
+        (str(openvino), "OpenVINO file", str(openvino)),
     ):
         file_type, to_open = formats.find_file_type(path)
         assert (file_type.name, to_open) == (name, found)

@@ -38,6 +38,11 @@ def optimize(graph_def: tf.GraphDef, outputs: Sequence[str]) -> tf.GraphDef:
     return subgraphs.extract(result, outputs)
 
 
+def has_normalization(graph_def: tf.GraphDef) -> bool:
+    """Returns whether there is batch normalization, which may be foldable."""
+    return any(node.op in _NORMALIZATIONS for node in graph_def.node)
+
+
 def set_constant(node: tf.NodeDef, value: np.ndarray) -> None:
     """Turns a node into a constant of the same name, in place."""
     tensor = tf.make_tensor_proto(value)

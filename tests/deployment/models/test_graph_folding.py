@@ -6,8 +6,7 @@ import numpy as np
 import probe_weights
 import pytest
 
-from deployment.formats import graph_folding
-from deployment.models import graph_files, subgraphs
+from deployment.models import graph_files, graph_folding, subgraphs
 from nets import nets_factory
 from tf_slim_compat import slim, tf
 
