@@ -18,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from benchmarks import options as options_
@@ -67,6 +68,7 @@ def list_contenders(options: argparse.Namespace) -> list[Contender]:
                 ("PyTorch", "torch_models", options.peers_python),
             )
             for precision in PRECISIONS
+            if f"{name} {precision}" in options.peers
         ),
     ]
 
@@ -78,16 +80,23 @@ class Worker:
       module: a module in benchmarks/peers.
       python: the interpreter that runs it.
       *arguments: its command line.
+      environment: further variables of its environment.
     """
 
-    def __init__(self, module: str, python: str, *arguments: str):
+    def __init__(
+        self,
+        module: str,
+        python: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+    ):
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [python, "-m", f"benchmarks.peers.{module}", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})},
             text=True,
         )
 
@@ -241,6 +250,13 @@ def main():
         type=lambda text: text.split(","),
         default=["auto"],
         help="precisions of ours, joined by commas, such as auto,float32,bfloat16",
+    )
+    parser.add_argument(
+        "--peers",
+        type=lambda text: text.split(","),
+        default=[f"{name} {p}" for name in ("Keras", "PyTorch") for p in PRECISIONS],
+        help='peers to measure, joined by commas, such as "Keras float32"; every one '
+        "needs a few GB of memory while the others run",
     )
     parser.add_argument(
         "--peers_python",

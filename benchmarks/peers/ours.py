@@ -5,6 +5,7 @@ the graph, and Inception v3 has its auxiliary classifier.
 """
 
 import dataclasses
+import functools
 import tempfile
 from typing import NamedTuple
 
@@ -58,12 +59,13 @@ def start(name: str, precision: str, batch_size: int, size: int) -> Training:
         batch = serving.make_batch(batch_size, size)
         return tf.data.Dataset.from_tensors(batch).cache().repeat()
 
+    build_graph = functools.partial(
+        step.build_training_graph, network_fn=network_fn, build_batches=synthetic
+    )
+    choice = precision_choice.choose(config, build_graph)
+    config = dataclasses.replace(config, precision=choice.precision)
     with tf.Graph().as_default():
-        parts = step.build_training_graph(config, network_fn, synthetic)
-        choice = precision_choice.choose_by_rule(
-            config
-        ) or precision_choice.choose_by_trial(config, parts)
-        config = dataclasses.replace(config, precision=choice.precision)
+        parts = build_graph(config)
         take_step = loop.TrainingLoop(config, parts, History(folder.name))
         session = tf.Session(config=precision_choice.build_session_config(config))
         session.run(
