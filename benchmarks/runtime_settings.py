@@ -6,8 +6,8 @@ Each setting trains in a process of its own, in turns. Allocators whose library 
 installed (Debian: libjemalloc2, libtcmalloc-minimal4) are left out.
 
 Measured on two cores of an AMD EPYC with AVX512-BF16 (mobilenet_v1, batch 32,
-bfloat16; medians of ratios, which vary by 0.05 from run to run): jemalloc 1.02, tcmalloc
-0.97, huge pages 0.93, no mmap 0.96, cache of 8,192 kernels 0.89 (inception_v3: 0.96).
+bfloat16; medians of ratios, which vary by 0.05 from run to run): jemalloc 1.02,
+tcmalloc 0.97, huge pages 0.93, no mmap 0.96, 8,192 kernels 0.89 (inception_v3: 0.96).
 None helps, so nothing is set: after the first steps, TensorFlow's allocator asks the
 system for little, and its 1,024 kernels hold a network.
 """
