@@ -204,6 +204,7 @@ def train(
         seed=7,
         save_summaries_secs=0,
         save_interval_secs=STEPS_PER_CHECKPOINT,
+        precision="float32",  # The steps of a trial would be logged as well.
     )
     return training.train(config, network_fn, build_batches)
 

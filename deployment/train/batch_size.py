@@ -8,6 +8,7 @@ before it is used.
 
 import dataclasses
 import functools
+import gc
 import pathlib
 import resource
 from collections.abc import Callable
@@ -184,6 +185,8 @@ class _Trial:
                 if graph.accumulate_op is not None:
                     session.run(graph.accumulate_op)
                 session.run(graph.train_op)
+        del graph
+        gc.collect()  # Graphs are cycles, and hold weights and the files of caches.
 
     def _open_session(self):
         session_config = precision_choice.build_session_config(self._config)

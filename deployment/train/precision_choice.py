@@ -8,6 +8,7 @@ runs.
 
 import contextlib
 import dataclasses
+import gc
 import os
 import statistics
 import time
@@ -91,7 +92,10 @@ def measure(
             )
             for name in candidates
         ]
-        return dict(zip(candidates, _time_in_turn(runs), strict=True))
+        secs = dict(zip(candidates, _time_in_turn(runs), strict=True))
+    del runs
+    gc.collect()  # Graphs are cycles, and hold weights and the files of caches.
+    return secs
 
 
 @contextlib.contextmanager

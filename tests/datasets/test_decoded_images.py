@@ -110,7 +110,7 @@ def test_balancing_and_skipping_use_the_cache(photos, decoded):
 
 def test_a_second_run_reads_the_file(photos, decoded):
     whole = read(photos, NUM_IMAGES, "disk")
-    assert len(decoded) == NUM_IMAGES
+    assert len(set(decoded)) == NUM_IMAGES
     decoded.clear()
     assert_same(read(photos, NUM_IMAGES, "disk"), whole)
     assert not decoded
@@ -125,7 +125,7 @@ def test_a_replaced_dataset_is_decoded_again(tmp_path, decoded, caplog):
     with caplog.at_level(logging.WARNING):
         new = read(folder, NUM_IMAGES, "disk")
     assert "the dataset or the decoder has changed" in caplog.text
-    assert len(decoded) == NUM_IMAGES
+    assert len(set(decoded)) == NUM_IMAGES
     assert_same(new, read(folder, NUM_IMAGES, "off"))
     assert not np.array_equal(new[0], old[0])
 
@@ -146,7 +146,7 @@ def test_a_truncated_file_is_written_again(photos, decoded, caplog, name, messag
     with caplog.at_level(logging.WARNING):
         assert_same(read(photos, NUM_IMAGES, "disk"), whole)
     assert message in caplog.text
-    assert len(decoded) == NUM_IMAGES
+    assert len(set(decoded)) == NUM_IMAGES
     caplog.clear()
     decoded.clear()
     assert_same(read(photos, NUM_IMAGES, "disk"), whole)

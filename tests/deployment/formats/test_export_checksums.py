@@ -16,7 +16,8 @@ def test_changed_exports_are_refused(exported, tmp_path):
     for path in exported.paths.values():
         path = folder / pathlib.Path(path).name
         formats.open_predictor(str(path)).close()
-        changed = path / "saved_model.pb" if path.is_dir() else path
+        own = [path / name for name in ("saved_model.pb", "model.xml")]
+        changed = next((file for file in own if file.exists()), path)
         content = bytearray(changed.read_bytes())
         content[len(content) // 2] ^= 1
         changed.write_bytes(content)
@@ -24,7 +25,7 @@ def test_changed_exports_are_refused(exported, tmp_path):
         for opened in (path, changed, f"{path}/" if path.is_dir() else path):
             with pytest.raises(ValueError, match=message):
                 formats.open_predictor(str(opened))
-        if path.is_dir():
+        if changed.name == "saved_model.pb":
             changed.rename(path / "saved_model.pbtxt")
             with pytest.raises(ValueError, match=f"^'{changed}' is missing since"):
                 formats.open_predictor(str(path))
