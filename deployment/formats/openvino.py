@@ -149,7 +149,10 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
 
 
 def recognize(path: str, head: bytes) -> str | None:
-    """Recognizes the folder, an XML file with a network, or the ending of its name."""
+    """Recognizes the folder, its `model.xml`, or another XML file with a network."""
+    folder, name = os.path.split(path.rstrip("/"))
+    if name == _GRAPH_NAME and tf.gfile.Exists(path):
+        return folder or "."
     if tf.gfile.Exists(os.path.join(path, _GRAPH_NAME)):
         return path
     is_named = path.endswith(".xml") and tf.gfile.Exists(path)

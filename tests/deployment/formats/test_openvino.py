@@ -82,7 +82,7 @@ def test_files_of_others(kind, shape, fits, tmp_path):
 
 
 def test_a_damaged_file(tmp_path):
-    path = tmp_path / "model.xml"
+    path = tmp_path / "words.xml"
     path.write_bytes(b"words")
     said = f"^'{path}' cannot be loaded as OpenVINO: [^\n]*$"
     with pytest.raises(ValueError, match=said):
