@@ -5,6 +5,7 @@ order of a stream, its crops and its distortions are computed as without the cac
 the same bits, and never come from other data.
 """
 
+import functools
 import hashlib
 import io
 import itertools
@@ -100,7 +101,7 @@ def open_cache(
     handler = find_image_handler(dataset.decoder)
     if handler is None:
         if mode == "auto":
-            logging.info("Images are decoded in every epoch: the decoder is custom.")
+            _log_once("Images are decoded in every epoch: the decoder is custom.")
             return None
         raise ValueError(
             f"--cache={mode} needs a dataset whose images are decoded by "
@@ -158,7 +159,7 @@ def find_folder(files: Sequence[str]) -> str:
 def _open_memory(mode: str, needed: int, free: int | None) -> Cache | None:
     fraction = _AUTO_FRACTION if mode == "auto" else _MOST_FRACTION
     if free is None and mode == "auto":
-        logging.info("Images are decoded in every epoch: the free memory is unknown.")
+        _log_once("Images are decoded in every epoch: the free memory is unknown.")
         return None
     max_bytes = needed * 2 if free is None else int(free * fraction)
     if needed > max_bytes:
@@ -167,13 +168,13 @@ def _open_memory(mode: str, needed: int, free: int | None) -> Cache | None:
             f"use {_gigabytes(max_bytes)} of memory"
         )
         if mode == "auto":
-            logging.info("%s: they are decoded in every epoch.", sentence)
+            _log_once(f"{sentence}: they are decoded in every epoch.")
             return None
         raise ValueError(
             f"{sentence}, too little for --cache=ram: use --cache=disk, or --cache=off "
             "to decode them in every epoch."
         )
-    logging.info("Decoded images are cached in memory, about %s.", _gigabytes(needed))
+    _log_once(f"Decoded images are cached in memory, about {_gigabytes(needed)}.")
     return Cache(image_store.MemoryStore(max_bytes))
 
 
@@ -199,9 +200,7 @@ def _open_file(
             "for --cache=disk: set XDG_CACHE_HOME to a folder on a larger disk, or use "
             "--cache=off."
         )
-    logging.info(
-        "Decoded images are cached in %r, about %s.", folder, _gigabytes(needed)
-    )
+    _log_once(f"Decoded images are cached in {folder!r}, about {_gigabytes(needed)}.")
     return Cache(store)
 
 
@@ -216,6 +215,12 @@ def _measure_decoded(record: bytes, handler: slim.tfexample_decoder.Image) -> in
             return image.width * image.height * channels
     except Exception:  # It is no image, or raw pixels.
         return len(encoded)
+
+
+@functools.cache
+def _log_once(message: str) -> None:
+    """Logs what several input pipelines of a process have in common."""
+    logging.info("%s", message)
 
 
 def _gigabytes(count: int) -> str:

@@ -29,6 +29,8 @@ _LEAST_STEPS = 50
 _ROUNDS = 4
 _LEAST_BLOCK_SECS = 0.05
 _MOST_SECS = 30
+# Float32 is taken unless another precision needs at most this fraction of its time.
+_LEAST_GAIN = 0.98
 _CACHE_FILE = "step_times.json"
 _MOST_ENTRIES = 1000
 
@@ -186,6 +188,8 @@ def _time(run, count):
 
 def _find_fastest(secs: Mapping[str, float]) -> Choice:
     best = min(secs, key=secs.get)
+    if secs["float32"] * _LEAST_GAIN <= secs[best]:
+        best = "float32"
     others = (
         f"{other:.3g} s in {name}" for name, other in secs.items() if name != best
     )

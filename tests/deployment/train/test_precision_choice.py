@@ -135,6 +135,12 @@ def training_loss(train_dir, name):
     return train(train_dir, 50, precision=name, seed=3).loss
 
 
+@pytest.mark.parametrize("secs, expected", [(0.97, "bfloat16"), (0.99, "float32")])
+def test_float32_is_kept_unless_another_is_clearly_faster(secs, expected):
+    choice = precision_choice._find_fastest({"float32": 1.0, "bfloat16": secs})
+    assert choice.precision == expected and "not" in choice.reason
+
+
 def test_alternating_blocks_end_as_soon_as_one_is_clearly_faster(monkeypatch):
     now = [0.0]
     calls = []
