@@ -1,13 +1,15 @@
 import dataclasses
 import json
 import pathlib
+import weakref
 
 import pytest
-from toy_training import make_config, train
+from toy_training import build_batches, make_config, network, train
 
 from deployment import files, precision, processor
 from deployment.models.run_card import RunCard
-from deployment.train import precision_choice
+from deployment.train import precision_choice, step
+from tf_slim_compat import slim, tf
 
 TIMES = {"float32": 0.5, "bfloat16": 0.25}
 
@@ -128,6 +130,33 @@ def test_a_trial_times_steps_in_turn_and_changes_nothing(
     assert times.keys() == {"float32", "bfloat16"} and min(times.values()) > 0
     assert losses[0] == losses[1]
     assert sessions[:2] == ["float32", "bfloat16"] and len(sessions) == 4
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16"])
+def test_only_bfloat16_computes_depthwise_gradients_by_the_forward_kernel(
+    name, graph, tmp_path
+):
+    def depthwise_network(images):
+        net = slim.separable_conv2d(images, None, 3, depth_multiplier=1)
+        # A layer before it, so that it needs the gradient of its images.
+        return network(slim.separable_conv2d(net, None, 3, depth_multiplier=1))
+
+    config = make_config(tmp_path, precision=name)
+    step.build_training_graph(config, depthwise_network, build_batches)
+    kinds = {op.type for op in graph.get_operations()}
+    is_own = "DepthwiseConv2dNativeBackpropInput" not in kinds
+    assert is_own == (name == "bfloat16")
+
+
+def test_a_trial_leaves_no_graph_behind(tmp_path):
+    graphs = []
+
+    def build(config):
+        graphs.append(weakref.ref(tf.get_default_graph()))
+        return step.build_training_graph(config, network, build_batches)
+
+    precision_choice.measure(make_config(tmp_path), build, ("float32", "bfloat16"))
+    assert [graph() for graph in graphs] == [None, None]
 
 
 def training_loss(train_dir, name):

@@ -165,3 +165,14 @@ def test_a_loss_without_regularization_is_not_repeated(clock, info_log):
         "global step 1: loss = 1.2500 (0.500 sec/step, 32.0 images/s, exact match "
         "0.250, learning rate 0.01)"
     ]
+
+
+@pytest.mark.parametrize(
+    "precision, said", [("float32", "images/s,"), ("bfloat16", "images/s in bfloat16,")]
+)
+def test_a_line_tells_a_precision_other_than_float32(precision, said, caplog):
+    progress = Progress(0, 9, 8, 1, is_live=False, precision=precision)
+    facts = {"total_loss": 1.0, "loss": 1.0, "learning_rate": 0.1, "accuracy": 0.5}
+    with caplog.at_level("INFO"):
+        progress.report(1, facts, step_secs=0.1, waited_secs=0.0)
+    assert said in caplog.text
