@@ -84,11 +84,6 @@ flags.DEFINE_integer(
 flags.DEFINE_string(
     "preprocessing_name", None, "Preprocessing. If unset, the network's own."
 )
-flags.DEFINE_string(
-    "augment",
-    None,
-    "Augmentations of training images, joined by |, such as flip_lr|brightness(0.2).",
-)
 flags.DEFINE_integer(
     "train_image_size",
     None,
@@ -115,15 +110,6 @@ flags.DEFINE_float(
     "max_number_of_epochs",
     None,
     "Stop after this many epochs (instead of --max_number_of_steps).",
-)
-flags.DEFINE_integer(
-    "num_readers", 4, "Number of files to read in parallel.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "num_preprocessing_threads",
-    4,
-    "Number of images to decode in parallel.",
-    lower_bound=1,
 )
 
 # Validation during training.
@@ -310,7 +296,6 @@ def train_batches_fn(dataset: slim.dataset.Dataset, config: TrainingConfig) -> C
         config.spec,
         is_training=True,
         batch_size=config.batch_size,
-        num_readers=FLAGS.num_readers,
         class_counts=counts,
         **options.list_reading_options(FLAGS.master),
     )

@@ -24,6 +24,8 @@ MODES = ("auto", "ram", "disk", "off")
 # What automatic and requested caches may take of the free memory, or of the disk.
 _AUTO_FRACTION = 0.3
 _MOST_FRACTION = 0.8
+# Smaller images, on average, are decoded about as fast as they are found in the cache.
+_MIN_AUTO_BYTES = 300_000
 # Images whose headers are read to estimate the size of all.
 _SAMPLED_FILES, _SAMPLED_RECORDS = 16, 16
 _MAX_KEY = 2**63 - 1
@@ -82,8 +84,8 @@ def open_cache(
       dataset: the dataset.
       files: its shards.
       mode: "ram"; "disk", in a file below `find_folder` that the next run uses as well;
-        "off"; or "auto": "ram" if that takes at most 30 % of the free memory, else
-        "off".
+        "off"; or "auto": "ram" if the images are large enough for it to pay and take at
+        most 30 % of the free memory, else "off".
       free_memory: bytes that this process can still allocate; None if unknown.
 
     Returns:
@@ -108,7 +110,11 @@ def open_cache(
             "slim.tfexample_decoder.Image, as uint8 and without a shape; use "
             "--cache=off."
         )
-    needed = estimate_bytes(dataset, files, handler)
+    num_images = sum(shard_files.count_records(files))
+    mean_bytes = estimate_mean_bytes(files, handler)
+    if mode == "auto" and mean_bytes < _MIN_AUTO_BYTES:
+        return None
+    needed = round(num_images * mean_bytes)
     if mode == "disk":
         return _open_file(dataset, files, handler, needed)
     return _open_memory(mode, needed, free_memory)
@@ -129,20 +135,17 @@ def find_image_handler(decoder: object) -> slim.tfexample_decoder.Image | None:
     return handler if is_plain else None
 
 
-def estimate_bytes(
-    dataset: slim.dataset.Dataset,
-    files: Sequence[str],
-    handler: slim.tfexample_decoder.Image,
-) -> int:
-    """Estimates the bytes of all decoded images from the headers of some of them."""
+def estimate_mean_bytes(
+    files: Sequence[str], handler: slim.tfexample_decoder.Image
+) -> float:
+    """Estimates the mean bytes of a decoded image from the headers of some images."""
     step = -(-len(files) // _SAMPLED_FILES)
     sizes = [
         _measure_decoded(record, handler)
         for path in files[::step]
         for record in itertools.islice(tf.io.tf_record_iterator(path), _SAMPLED_RECORDS)
     ]
-    count = sum(shard_files.count_records(files))
-    return round(count * sum(sizes) / max(1, len(sizes)))
+    return sum(sizes) / max(1, len(sizes))
 
 
 def find_folder(files: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from deployment import ranges
 from deployment.config_flags import SettingError, setting
 from deployment.train import available_memory
 
@@ -14,6 +15,15 @@ _CACHES = ("auto", "ram", "disk", "off")
 class InputConfig:
     """Settings of the training images; the fields are described by their help texts."""
 
+    augment: str | None = setting(
+        None,
+        "Augmentations of training images, joined by |, such as "
+        "flip_lr|brightness(0.2).",
+    )
+    num_readers: int = setting(4, "Number of files to read in parallel.")
+    num_preprocessing_threads: int = setting(
+        4, "Number of images to decode in parallel."
+    )
     balanced_sampling: bool = setting(
         False, "Whether to sample images of all classes equally often."
     )
@@ -28,12 +38,18 @@ class InputConfig:
         "auto",
         "Where to keep decoded training images, so that epochs after the first decode "
         "nothing: ram; disk, in a file below $XDG_CACHE_HOME (by default ~/.cache) "
-        "that the next run uses as well; off; or auto: ram if they take at most 30 % "
-        "of the free memory, else off. Training is the same.",
+        "that the next run uses as well; off; or auto: ram if they have 100,000 pixels "
+        "or more on average and take at most 30 % of the free memory, else off. "
+        "Training is the same.",
         choices=_CACHES,
     )
 
     def __post_init__(self):
+        ranges.check(
+            self,
+            num_readers=ranges.AT_LEAST_ONE,
+            num_preprocessing_threads=ranges.AT_LEAST_ONE,
+        )
         if self.on_bad_record not in _ON_BAD_RECORD:
             raise SettingError(
                 "{{on_bad_record}} must be stop or skip, but is "
@@ -61,6 +77,7 @@ class InputConfig:
                 f"{{{{master}}}}={master} reads them: use {{{{cache}}}}=off."
             )
         return {
+            "num_readers": self.num_readers,
             "skip_bad_records": self.on_bad_record == "skip",
             "cache": "off" if master else cache,
             "free_memory": available_memory.find_available(),

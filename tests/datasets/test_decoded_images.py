@@ -43,6 +43,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def cache_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(decoded_images, "_MIN_AUTO_BYTES", 0)  # The images are small.
     return tmp_path / "cache"
 
 
@@ -229,6 +230,15 @@ def test_too_little_memory(photos, caplog):
         read(photos, 1, "ram", free_memory=10_000)
 
 
+def test_small_images_are_not_cached_by_default(photos, decoded, monkeypatch):
+    least = int(np.prod(SHAPE))
+    for least_bytes, is_cached in (least, True), (least + 1, False):
+        monkeypatch.setattr(decoded_images, "_MIN_AUTO_BYTES", least_bytes)
+        decoded.clear()
+        read(photos, 4, "auto")
+        assert bool(decoded) == is_cached
+
+
 def test_too_little_disk(photos, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=10_000))
@@ -256,8 +266,7 @@ def test_the_estimate_is_near(photos):
     dataset = get(photos)
     handler = decoded_images.find_image_handler(dataset.decoder)
     files = shard_files.list_shards(dataset)
-    found = decoded_images.estimate_bytes(dataset, files, handler)
-    assert found == NUM_IMAGES * np.prod(SHAPE)
+    assert decoded_images.estimate_mean_bytes(files, handler) == np.prod(SHAPE)
 
 
 def test_a_window_of_a_jpeg_is_that_of_the_whole(graph):
