@@ -35,6 +35,7 @@ from deployment import (
     durations,
     entry,
     flag_errors,
+    recipes,
     settings,
     tasks,
     user_modules,
@@ -144,6 +145,7 @@ for config_class in (
 ):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
+recipes.define_flag(__name__)
 entry.define_user_module(__name__)
 entry.define_ignore_run_card(__name__)
 
@@ -362,6 +364,7 @@ def main(_: Sequence[str]) -> None:
     dataset = dataset_factory.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
+    recipes.apply(FLAGS, dataset, dataset_factory.get_dataset)
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = card_from_flags(dataset, config)

@@ -33,7 +33,7 @@ GROUPS = {
         "learning_rate learning_rate_decay_type learning_rate_decay_factor "
         "num_epochs_per_decay num_steps_per_decay end_learning_rate "
         "learning_rate_boundaries learning_rate_values warmup_epochs warmup_steps "
-        "learning_rate_factors"
+        "warmup_fraction learning_rate_factors"
     ),
     "Optimizer": (
         "optimizer opt_epsilon momentum rmsprop_momentum rmsprop_decay adam_beta1 "
@@ -73,9 +73,9 @@ GROUPS = {
         "replicas_to_aggregate master xla"
     ),
     "Run": (
-        "max_number_of_steps max_number_of_epochs dry_run log_every_n_steps precision "
-        "seed deterministic on_bad_numbers max_skipped_steps ignore_run_card "
-        "user_module verbosity"
+        "recipe time_budget max_number_of_steps max_number_of_epochs dry_run "
+        "log_every_n_steps precision seed deterministic on_bad_numbers "
+        "max_skipped_steps ignore_run_card user_module verbosity"
     ),
     "Accepted for old commands": (
         "quantize quantize_delay restore_op_name filename_tensor_name"

@@ -38,6 +38,7 @@ ALLOWED_IN_DEPLOYMENT = {
     "evaluate": {"models", "tasks"},
     "train": {"models", "tasks", "optimize", "evaluate"},
     "inspect": {"models"},
+    "recipes": {"models", "tasks", "train"},
     "compare": {"models"},
 }
 # The modules directly in deployment/ that may import from folders.

@@ -12,6 +12,8 @@ from tf_slim_compat import tf
 DECAY_TYPES = ("fixed", "exponential", "polynomial", "cosine", "piecewise")
 _DEFAULT_END = {"cosine": 0.0}
 _DEFAULT_DECAY_FACTOR = {"piecewise": 0.1}
+# A run that ends at a time is as long as so many steps, for its schedule.
+_TICKS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +72,9 @@ class Schedule:
         0,
         "Steps during which the learning rate rises linearly from 0 (instead of "
         "--warmup_epochs).",
+    )
+    warmup_fraction: float = setting(
+        0.0, "Fraction of the run during which it does (instead of --warmup_epochs)."
     )
     steps_per_decay: int | None = setting(
         None,
@@ -162,17 +167,15 @@ class Schedule:
             )
 
     def _check_warmup(self) -> None:
-        if self.warmup_steps and self.warmup_epochs:
+        names = ("warmup_steps", "warmup_epochs", "warmup_fraction")
+        given = {name: getattr(self, name) for name in names if getattr(self, name)}
+        listed = " and ".join(f"{{{{{name}}}}}={given[name]}" for name in given)
+        if len(given) > 1:
+            raise SettingError(f"{listed} contradict each other: give one of them.")
+        if not all(value >= 0 for value in given.values()) or self.warmup_fraction >= 1:
             raise SettingError(
-                "The warm-up is either in steps or in epochs, but {{warmup_steps}} is "
-                f"{self.warmup_steps} and {{{{warmup_epochs}}}} is "
-                f"{self.warmup_epochs}: set only one of them."
-            )
-        if self.warmup_steps < 0 or self.warmup_epochs < 0:
-            raise SettingError(
-                "The warm-up must not be negative, but {{warmup_steps}} is "
-                f"{self.warmup_steps} and {{{{warmup_epochs}}}} is "
-                f"{self.warmup_epochs}."
+                "The warm-up must be 0 or more, and as a fraction of the run below 1, "
+                f"but is {listed}."
             )
 
     def _check_boundaries(self) -> None:
@@ -215,62 +218,33 @@ def count_warmup_steps(
     num_samples: int,
     batch_size: int,
     replicas_to_aggregate: int = 1,
+    number_of_steps: int | None = None,
 ) -> int:
-    """Returns the duration of the warm-up in global steps; see `epochs_to_steps`."""
+    """Returns the duration of the warm-up in global steps; see `epochs_to_steps`.
+
+    Raises:
+      ValueError: if it is a fraction of a run without an end.
+    """
+    if schedule.warmup_fraction:
+        if number_of_steps is None:
+            raise SettingError(_explain_endless("{{warmup_fraction}} is of the run"))
+        return int(schedule.warmup_fraction * number_of_steps)
     return schedule.warmup_steps or epochs_to_steps(
         schedule.warmup_epochs, num_samples, batch_size, replicas_to_aggregate
     )
 
 
-def find_step_of_rate(
-    schedule: Schedule,
-    fraction: float,
-    num_samples: int,
-    batch_size: int,
-    replicas_to_aggregate: int = 1,
-) -> int | None:
-    """Returns the step from which the rate stays at or below a fraction of its peak.
-
-    Args:
-      schedule: a `Schedule`.
-      fraction: of the rate before any decay, from 0 to 1.
-      num_samples: see `epochs_to_steps`, as the other arguments.
-      batch_size: images in one clone's batch.
-      replicas_to_aggregate: workers whose gradients make up one step.
-
-    Returns:
-      The global step; None if the rate never falls so low, or only with the end of the
-      run, as in cosine decay.
-    """
-    scale = (num_samples, batch_size, replicas_to_aggregate)
-    decay_steps = _count_decay_steps(schedule, *scale)
-    if schedule.decay_type == "exponential":
-        if schedule.factor >= 1:
-            return None
-        decays = math.log(fraction) / math.log(max(schedule.factor, 1e-30))
-        return math.ceil(decays - 1e-9) * decay_steps
-    if schedule.decay_type == "polynomial":
-        drop = schedule.initial - schedule.end_rate
-        needed = schedule.initial * (1 - fraction)
-        # The default end rate is 1 % of the default initial rate.
-        if drop <= 0 or drop < needed * (1 - 1e-6):
-            return None
-        return math.ceil(decay_steps * min(1.0, needed / drop))
-    if schedule.decay_type == "piecewise":
-        values = _piecewise_values(schedule)
-        low = fraction * values[0] * (1 + 1e-6)
-        steps_per_epoch = num_samples / batch_size / replicas_to_aggregate
-        for boundary, later in zip(
-            schedule.boundaries, range(1, len(values)), strict=True
-        ):
-            if max(values[later:]) <= low:
-                return boundary.to_steps(steps_per_epoch)
-    return None
+def _explain_endless(what: str) -> str:
+    return (
+        f"{what}, but the run has no last step: set {{{{number_of_steps}}}} or "
+        "{{time_budget}}."
+    )
 
 
-def _count_decay_steps(
+def count_decay_steps(
     schedule: Schedule, num_samples: int, batch_size: int, replicas_to_aggregate: int
 ) -> int:
+    """Returns the global steps between decays, or until the end of the decay."""
     return schedule.steps_per_decay or epochs_to_steps(
         schedule.epochs_per_decay, num_samples, batch_size, replicas_to_aggregate
     )
@@ -283,6 +257,7 @@ def build_learning_rate(
     batch_size: int,
     replicas_to_aggregate: int = 1,
     number_of_steps: int | None = None,
+    progress: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Adds the learning rate to the graph.
 
@@ -294,6 +269,8 @@ def build_learning_rate(
       replicas_to_aggregate: workers whose gradients make up one step.
       number_of_steps: last step of the run, which the cosine decay needs; None for no
         end.
+      progress: float32 scalar, the fraction of the run so far, for cosine decay and
+        warm-up of a run that ends at a time; None for one that ends at a step.
 
     Returns:
       float32 scalar.
@@ -304,8 +281,10 @@ def build_learning_rate(
     """
     scale = (num_samples, batch_size, replicas_to_aggregate)
     step = tf.cast(global_step, tf.float32)
-    warmup_steps = count_warmup_steps(schedule, *scale)
-    decay_steps = _count_decay_steps(schedule, *scale)
+    if progress is not None:
+        step, number_of_steps = progress * _TICKS, _TICKS
+    warmup_steps = count_warmup_steps(schedule, *scale, number_of_steps)
+    decay_steps = count_decay_steps(schedule, *scale)
     peak = schedule.initial
     if schedule.decay_type == "fixed":
         rate = tf.constant(schedule.initial, name="fixed_learning_rate")
@@ -315,7 +294,7 @@ def build_learning_rate(
         rate = _build_cosine(schedule, step, warmup_steps, number_of_steps)
     else:
         steps_per_epoch = num_samples / batch_size / replicas_to_aggregate
-        values = _piecewise_values(schedule)
+        values = list_piecewise_rates(schedule)
         peak = values[0]
         rate = _build_piecewise(schedule, values, global_step, steps_per_epoch)
     if warmup_steps:
@@ -352,10 +331,7 @@ def _build_cosine(
     number_of_steps: int | None,
 ) -> tf.Tensor:
     if number_of_steps is None:
-        raise SettingError(
-            "The cosine decay ends with the run, but the run has no last step: set "
-            "{{number_of_steps}}, or choose another {{decay_type}}."
-        )
+        raise SettingError(_explain_endless("The cosine decay ends with the run"))
     if warmup_steps >= number_of_steps:
         raise SettingError(
             f"The warm-up takes {warmup_steps} steps, but the run ends at step "
@@ -368,7 +344,8 @@ def _build_cosine(
         return schedule.end_rate + (schedule.initial - schedule.end_rate) * fraction
 
 
-def _piecewise_values(schedule: Schedule) -> Sequence[float]:
+def list_piecewise_rates(schedule: Schedule) -> Sequence[float]:
+    """Returns the learning rates of piecewise decay, in order."""
     if schedule.values:
         return schedule.values
     return [

@@ -9,6 +9,7 @@ from deployment.model_deploy import DeploymentConfig
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import LossOptions
+from deployment.train.time_budget import Clock, check_budget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +88,7 @@ class TrainingConfig:
       optimizer: the update rule.
       class_weights: weight of each output in the loss; None weighs all alike.
       validation: how the run is validated; None for no validation.
+      clock: follows the time of a run with a time budget; None for other runs.
       is_rehearsal: whether these few steps only try what a longer run would do.
     """
 
@@ -106,6 +108,14 @@ class TrainingConfig:
         None,
         "Global step to stop at. If unset, training continues until it is stopped.",
         flag="max_number_of_steps",
+    )
+    time_budget: Duration | None = setting(
+        None,
+        "Time that the run may take in all, such as 10mins or 2hours, instead of a "
+        "number of steps: from the start of the command to its end, validation and "
+        "export included; cosine decay and --warmup_fraction end with it.",
+        kind=str,
+        parse=lambda text: parse_duration(text, "--time_budget"),
     )
     deployment: DeploymentConfig = dataclasses.field(default_factory=DeploymentConfig)
     schedule: learning_rates.Schedule = learning_rates.Schedule()
@@ -221,9 +231,17 @@ class TrainingConfig:
         kind=int,
     )
     save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
+    clock: Clock | None = None
     is_rehearsal: bool = False
 
     def __post_init__(self):
+        check_budget(
+            self.time_budget,
+            self.number_of_steps,
+            deterministic=self.deterministic,
+            warmup_steps=bool(self.schedule.warmup_steps),
+            warmup_epochs=bool(self.schedule.warmup_epochs),
+        )
         if self.quantize_delay >= 0:
             raise SettingError(
                 "Quantization-aware training is not supported yet: leave "

@@ -43,6 +43,7 @@ def dry_run(
         rehearsal = dataclasses.replace(
             config,
             train_dir=folder,
+            time_budget=None,
             validation=None,
             log_every_n_steps=1,
             is_rehearsal=True,

@@ -4,10 +4,8 @@ import collections
 import contextlib
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -166,7 +164,10 @@ class TrainingLoop:
             config.log_every_n_steps,
             self._metric_name,
             precision=config.precision,
+            clock=config.clock,
         )
+        if config.clock is not None:
+            config.clock.start()
         now = self._began = time.monotonic()
         self._save_due = now + config.save_interval_secs
         # The first step is slow anyway, so it computes the first summaries.
@@ -177,6 +178,7 @@ class TrainingLoop:
                 f"already at step {self._step}; nothing to do for "
                 f"--max_number_of_steps={limit}"
             )
+        self._stop_if_time_is_up()
         if self._validator is not None and config.is_chief:
             self._validator.start(self._step)
             self._facts = self._history.find_training_row(self._step)
@@ -227,6 +229,14 @@ class TrainingLoop:
         limit = self._config.number_of_steps
         if limit is not None and self._step >= limit and not self._is_over():
             self._stop_because = f"step {self._step} of {limit} is reached"
+        self._stop_if_time_is_up()
+
+    def _stop_if_time_is_up(self):
+        clock = self._config.clock
+        if clock is not None and clock.left_secs <= 0 and not self._is_over():
+            self._stop_because = (
+                f"the --time_budget of {self._config.time_budget} is used"
+            )
 
     def _check_numbers(self, health):
         """Stops at, or counts, a step whose loss or gradients are not finite."""
@@ -253,6 +263,8 @@ class TrainingLoop:
 
     def _work_between_steps(self, session, writer):
         """Records, saves and validates, where due."""
+        if self._config.clock is not None:
+            self._config.clock.record()
         if self._progress.is_line_due(self._step):
             self._record_line()
             self._write_scalars(writer)
@@ -320,6 +332,7 @@ class TrainingLoop:
         """Saves a checkpoint and evaluates it, if due; returns whether it was."""
         if not self._is_validation_due():
             return False
+        started = time.monotonic()
         with self._progress.paused():
             prefix = self._save(session)
             with self._interruptible(
@@ -332,6 +345,8 @@ class TrainingLoop:
                     write_scalars(writer, scalars, self._step)
                     writer.flush()
         self._export_if_due()
+        if self._config.clock is not None:
+            self._config.clock.set_ending(time.monotonic() - started)
         return True
 
     def _export_if_due(self):
@@ -369,32 +384,3 @@ class TrainingLoop:
             self._config.save_summaries_secs,
             (step_secs - typical) / _MAX_SUMMARY_SHARE,
         )
-
-
-@contextlib.contextmanager
-def stop_on_signals(loop: TrainingLoop) -> Iterator[None]:
-    """Within, Ctrl-C and SIGTERM end training after the step, with a checkpoint.
-
-    A second signal ends the process at once.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may handle signals.
-        return
-
-    def handle(signum, frame):
-        del frame
-        restore()
-        loop.request_stop(f"{signal.Signals(signum).name} was received")
-
-    previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore():
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
-
-    for signum in previous:
-        signal.signal(signum, handle)
-    try:
-        yield
-    finally:
-        restore()

@@ -26,6 +26,7 @@ from tf_slim_compat import tf
 
 # A trial takes as long as about ten steps, and saves at most half the time.
 _LEAST_STEPS = 50
+_LEAST_BUDGET_SECS = 180
 _ROUNDS = 4
 _LEAST_BLOCK_SECS = 0.05
 _MOST_SECS = 30
@@ -136,6 +137,9 @@ def _find_reason_for_float32(config):
         return "because others are measured on processors only"
     if len(precision.list_candidates()) == 1:
         return "because this processor has no instructions for bfloat16"
+    budget = config.time_budget
+    if budget is not None and budget.value < _LEAST_BUDGET_SECS:
+        return f"because {budget} are too short to measure others first"
     steps = config.number_of_steps
     if steps is not None and steps < _LEAST_STEPS and not config.is_rehearsal:
         return f"because {steps} steps are too few to measure others first"

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tqdm
 from absl import logging
@@ -58,6 +58,7 @@ class Progress:
       metric_name: name of the metric of the training batch.
       is_live: whether to draw a live bar; None draws one on a terminal.
       precision: what the steps are computed in; float32 goes without saying.
+      clock: has `left_secs`, the time that is left in a run that ends at a time.
     """
 
     def __init__(
@@ -69,7 +70,9 @@ class Progress:
         metric_name: str = "accuracy",
         is_live: bool | None = None,
         precision: str = "float32",
+        clock: Any = None,
     ):
+        self._clock = clock
         self._metric_name = metric_name
         self._in_precision = f" in {precision}" if precision != "float32" else ""
         self._last_step = last_step
@@ -217,10 +220,13 @@ class Progress:
         return f"{100 * share:.0f} % waiting for data" if share >= 0.01 else ""
 
     def _describe_time_left(self, step: int) -> str:
-        if self._last_step is None or step <= self._start.step:
+        if self._clock is not None:
+            secs_left = max(0, self._clock.left_secs)
+        elif self._last_step is None or step <= self._start.step:
             return ""
-        steps, steps_left = step - self._start.step, self._last_step - step
-        secs_left = (time.monotonic() - self._started) / steps * steps_left
+        else:
+            steps, steps_left = step - self._start.step, self._last_step - step
+            secs_left = (time.monotonic() - self._started) / steps * steps_left
         return f"{datetime.timedelta(seconds=round(secs_left))} left"
 
 

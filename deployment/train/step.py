@@ -20,7 +20,7 @@ from deployment.optimize import (
     loss_scale,
     optimizers,
 )
-from deployment.train import gpu, mixing, summaries
+from deployment.train import gpu, mixing, summaries, time_budget
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import slim, tf
 
@@ -110,6 +110,7 @@ def build_training_graph(
             global_step,
             **config.schedule_scale,
             number_of_steps=config.number_of_steps,
+            progress=time_budget.build_progress(config.clock),
         )
     trained = get_variables_to_train(config.trainable_scopes)
     update = _build_update(config, clones, trained, learning_rate, global_step)

@@ -30,10 +30,12 @@ from deployment.train import (
     precision_choice,
     saving,
     step,
+    time_budget,
     warm_start,
 )
 from deployment.train.config import TrainingConfig, ValidationConfig
-from deployment.train.loop import TrainingLoop, TrainingResult, stop_on_signals
+from deployment.train.loop import TrainingLoop, TrainingResult
+from deployment.train.signals import stop_on_signals
 from deployment.train.validation import Validator
 from tf_slim_compat import slim, tf
 
@@ -97,6 +99,9 @@ def _train(
     start = warm_start.find_start(config)
     gpu.check(config)
     config, card = _continue_card(config, card, start, ignore_card)
+    if config.time_budget is not None:
+        clock = time_budget.Clock(config.time_budget.value, config.train_dir)
+        config = dataclasses.replace(config, clock=clock)
     if config.deterministic:
         tf.compat.v2.config.experimental.enable_op_determinism()
     batches_fn = functools.partial(
@@ -123,7 +128,7 @@ def _train(
         record_fn = functools.partial(_record_results, config, card, validator, history)
         loop = TrainingLoop(config, graph, history, validator, record_fn)
         try:
-            with stop_on_signals(loop):
+            with stop_on_signals(loop.request_stop):
                 _run(config, graph, loop, init_fn)
         finally:
             loop.close_display()

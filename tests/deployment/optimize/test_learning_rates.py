@@ -6,6 +6,7 @@ import pytest
 
 from deployment.durations import Duration
 from deployment.optimize import learning_rates
+from deployment.train import advice
 from tf_slim_compat import tf
 
 
@@ -47,7 +48,7 @@ def rates(schedule, steps, **kwargs):
 )
 def test_the_step_at_which_the_rate_is_low(schedule):
     scale = {"num_samples": 100, "batch_size": 10}
-    step = learning_rates.find_step_of_rate(schedule, 0.01, **scale)
+    step = advice.find_step_of_rate(schedule, 0.01, **scale)
     peak, before, low, end = rates(schedule, [0, step - 1, step, 10_000], **scale)
     assert low <= 0.01 * peak * (1 + 1e-6) < before
     assert end <= low
@@ -130,7 +131,10 @@ def cosine_at(step, initial, end, first, last):
 
 
 @pytest.mark.parametrize("end", [None, 0.02])
-@pytest.mark.parametrize("warmup", [{}, {"warmup_steps": 20}, {"warmup_epochs": 2}])
+@pytest.mark.parametrize(
+    "warmup",
+    [{}, {"warmup_steps": 20}, {"warmup_epochs": 2}, {"warmup_fraction": 0.2}],
+)
 def test_cosine_decays_from_the_warmup_to_the_end_of_the_run(end, warmup):
     schedule = learning_rates.Schedule("cosine", 0.1, end=end, **warmup)
     steps = [0, 10, 20, 21, 60, 99, 100, 150]
@@ -142,6 +146,17 @@ def test_cosine_decays_from_the_warmup_to_the_end_of_the_run(end, warmup):
     ]
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-8)
     assert found[-1] == pytest.approx(end or 0, abs=1e-8)
+
+
+def test_a_run_that_ends_at_a_time_follows_its_progress():
+    schedule = learning_rates.Schedule("cosine", 0.1, warmup_fraction=0.2)
+    progress = tf.placeholder(tf.float32, [])
+    rate = learning_rates.build_learning_rate(
+        schedule, tf.constant(7), num_samples=100, batch_size=10, progress=progress
+    )
+    with tf.Session() as session:
+        found = [session.run(rate, {progress: p}) for p in (0, 0.1, 0.2, 0.6, 1, 1.1)]
+    assert found == pytest.approx([0, 0.05, 0.1, 0.05, 0, 0], rel=1e-5, abs=1e-8)
 
 
 def test_default_values_depend_on_the_decay_type():
@@ -229,8 +244,12 @@ def test_epochs_to_steps(epochs, steps):
         ({"initial": -1.0}, "must not be negative"),
         ({"end": -1.0}, "must not be negative"),
         ({"steps_per_decay": 0}, "steps_per_decay must be 1 or more"),
-        ({"warmup_steps": 5, "warmup_epochs": 1}, "either in steps or in epochs"),
-        ({"warmup_steps": -5}, "must not be negative, but warmup_steps is -5"),
+        (
+            {"warmup_steps": 5, "warmup_epochs": 1},
+            "warmup_steps=5 and warmup_epochs=1 contradict",
+        ),
+        ({"warmup_fraction": 1.0}, "as a fraction of the run below 1"),
+        ({"warmup_steps": -5}, "must be 0 or more, .* but is warmup_steps=-5"),
         (
             {"decay_type": "cosine", "end": 0.1},
             "end to be at most initial, 0.01, but it is 0.1",

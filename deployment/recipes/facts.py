@@ -1,0 +1,102 @@
+"""What recipes ask about the data and the checkpoint."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from absl import flags
+
+from deployment.models import run_card
+from deployment.models.checkpoint import Checkpoint
+from deployment.tasks.base import Task
+
+# The scopes of all built-in networks that hold the layers of the classes.
+_VALIDATION = "validation"
+_HEAD = re.compile(
+    r"([^/]+/(?:Logits|AuxLogits|logits|fc8)|LeNet/fc4|final_layer|aux_\d+)(?=/)"
+)
+
+
+def collect(
+    flag_values: flags.FlagValues,
+    task: Task,
+    dataset: Any,
+    get_dataset: Callable[..., Any],
+) -> Mapping[str, Callable[[], Any]]:
+    """Returns functions that find facts, for `recipes.fill`.
+
+    Args:
+      flag_values: the parsed flags.
+      task: the task.
+      dataset: the dataset to train on.
+      get_dataset: see `recipes.apply`.
+    """
+
+    def validation_split():
+        where = flag_values["dataset_name"].value, _VALIDATION
+        try:
+            validation = get_dataset(*where, flag_values["dataset_dir"].value)
+        except (ValueError, OSError):  # There is no such split.
+            return None
+        return _VALIDATION if validation.num_samples else None
+
+    def card():
+        return run_card.find(flag_values["checkpoint_path"].value)
+
+    def head():
+        return ",".join(find_head(_open(flag_values)))
+
+    def new_head():
+        checkpoint = _open(flag_values)
+        offset = flag_values["labels_offset"].value
+        num_outputs = task.count_outputs(dataset.num_classes, offset)
+        scopes = find_head(checkpoint, other_outputs_than=num_outputs)
+        return ",".join(scopes) or None
+
+    return {
+        "validation_split": validation_split,
+        "checkpoint_network": lambda: getattr(card(), "model_name", None),
+        "checkpoint_image_size": lambda: getattr(card(), "image_size", None),
+        "head": head,
+        "new_head": new_head,
+    }
+
+
+def find_head(
+    checkpoint: Checkpoint, other_outputs_than: int | None = None
+) -> list[str]:
+    """Returns the scopes of the layers that depend on the classes, sorted.
+
+    Args:
+      checkpoint: a checkpoint of one of the built-in networks.
+      other_outputs_than: if given, only scopes whose layers have another number of
+        outputs.
+
+    Raises:
+      ValueError: if none is found.
+    """
+    scopes, fitting = set(), set()
+    for name, variable in checkpoint.variables.items():
+        match = _HEAD.match(name)
+        if match:
+            scopes.add(match[1])
+            # Only the layer of the classes has biases.
+            if name.endswith("/biases") and variable.shape == (other_outputs_than,):
+                fitting.add(match[1])
+    if not scopes:
+        raise ValueError(
+            f"The last layers of {checkpoint.path!r} are not known: name their scopes "
+            "with --checkpoint_exclude_scopes, and with --trainable_scopes to train "
+            "only them."
+        )
+    return sorted(scopes - fitting)
+
+
+def _open(flag_values: flags.FlagValues) -> Checkpoint:
+    path = flag_values["checkpoint_path"].value
+    if not path:
+        raise ValueError(
+            "--recipe=head and --recipe=finetune start from a checkpoint: give one "
+            "with --checkpoint_path, or use --recipe=scratch."
+        )
+    return Checkpoint(path)

@@ -1,0 +1,32 @@
+"""Training the last layers alone: the features of the others are computed once."""
+
+import dataclasses
+
+from deployment.recipes import finetune
+from deployment.recipes.base import Recipe, Value
+
+_CHANGED = {"learning_rate": 0.01, "max_number_of_epochs": 30}
+
+RECIPE = Recipe(
+    "head",
+    "training only the last layers of a checkpoint",
+    (
+        Value(
+            "trainable_scopes",
+            "{head}",
+            "The layers whose shape depends on the number of classes, and their scope.",
+        ),
+        *(
+            dataclasses.replace(
+                value,
+                value=_CHANGED[value.flag],
+                reason="A linear classifier on fixed features takes large steps."
+                if value.flag == "learning_rate"
+                else "An epoch of features takes seconds.",
+            )
+            if value.flag in _CHANGED
+            else value
+            for value in finetune.RECIPE.values
+        ),
+    ),
+)
