@@ -364,7 +364,9 @@ def main(_: Sequence[str]) -> None:
     dataset = dataset_factory.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
-    recipes.apply(FLAGS, dataset, dataset_factory.get_dataset)
+    recipes.apply(
+        FLAGS, dataset, dataset_factory.get_dataset, nets_factory.get_network_fn
+    )
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = card_from_flags(dataset, config)

@@ -1,7 +1,9 @@
 """Recipes: named sets of values for flags that were not given.
 
     recipes.define_flag(__name__)
-    recipes.apply(FLAGS, dataset, dataset_factory.get_dataset)
+    recipes.apply(
+        FLAGS, dataset, dataset_factory.get_dataset, nets_factory.get_network_fn
+    )
 
 Explicit flags always win. A resumed run keeps the recipe, and the values, that it began
 with. Each recipe has a file of its own, with the reason for each value.
@@ -61,6 +63,7 @@ def apply(
     flag_values: flags.FlagValues,
     dataset: Any,
     get_dataset: Callable[..., Any],
+    get_network_fn: Callable[..., Any],
     script: str = "train_image_classifier.py",
 ) -> None:
     """Sets the flags of a training run that were not given; logs them as a command.
@@ -69,13 +72,16 @@ def apply(
       flag_values: the parsed flags.
       dataset: the dataset to train on.
       get_dataset: returns another split, by (dataset's name, split's name, folder).
+      get_network_fn: `nets_factory.get_network_fn`.
       script: the script's name, for the command.
     """
     card = RunCard.load(flag_values["train_dir"].value)
     recipe = choose(flag_values, card)
     wanted, _ = tasks.split_flag(flag_values["task"].value)
     task = settings.choose_task(wanted, getattr(dataset, "task", None))
-    found = facts.collect(flag_values, tasks.get_task(task), dataset, get_dataset)
+    found = facts.collect(
+        flag_values, tasks.get_task(task), dataset, get_dataset, get_network_fn
+    )
     changes = fill(flag_values, recipe, task=task, facts=found, card=card)
     time_budget.set_intervals(flag_values)
     if changes:

@@ -1,13 +1,16 @@
 """What recipes ask about the data and the checkpoint."""
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from absl import flags
 
+from deployment.durations import parse_duration
 from deployment.models import run_card
 from deployment.models.checkpoint import Checkpoint
+from deployment.recipes import networks
 from deployment.tasks.base import Task
 
 # The scopes of all built-in networks that hold the layers of the classes.
@@ -22,6 +25,7 @@ def collect(
     task: Task,
     dataset: Any,
     get_dataset: Callable[..., Any],
+    get_network_fn: Callable[..., Any],
 ) -> Mapping[str, Callable[[], Any]]:
     """Returns functions that find facts, for `recipes.fill`.
 
@@ -30,6 +34,7 @@ def collect(
       task: the task.
       dataset: the dataset to train on.
       get_dataset: see `recipes.apply`.
+      get_network_fn: see `recipes.apply`.
     """
 
     def validation_split():
@@ -39,6 +44,12 @@ def collect(
         except (ValueError, OSError):  # There is no such split.
             return None
         return _VALIDATION if validation.num_samples else None
+
+    @functools.cache
+    def network():
+        budget = flag_values["time_budget"].value
+        secs = parse_duration(budget, "--time_budget").value if budget else None
+        return networks.choose(secs, dataset.num_samples, get_network_fn)
 
     def card():
         return run_card.find(flag_values["checkpoint_path"].value)
@@ -55,6 +66,8 @@ def collect(
 
     return {
         "validation_split": validation_split,
+        "network": lambda: network().model_name,
+        "network_image_size": lambda: network().image_size,
         "checkpoint_network": lambda: getattr(card(), "model_name", None),
         "checkpoint_image_size": lambda: getattr(card(), "image_size", None),
         "head": head,

@@ -149,7 +149,7 @@ def test_a_head_that_is_not_known():
         facts.find_head(checkpoint)
     values = parse("--recipe=head")
     with pytest.raises(ValueError, match="give one with --checkpoint_path"):
-        facts.collect(values, None, None, None)["head"]()
+        facts.collect(values, None, None, None, None)["head"]()
 
 
 @pytest.fixture(scope="module")
