@@ -2,11 +2,12 @@
 
     ./scripts/quickstart.sh                  # draws a small set of images first
     ./scripts/quickstart.sh photos           # a folder with a subfolder for each class
-    ./scripts/quickstart.sh photos --max_number_of_steps=10000
+    ./scripts/quickstart.sh photos --time_budget=30mins
 
-Flags go to the training command. Results are in quickstart/ or quickstart_photos/
-(WORK_DIR). Run it again at any time: training continues if it was interrupted, and
-starts afresh if images or flags have changed.
+Photographs train for five minutes unless a flag says otherwise. Flags go to the
+training command. Results are in quickstart/ or quickstart_photos/ (WORK_DIR). Run it
+again at any time: training continues if it was interrupted, and starts afresh if images
+or flags have changed.
 """
 
 import csv
@@ -18,45 +19,39 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 from datasets import image_files
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BATCH_SIZE = 32
-EPOCHS = 30
-FEWEST_STEPS, MOST_STEPS = 1500, 6000
-STEPS_PER_SECOND = 8  # Of the network for photographs, on two cores.
+TIME_BUDGET = "5mins"
+# Flags that say how long to train.
+DURATIONS = ("--time_budget", "--max_number_of_steps", "--max_number_of_epochs")
 
 
-def choose_training(num_images: int | None) -> tuple[list[str], str]:
+def choose_training(
+    has_photos: bool, given: Sequence[str] = ()
+) -> tuple[list[str], str]:
     """Returns flags for training, and a sentence on what they train.
 
     Args:
-      num_images: number of photographs; None for the drawn patterns.
+      has_photos: whether there are photographs, or the drawn patterns.
+      given: the flags on the command line, which come last.
     """
+    if has_photos:
+        is_timed = not any(flag.startswith(DURATIONS) for flag in given)
+        flags = [f"--time_budget={TIME_BUDGET}"] if is_timed else []
+        how_long = f", for {TIME_BUDGET} in all" if is_timed else ""
+        return [*flags, *given], f"a network for photographs{how_long}"
     flags = [
-        "--optimizer=adam",
-        "--learning_rate_decay_type=cosine",
-        "--eval_split_name=validation",
+        *("--recipe=classic", "--model_name=lenet", "--train_image_size=28"),
+        *("--preprocessing_name=inception", "--optimizer=adam"),
+        *("--learning_rate=0.001", "--learning_rate_decay_type=cosine"),
+        *("--max_number_of_steps=1200", "--batch_size=64"),
+        *("--eval_split_name=validation", "--eval_every=300"),
     ]
-    if num_images is None:
-        network = ["--model_name=lenet", "--train_image_size=28"]
-        flags += ["--preprocessing_name=inception", "--learning_rate=0.001"]
-        steps, eval_every, batch_size = 1200, 300, 64
-        what = "LeNet at 28 pixels, enough for drawn patterns, in about a minute"
-    else:
-        network = ["--model_name=mobilenet_v1_025", "--train_image_size=96"]
-        flags += ["--learning_rate=0.01"]
-        steps = EPOCHS * num_images // BATCH_SIZE // 100 * 100
-        steps = min(max(steps, FEWEST_STEPS), MOST_STEPS)
-        eval_every, batch_size = steps // 10, BATCH_SIZE
-        minutes = round(steps / STEPS_PER_SECOND / 60)
-        what = (
-            f"a small MobileNet at 96 pixels for {steps:,} steps, about {minutes} "
-            "minutes on two CPU cores"
-        )
-    flags += [f"--max_number_of_steps={steps}", f"--batch_size={batch_size}"]
-    return [*network, *flags, f"--eval_every={eval_every}"], what
+    what = "LeNet at 28 pixels, enough for drawn patterns, in about a minute"
+    return [*flags, *given], what
 
 
 def list_images(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -77,6 +72,22 @@ def choose_held_out(predictions_csv: pathlib.Path, source: pathlib.Path) -> list
         for row in csv.DictReader(file):
             by_label.setdefault(row["label"], str(source / row["file_name"]))
     return list(by_label.values())[:3]
+
+
+def describe_result(eval_dir: pathlib.Path) -> str:
+    """Returns a sentence on how good the model is, and a hint on what to do next."""
+    report = json.loads((eval_dir / "eval.json").read_text())
+    accuracy, num_images = report["accuracy"], report["num_images"]
+    if accuracy < 0.5:
+        hint = "too little to rely on: it needs more images, or more time"
+    elif accuracy < 0.9:
+        hint = "more images of the classes it confuses, or more time, help most"
+    else:
+        hint = "look at its mistakes: some labels may be wrong"
+    return (
+        f"The model classifies {100 * accuracy:.1f} % of {num_images} images correctly "
+        f"that it has not seen in training; {hint}."
+    )
 
 
 def run(command: str, *arguments: str) -> None:
@@ -122,13 +133,12 @@ def main() -> None:
     name = "quickstart" if source is None else f"quickstart_{source.resolve().name}"
     work_dir = pathlib.Path(os.environ.get("WORK_DIR", name))
     work_dir.mkdir(parents=True, exist_ok=True)
-    flags, what = choose_training(source and len(list_images(source)))
+    flags, what = choose_training(source is not None, arguments)
     if source is None:
         source = work_dir / "images"
         if not source.exists():
             script = [sys.executable, str(ROOT / "scripts" / "draw_patterns.py")]
             subprocess.run([*script, str(source)], check=True)
-    flags += arguments
     prepare(work_dir, source, compute_state(list_images(source), flags))
 
     train_dir = f"{work_dir}/train"
@@ -149,12 +159,15 @@ def main() -> None:
     print("\nThree images that were held out from training:", flush=True)
     model = f"{work_dir}/export/frozen_graph.pb"
     run("classify", f"--model_path={model}", *choose_held_out(predictions, source))
+    eval_dir = work_dir / "train" / "eval"
     print(
-        f"\nCurves: {work_dir}/curves.png; mistakes: {work_dir}/mistakes.html.\n"
+        f"\nWhich classes it confuses: {eval_dir}/confusion_matrix.png; mistakes: "
+        f"{work_dir}/mistakes.html; curves: {work_dir}/curves.png.\n"
+        "To train longer, give another --time_budget, such as 30mins.\n"
         "To classify images of your own:\n"
         f"  source {sys.prefix}/bin/activate\n"
         f"  slim-classifier classify --model_path={model} photo.jpg\n"
-        'For a better model, see "Better models" in README.md.'
+        f"{describe_result(eval_dir)}"
     )
 
 
