@@ -364,12 +364,12 @@ def main(_: Sequence[str]) -> None:
     dataset = dataset_factory.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
-    recipes.apply(
+    command = recipes.apply(
         FLAGS, dataset, dataset_factory.get_dataset, nets_factory.get_network_fn
     )
     config = config_from_flags(dataset)
     advice.log_warnings(config)
-    card = card_from_flags(dataset, config)
+    card = dataclasses.replace(card_from_flags(dataset, config), command=command)
     run = dry_run.dry_run if FLAGS.dry_run else training.train
     try:
         with input_pipeline.naming_broken_files(dataset):

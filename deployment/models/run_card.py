@@ -116,6 +116,7 @@ class RunCard:
       deterministic: whether two runs with one seed give identical weights.
       precision: that of the computations; None, as of older runs, is float32.
       flags: every flag of the training script, by name.
+      command: the command that trains such a run without a recipe; None if unknown.
       versions: versions of the software, by name.
       sessions: every time that training was started, in order.
       results: results so far.
@@ -146,6 +147,7 @@ class RunCard:
     deterministic: bool = False
     precision: Name | None = None
     flags: dict[str, Any] = dataclasses.field(default_factory=dict)
+    command: Text | None = None
     versions: dict[str, Any] = dataclasses.field(default_factory=dict)
     sessions: tuple[Session, ...] = ()
     results: Results = dataclasses.field(default_factory=dict)
@@ -339,11 +341,8 @@ def check_resume(
       ValueError: if a setting differs that a run cannot change.
     """
     old, new = _settings(old_card), _settings(new_card)
-    fixed = [
-        name
-        for name in _FIXED
-        if None not in (old[name], new[name]) and old[name] != new[name]
-    ]
+    is_known = {name: None not in (old[name], new[name]) for name in _FIXED}
+    fixed = [name for name in _FIXED if is_known[name] and old[name] != new[name]]
     if fixed and not force:
         raise ValueError(_explain_contradiction(fixed[0], old, new))
     return [
@@ -376,8 +375,8 @@ def _compare_names(old, new):
 def _settings(card):
     """Returns the settings of a run by name: attributes, other flags and versions."""
     own = {f.name: getattr(card, f.name) for f in dataclasses.fields(card)}
-    past = {"format_version", "flags", "versions", "sessions", "results", "extra"}
-    past |= {"task_state"}
+    past = {"format_version", "flags", "command", "versions", "sessions", "results"}
+    past |= {"extra", "task_state"}
     settings = {
         **{name: value for name, value in card.flags.items() if name not in own},
         **{name: value for name, value in own.items() if name not in past},
@@ -390,8 +389,7 @@ def _settings(card):
 def _parse(record: Any) -> RunCard:
     """Returns the card in a JSON value; ValueError says what is wrong with it."""
     card = checked_json.check(record, RunCard)
-    own = {field.name for field in dataclasses.fields(RunCard)}
-    # Checking leaves out unknown keys, which are kept.
+    own = RunCard.__dataclass_fields__  # Checking leaves out other keys; they are kept.
     return dataclasses.replace(
         card,
         sessions=tuple(record.get("sessions", ())),

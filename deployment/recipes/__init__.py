@@ -65,7 +65,7 @@ def apply(
     get_dataset: Callable[..., Any],
     get_network_fn: Callable[..., Any],
     script: str = "train_image_classifier.py",
-) -> None:
+) -> str:
     """Sets the flags of a training run that were not given; logs them as a command.
 
     Args:
@@ -74,6 +74,9 @@ def apply(
       get_dataset: returns another split, by (dataset's name, split's name, folder).
       get_network_fn: `nets_factory.get_network_fn`.
       script: the script's name, for the command.
+
+    Returns:
+      The command, which trains such a run without a recipe.
     """
     card = RunCard.load(flag_values["train_dir"].value)
     recipe = choose(flag_values, card)
@@ -84,9 +87,10 @@ def apply(
     )
     changes = fill(flag_values, recipe, task=task, facts=found, card=card)
     time_budget.set_intervals(flag_values)
+    command = flag_errors.format_command(script, recipe="classic", **changes)
     if changes:
-        command = flag_errors.format_command(script, recipe="classic", **changes)
         logging.info("Recipe %s (%s):\n  %s", recipe.name, recipe.summary, command)
+    return command
 
 
 def fill(

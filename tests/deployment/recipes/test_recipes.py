@@ -168,7 +168,9 @@ def train(train_dir, pets, *arguments):
         *arguments,
     )
     assert status == 0, err
-    return json.loads((train_dir / "run.json").read_text())["flags"]
+    card = json.loads((train_dir / "run.json").read_text())
+    assert card["command"].startswith(f"python {SCRIPT} --recipe=classic ")
+    return card["flags"]
 
 
 def test_the_logged_command_repeats_the_run(pets, tmp_path, caplog):
