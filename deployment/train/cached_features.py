@@ -31,7 +31,7 @@ from tf_slim_compat import slim, tf
 
 # Of the copies' distortions. Not the run's, so that runs share their features.
 _SEED = 0
-_BATCHES_PER_CHUNK = 8
+_ROWS_PER_CHUNK = 8 * feature_cut.BATCH_SIZE
 
 
 class Trunk:
@@ -104,7 +104,7 @@ class Trunk:
         def build_batches(seed, start_image, batch_size=config.batch_size):
             return feature_batches.build_stream(
                 *rows,
-                config.num_samples,
+                _count_images(config),
                 batch_size=batch_size,
                 seed=seed,
                 start_image=start_image,
@@ -161,7 +161,7 @@ class Trunk:
                 lambda: self._build_batches(seed=_SEED, start_image=start_image)
             )
 
-        num_rows = config.num_samples * config.feature_copies
+        num_rows = _count_images(config) * config.feature_copies
         return feature_extraction.Source(config, self._network_fn, read_from, num_rows)
 
     def _prepare(self, source, what):
@@ -183,7 +183,7 @@ class Trunk:
         store = FeatureStore(
             os.path.join(files.get_cache_folder(), "features", name),
             source.num_rows,
-            _BATCHES_PER_CHUNK * feature_cut.BATCH_SIZE,
+            _ROWS_PER_CHUNK,
             network.cut.num_values,
             first[1].dtype,
             first[1].shape[1:],
@@ -250,3 +250,10 @@ class Trunk:
             hashed.update(variable.op.name.encode())
             hashed.update(np.ascontiguousarray(self._checkpoint.read(variable.op.name)))
         return hashed.hexdigest()[:32]
+
+
+def _count_images(config):
+    """Returns the images per epoch; a rehearsal makes do with some."""
+    if config.is_rehearsal:
+        return min(config.num_samples, _ROWS_PER_CHUNK)
+    return config.num_samples

@@ -68,16 +68,15 @@ class FeatureStore:
         """
         files.make_folder(self.folder)
         path = os.path.join(self.folder, _LOCK)
-        try:
-            file = open(path, "ab")
-        except OSError as error:
-            raise OSError(f"{path!r} cannot be written: {error.strerror}.") from error
-        with file:
+        files.append_text(path, "", is_durable=False)
+        with open(path, "rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 logging.info("Another process computes the same features: waiting.")
                 fcntl.flock(file, fcntl.LOCK_EX)
+            except OSError:
+                pass  # Not every file system has locks.
             yield
 
     def recover(self) -> int:
