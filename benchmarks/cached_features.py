@@ -60,7 +60,7 @@ def compare(options):
         f"--checkpoint_exclude_scopes={head}",
         f"--trainable_scopes={head}",
         "--eval_split_name=validation",
-        *options.flags,
+        *options.flags.split(),
     ]
     for copies in options.copies:
         for seed in range(options.seeds):
@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--learning_rate", type=float, default=0.002)
     parser.add_argument("--copies", type=int, nargs="+", default=[0, 1, 4])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--flags", nargs="*", default=[], help="further flags")
+    parser.add_argument("--flags", default="", help="further flags, by spaces")
     options = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = f"{options.work_dir}/cache"
     photos = pathlib.Path(options.photos).resolve()

@@ -73,11 +73,9 @@ def find_cut(
       outputs: what the losses are computed from.
       changing: the names of the variables that a training step changes.
 
-    Returns:
-      The cut; without taps if no output changes.
-
     Raises:
-      ValueError: if the first layer already changes, so that nothing is below.
+      ValueError: if the first layer already changes, so that nothing is below, or none
+        does; the message is a clause.
     """
     fixed = {
         variable.handle.op: variable
@@ -97,6 +95,8 @@ def find_cut(
                 waiting.append(tensor.op)
             elif tensor.op in from_images:
                 taps[tensor.name] = tensor
+    if not taps:
+        raise ValueError("no output depends on them")
     if images.name in taps:
         raise ValueError("the first layer changes with every step")
     order = {op: number for number, op in enumerate(images.graph.get_operations())}

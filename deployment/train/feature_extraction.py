@@ -32,7 +32,7 @@ class Source:
     Attributes:
       config: the configuration of the run, with the precision of the features.
       network_fn: the network.
-      read_from: generates batches of BATCH_SIZE images and labels, from an image on.
+      read_from: generates batches of BATCH_SIZE images and labels, from one image on.
       num_rows: the number of images.
       changing: the names of the variables that training changes; None for training,
         where the graph tells.

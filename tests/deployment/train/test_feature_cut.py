@@ -39,7 +39,6 @@ def normalize_unfused(net):
         (lambda net: batch_norm(net, is_training=False), "last", {"pooled:0"}, 7),
         (lambda net: net - tf.reduce_mean(net, 0), "last", {"first/Relu:0"}, 2),
         (lambda net: net + tf.random_normal(net.shape), "last", {"first/Relu:0"}, 2),
-        (tf.identity, "none", set(), 0),
     ],
 )
 def test_the_cut_is_as_high_as_nothing_below_changes(
@@ -51,10 +50,14 @@ def test_the_cut_is_as_high_as_nothing_below_changes(
     assert len(cut.trunk) == num_variables
 
 
-def test_nothing_below_a_first_layer_that_is_trained(graph):
+@pytest.mark.parametrize(
+    ("scopes", "reason"),
+    [("first", "the first layer changes"), ("none", "no output depends on them")],
+)
+def test_networks_that_cannot_be_cut(graph, scopes, reason):
     images = tf.placeholder(tf.float32, SHAPE)
-    with pytest.raises(ValueError, match="the first layer changes"):
-        find([build(tf.identity, images)], images, "first")
+    with pytest.raises(ValueError, match=reason):
+        find([build(tf.identity, images)], images, scopes)
 
 
 def test_a_network_gives_the_same_from_the_tensors_at_the_cut(run):
