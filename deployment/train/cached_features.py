@@ -174,6 +174,8 @@ class Trunk:
         """
         first = feature_extraction.read_first(source)
         with tf.Graph().as_default() as graph:
+            # Initial values are never used, but deterministic sessions want a seed.
+            tf.set_random_seed(0)
             shape = first[0].shape
             network = feature_extraction.build_network(
                 source, tf.placeholder(tf.float32, shape)

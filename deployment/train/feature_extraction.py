@@ -78,6 +78,7 @@ def read_batches(
       skipped: the number of images to leave out at the beginning.
     """
     with tf.Graph().as_default() as graph:
+        tf.set_random_seed(0)  # Deterministic sessions want one.
         batches = build_batches().unbatch().skip(skipped)
         batches = batches.batch(feature_cut.BATCH_SIZE, drop_remainder=True)
         iterator = tf.data.make_initializable_iterator(
