@@ -268,15 +268,16 @@ def build_network_fn(spec: ModelSpec, is_training: bool) -> Callable:
 
 
 def batches_fn(
-    dataset: slim.dataset.Dataset, spec: ModelSpec, is_training: bool, **options: Any
-) -> Callable:
+    dataset: slim.dataset.Dataset, spec: ModelSpec, is_training: bool,
+    is_distorting: bool = True, **options: Any
+) -> Callable:  # fmt: skip
     """Returns the input pipeline as a function that adds it to a graph."""
     return functools.partial(
         input_pipeline.build_batches,
         dataset,
         preprocessing_factory.get_preprocessing(
             spec.preprocessing_name,
-            is_training=is_training,
+            is_training=is_training and is_distorting,
             use_grayscale=spec.use_grayscale,
             augment=FLAGS.augment if is_training else None,
         ),
@@ -297,6 +298,7 @@ def train_batches_fn(dataset: slim.dataset.Dataset, config: TrainingConfig) -> C
         dataset,
         config.spec,
         is_training=True,
+        is_distorting=config.feature_copies != 1,
         batch_size=config.batch_size,
         class_counts=counts,
         **options.list_reading_options(FLAGS.master),

@@ -83,6 +83,7 @@ class Evaluator:
         for evaluation.
       build_batches: adds the input to the graph and returns a `tf.data.Dataset` of
         (images, labels), one pass over the split.
+      replace: called with these three, returns others for the last two; None for none.
 
     Raises:
       ValueError: if the network or the input cannot be built.
@@ -93,7 +94,10 @@ class Evaluator:
         config: EvaluationConfig,
         network_fn: Callable,
         build_batches: Callable[[], tf.data.Dataset],
+        replace: Callable[..., tuple[Callable, Callable]] | None = None,
     ):
+        if replace is not None:
+            network_fn, build_batches = replace(config, network_fn, build_batches)
         self._config = config
         deployment = DeploymentConfig(
             clone_on_cpu=not tf.config.list_physical_devices("GPU")

@@ -176,6 +176,14 @@ class TrainingConfig:
         "Whether batch normalization outside --trainable_scopes uses and keeps its "
         "moving statistics. TF-Slim kept updating them: --nofreeze_batch_norm.",
     )
+    feature_copies: int = setting(
+        0,
+        "Compute what the layers below --trainable_scopes give once, for this many "
+        "copies of each image, keep it below $XDG_CACHE_HOME (by default ~/.cache) and "
+        "train the others on that, many times faster. 1: each image once, preprocessed "
+        "as in evaluation; more: differently distorted, one copy per epoch in turn. 0: "
+        "off.",
+    )
     mixup_alpha: float = setting(
         0.0, "Strength of mixup (arXiv:1710.09412), such as 0.2; 0 for none."
     )
@@ -260,6 +268,7 @@ class TrainingConfig:
             save_summaries_secs=ranges.AT_LEAST_ZERO,
             label_smoothing=ranges.BELOW_ONE,
             huber_delta=ranges.POSITIVE,
+            feature_copies=ranges.AT_LEAST_ZERO,
             mixup_alpha=ranges.AT_LEAST_ZERO,
             cutmix_alpha=ranges.AT_LEAST_ZERO,
         )
@@ -282,6 +291,35 @@ class TrainingConfig:
                 "{{on_bad_numbers}} at stop, and raise {{replicas_to_aggregate}} "
                 "instead."
             )
+        if self.feature_copies:
+            self._check_feature_copies()
+
+    def _check_feature_copies(self) -> None:
+        """Raises SettingError if no layer can be computed once for the whole run."""
+        deployment = self.deployment
+        reasons = {
+            "all layers are trained: give {{trainable_scopes}}": (
+                not self.trainable_scopes
+            ),
+            "batch normalization changes in all layers: set {{freeze_batch_norm}}": (
+                not self.freeze_batch_norm
+            ),
+            "images are mixed anew in every step: leave {{mixup_alpha}} and "
+            "{{cutmix_alpha}} at 0": self.mixup_alpha or self.cutmix_alpha,
+            "one clone in one process reads them: leave {{num_clones}} at 1, and "
+            "{{master}} and {{worker_replicas}} out": (
+                max(deployment.num_clones, deployment.num_replicas) > 1
+                or self.sync_replicas
+                or self.master
+            ),
+        }
+        for reason, is_so in reasons.items():
+            if is_so:
+                raise SettingError(
+                    f"{{{{feature_copies}}}}={self.feature_copies} keeps the features "
+                    f"of images for the whole run, but {reason}, or set "
+                    "{{feature_copies}} to 0."
+                )
 
     @property
     def is_chief(self) -> bool:

@@ -156,7 +156,8 @@ def _describe_step(config):
             f"{spec.model_name}, {config.optimizer.name}",
             f"{config.deployment.num_clones} x {config.batch_size} images",
             f"{spec.image_size} pixels, {spec.channels} channels",
-            f"training {config.trainable_scopes or 'everything'}",
+            f"training {config.trainable_scopes or 'everything'}"
+            + (" on features" if config.feature_copies else ""),
         ]
     )
 

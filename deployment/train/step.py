@@ -4,23 +4,19 @@
 """
 
 import collections
-import contextlib
 import functools
 import itertools
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-import tf_slim_compat
 from deployment import model_deploy, tasks
 from deployment.models import restoring
 from deployment.optimize import (
-    depthwise_gradient,
     gradients,
     learning_rates,
     loss_scale,
     optimizers,
 )
-from deployment.train import gpu, mixing, summaries, time_budget
+from deployment.train import gpu, layer_modes, mixing, summaries, time_budget
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import slim, tf
 
@@ -96,7 +92,7 @@ def build_training_graph(
 
     # Clones: each takes a batch through the network and computes its losses.
     batch_number = _build_batch_number(config, global_step)
-    with _training_mode_of_layers(config, global_step, batch_number):
+    with layer_modes.in_training(config, global_step, batch_number):
         clones = model_deploy.create_clones(
             deployment,
             _build_clone,
@@ -162,26 +158,6 @@ def _build_batch_number(config, global_step):
     if config.gradient_accumulation_steps == 1:
         return tf.cast(global_step, tf.int64)
     return global_step * config.gradient_accumulation_steps + _get_batch_in_step()
-
-
-@contextlib.contextmanager
-def _training_mode_of_layers(config, global_step, batch_number) -> Iterator[None]:
-    """Has layers seed dropout, average statistics and freeze as configured."""
-    scopes = restoring.split_scopes(config.trainable_scopes)
-
-    def is_frozen(name):
-        return not any(re.match(scope, name) for scope in scopes)
-
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(tf_slim_compat.batch_norm_decay_warmup(global_step))
-        stack.enter_context(
-            tf_slim_compat.stateless_dropout(config.seed or 0, batch_number)
-        )
-        if config.precision == "bfloat16":
-            stack.enter_context(depthwise_gradient.by_forward_kernel())
-        if scopes and config.freeze_batch_norm:
-            stack.enter_context(tf_slim_compat.frozen_batch_norm(is_frozen))
-        yield
 
 
 def _build_clone(config, network_fn, next_batch_fn, batch_number, clone_numbers):

@@ -23,6 +23,7 @@ from deployment.models import run_card
 from deployment.models.history import History
 from deployment.models.run_card import RunCard
 from deployment.train import (
+    cached_features,
     endings,
     gpu,
     lock,
@@ -104,6 +105,17 @@ def _train(
         config = dataclasses.replace(config, clock=clock)
     if config.deterministic:
         tf.compat.v2.config.experimental.enable_op_determinism()
+    trunk = None
+    if config.feature_copies:
+        trunk = cached_features.Trunk(
+            config,
+            start.checkpoint,
+            network_fn,
+            build_batches,
+            card.data_fingerprint if card else None,
+        )
+        config, card = _choose_precision(config, card, trunk.build_trial)
+        network_fn, build_batches = trunk.replace(config)
     batches_fn = functools.partial(
         build_batches,
         seed=config.seed + config.deployment.replica_id,  # Another order per worker.
@@ -112,15 +124,21 @@ def _train(
     build_graph = functools.partial(
         step.build_training_graph, network_fn=network_fn, build_batches=batches_fn
     )
-    config, card = _choose_precision(config, card, build_graph)
+    if trunk is None:
+        config, card = _choose_precision(config, card, build_graph)
     with tf.Graph().as_default():
         tf.set_random_seed(config.seed % 2**31)
         graph = build_graph(config)
-        memory.check(config, tf.get_default_graph())
+        if trunk is None:
+            memory.check(config, tf.get_default_graph())
         init_fn = start.build_init_fn(config, graph)
         history, validator = None, None
         if config.is_chief:
             history = History(config.train_dir)
+            if trunk is not None and build_evaluator is not None:
+                build_evaluator = functools.partial(
+                    build_evaluator, replace=trunk.replace_in_evaluation
+                )
             if config.validation is not None:
                 # It may need rows of checkpoints beyond the one that is resumed.
                 validator = Validator(config, history, build_evaluator, on_new_best)
