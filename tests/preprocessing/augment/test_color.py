@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from preprocessing.augment import color
 from tf_slim_compat import tf
 
-FACTORS = (0.0, 0.1, 0.55, 1.0, 1.45, 1.9)
+FACTORS = (0.0, 0.55, 1.0, 1.9)
 OPERATIONS = {
     "brightness": (
         color.enhance_brightness,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from noise_images import evaluate, noise_image
 from PIL import Image
+from scipy import ndimage
 
 from preprocessing import augmentations
 from preprocessing.augment import geometry
@@ -89,39 +90,56 @@ def sample(text, image, count=40):
         return [session.run(result, {seed: [1, i]}) for i in range(count)]
 
 
-def test_affine_composes_as_keras_does():
-    keras_image = pytest.importorskip("keras.src.legacy.preprocessing.image")
-    pytest.importorskip("scipy")
-    smooth = np.array(Image.fromarray(noise_image(8, 8)).resize((48, 48)))
-    values = {"theta": 25, "tx": 3.5, "ty": -5.25, "shear": 20, "zx": 1.2, "zy": 0.7}
-    for names in [*([name] for name in values), list(values)]:
-        options = {name: values[name] for name in names}
-        wanted = keras_image.apply_affine_transform(
-            smooth.astype(np.float32),
-            row_axis=0,
-            col_axis=1,
-            channel_axis=2,
-            fill_mode="nearest",
-            **options,
+def transform_as_keras(image, theta=0, tx=0, ty=0, shear=0, zx=1, zy=1):
+    """Returns what `apply_affine_transform` of Keras 3 does, with x before y."""
+    theta, shear = math.radians(theta), math.radians(shear)
+    height, width = image.shape[:2]
+    center = np.array([[1, 0, width / 2 - 0.5], [0, 1, height / 2 - 0.5], [0, 0, 1]])
+    rotation = [
+        [math.cos(theta), -math.sin(theta), 0],
+        [math.sin(theta), math.cos(theta), 0],
+        [0, 0, 1],
+    ]
+    shift = [[1, 0, tx], [0, 1, ty], [0, 0, 1]]
+    sheared = [[1, -math.sin(shear), 0], [0, math.cos(shear), 0], [0, 0, 1]]
+    zoom = np.diag([zx, zy, 1])
+    matrix = np.linalg.multi_dot(
+        [center, rotation, shift, sheared, zoom, np.linalg.inv(center)]
+    )
+    # scipy counts rows before columns.
+    matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]
+    channels = (
+        ndimage.affine_transform(
+            channel, matrix[:2, :2], matrix[:2, 2], order=1, mode="nearest"
         )
-        angle, shear = (
-            math.radians(options.get(name, 0)) for name in ("theta", "shear")
-        )
+        for channel in np.moveaxis(image.astype(np.float32), -1, 0)
+    )
+    return np.stack(list(channels), -1)
 
-        def build(angle=angle, shear=shear, options=options):
+
+def test_affine_composes_as_keras_does():
+    smooth = np.array(Image.fromarray(noise_image(8, 9)).resize((50, 42)))
+    values = {"theta": 25, "tx": 3.5, "ty": -5.25, "shear": 20, "zx": 1.2, "zy": 0.7}
+    cases = [*({name: value} for name, value in values.items()), values]
+
+    def build():
+        results = []
+        for options in cases:
             linear, shift = geometry._compose(
-                tf.constant(angle),
+                tf.constant(math.radians(options.get("theta", 0))),
                 (options.get("tx", 0), options.get("ty", 0)),
-                tf.constant(shear),
+                tf.constant(math.radians(options.get("shear", 0))),
                 (options.get("zx", 1), options.get("zy", 1)),
             )
             matrix = geometry._about_center(smooth, linear, shift)
-            return geometry.transform(
-                tf.constant(smooth), matrix, "BILINEAR", "NEAREST"
+            results.append(
+                geometry.transform(tf.constant(smooth), matrix, "BILINEAR", "NEAREST")
             )
+        return results
 
-        result = evaluate(build)[0]
-        assert np.abs(result - wanted).max() <= 1, names
+    for options, result in zip(cases, evaluate(build)[0], strict=True):
+        wanted = transform_as_keras(smooth, **options)
+        assert np.abs(result - wanted).max() <= 1, options
 
 
 def test_ranges_of_affine():
