@@ -110,9 +110,8 @@ TRIVIALAUGMENT = (
     _signed(geometry.translate_x, 32),
     _signed(geometry.translate_y, 32),
 )
-# The operations that are not among the corruptions of ImageNet-C; identity comes first.
+# The operations that are not among the corruptions of ImageNet-C.
 AUGMIX = (
-    _IDENTITY,
     _AUTOCONTRAST,
     _EQUALIZE,
     Operation(color.posterize, 8, weakest=4),
@@ -141,10 +140,9 @@ def randaugment(
     arguments.check_count("randaugment", n=(n, 1, 10))
     arguments.check("randaugment", m=(m, 0, 10))
     numbers = tf.random.stateless_uniform([n, 2], seed)
-    for number, sign in map(tf.unstack, tf.unstack(numbers)):
-        index = _choose(number, len(RANDAUGMENT))
-        image = _apply(RANDAUGMENT, image, index, tf.constant(m / 10.0), sign)
-    return image
+    indices = _choose(numbers[:, 0], len(RANDAUGMENT))
+    strengths = tf.fill([n], m / 10.0)
+    return _apply_all(RANDAUGMENT, image, n, indices, strengths, numbers[:, 1])
 
 
 def trivialaugment(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -197,20 +195,59 @@ def augmix(
     share = gammas[-1] / (gammas[-1] + gammas[-2])
     weights = share * gammas[:width] / tf.reduce_sum(gammas[:width])
     numbers = tf.random.stateless_uniform([width, longest, 3], seed)
-    lengths = random_ops.derive_seed(seed, "lengths")
-    lengths = tf.random.stateless_uniform([width], lengths, 1, 4, tf.int32)
+    indices = _choose(numbers[..., 0], len(AUGMIX))
+    strengths = (0.1 + numbers[..., 1] * (severity - 0.1)) / 10
+    lengths = tf.fill([width], longest)
+    if depth < 0:
+        lengths = random_ops.derive_seed(seed, "lengths")
+        lengths = tf.random.stateless_uniform([width], lengths, 1, 4, tf.int32)
+
+    def add_chain(chain, mixed):
+        result = _apply_all(
+            AUGMIX,
+            image,
+            lengths[chain],
+            indices[chain],
+            strengths[chain],
+            numbers[chain, :, 2],
+        )
+        return chain + 1, mixed + weights[chain] * tf.cast(result, tf.float32)
+
     mixed = (1 - share) * tf.cast(image, tf.float32)
-    for chain, rows in enumerate(map(tf.unstack, tf.unstack(numbers))):
-        result = image
-        for place, (number, strength, sign) in enumerate(map(tf.unstack, rows)):
-            # Beyond the end of a chain follows identity.
-            index = 1 + _choose(number, len(AUGMIX) - 1)
-            if depth < 0:
-                index = tf.where(place < lengths[chain], index, 0)
-            strength = (0.1 + strength * (severity - 0.1)) / 10
-            result = _apply(AUGMIX, result, index, strength, sign)
-        mixed += weights[chain] * tf.cast(result, tf.float32)
+    mixed = _repeat(width, add_chain, mixed)
     return tf.saturate_cast(mixed + 0.5, tf.uint8)
+
+
+def _repeat(count, body, value):
+    """Calls `body(i, value)`, which returns i + 1 and the new value, `count` times."""
+    return tf.while_loop(
+        lambda place, _: place < count,
+        body,
+        [tf.constant(0), value],
+        parallel_iterations=1,
+    )[1]
+
+
+def _apply_all(
+    operations: Sequence[Operation],
+    image: tf.Tensor,
+    count: int | tf.Tensor,
+    indices: tf.Tensor,
+    strengths: tf.Tensor,
+    signs: tf.Tensor,
+) -> tf.Tensor:
+    """Applies the first `count` of some operations in turn; see `_apply`.
+
+    A loop: building the operations anew for each turn takes seconds.
+    """
+
+    def apply_one(place, image):
+        result = _apply(
+            operations, image, indices[place], strengths[place], signs[place]
+        )
+        return place + 1, result
+
+    return _repeat(count, apply_one, image)
 
 
 def _choose(number, count):

@@ -54,7 +54,6 @@ TRIVIALAUGMENT = (
 UNSIGNED = (0, 1, 2, 4, 5)
 # Places in `WITH_PILLOW` and amounts at strength 0.25.
 AUGMIX = {
-    0: None,
     1: None,
     2: None,
     5: 5,
