@@ -5,6 +5,7 @@ the upper left corner, so that the center of the first pixel is (0.5, 0.5), as P
 `Image.transform(..., Image.AFFINE, ...)` does.
 """
 
+import logging
 import math
 from collections.abc import Sequence
 
@@ -154,7 +155,12 @@ def affine(
     Raises:
       ValueError: if an argument is out of range.
     """
-    del rescale
+    if rescale is not None:
+        logging.info(
+            "affine(rescale=%s) has no effect: the preprocessing scales images as the "
+            "network expects.",
+            rescale,
+        )
     check = arguments.check
     check("affine", rotation_range=(rotation_range, 0, 360), cval=(cval, 0, 255))
     check("affine", shear_range=(shear_range, 0, 90))

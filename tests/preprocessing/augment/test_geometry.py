@@ -142,6 +142,14 @@ def test_affine_composes_as_keras_does():
         assert np.abs(result - wanted).max() <= 1, options
 
 
+def test_rescale_is_explained(caplog):
+    caplog.set_level("INFO")
+    image = noise_image(6, 8)
+    for result in sample("affine(rescale=1./255)", image, 2):
+        assert np.array_equal(result, image)
+    assert "has no effect: the preprocessing scales images" in caplog.text
+
+
 def test_ranges_of_affine():
     image = np.zeros((41, 41, 1), np.uint8)
     image[20, 20] = 255
@@ -175,5 +183,3 @@ def test_ranges_of_affine():
     }
     flips = (corner, corner[::-1], corner[:, ::-1], corner[::-1, ::-1])
     assert kinds == {flip.tobytes() for flip in flips}
-    for result in sample("affine(rescale=1./255)", corner, 2):
-        assert np.array_equal(result, corner)
