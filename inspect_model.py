@@ -32,23 +32,41 @@ inputs and outputs, write all node names, or show one node.
   python inspect_model.py --graph_path=frozen.pb --names_file=names.txt
   python inspect_model.py --graph_path=frozen.pb --node=input
 
+Augmentation: draw training images as the network sees them, of a run, or of flags.
+
+  python inspect_model.py --show_augmentation --checkpoint_path=run
+  python inspect_model.py --show_augmentation --model_name=mobilenet_v1 \
+      --augment='random_resized_crop(0.35, 1)|flip|randaugment(2, 9)|erase(0.25)' \
+      --image_dir=photos
+
 --tensorboard_dir=graphs writes the graph of a network, a checkpoint or a graph file for
 `tensorboard --logdir=graphs`.
 """
 
 import fnmatch
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from absl import flags
 
-from deployment import entry, settings, user_modules
+from datasets import dataset_factory, file_batches, input_pipeline
+from deployment import config_flags, entry, settings, user_modules
+from deployment.inspect import (
+    augmentation,
+    differences,
+    filters,
+    graph_loading,
+    network,
+    tensorboard,
+)
 from deployment.inspect import checkpoint as checkpoint_report
-from deployment.inspect import differences, filters, graph_loading, network, tensorboard
 from deployment.inspect import graph as graph_report
 from deployment.models import checkpoint_choice, run_card
 from deployment.models.checkpoint import Checkpoint
 from nets import nets_factory
+from preprocessing import preprocessing_factory
+from tf_slim_compat import tf
 
 flags.DEFINE_boolean(
     "list_networks", False, "List all networks, or those that --model_name matches."
@@ -134,14 +152,25 @@ flags.DEFINE_string(
 flags.DEFINE_string(
     "tensorboard_dir", None, "Folder to write the graph to, for TensorBoard."
 )
+config_flags.define_flags(augmentation.Sheet, __name__)
 entry.define_user_module(__name__)
 
 FLAGS = flags.FLAGS
 
-_SUBJECTS = ("list_networks", "graph_path", "checkpoint_path", "model_name")
+_SUBJECTS = (
+    "list_networks",
+    "show_augmentation",
+    "graph_path",
+    "checkpoint_path",
+    "model_name",
+)
 _NETWORK_OPTIONS = {"image_size", "num_classes", "num_frames", "use_grayscale"}
 _OPTIONS = {
     "list_networks": {"count", "model_name"} | _NETWORK_OPTIONS,
+    "show_augmentation": {
+        "augment", "image_dir", "augmentation_png",
+        "checkpoint_path", "model_name", "image_size", "use_grayscale",
+    },
     "graph_path": {"node", "names_file", "tensorboard_dir"},
     "checkpoint_path": {
         "checkpoint", "statistics", "values", "compare_to", "filters_png",
@@ -162,10 +191,12 @@ def choose_subject() -> str:
     if not given:
         raise ValueError(
             "Nothing to inspect: give --list_networks, --model_name=inception_v3, "
-            "--checkpoint_path=run or --graph_path=frozen.pb; --help has examples."
+            "--checkpoint_path=run, --graph_path=frozen.pb or --show_augmentation; "
+            "--help has examples."
         )
     for name in set(_SUBJECTS).union(*_OPTIONS.values()) - {given[0]}:
-        if FLAGS[name].value and name not in _OPTIONS[given[0]]:
+        is_given = FLAGS[name].value and FLAGS[name].value != FLAGS[name].default
+        if is_given and name not in _OPTIONS[given[0]]:
             raise ValueError(f"--{name} does not go with --{given[0]}: leave it out.")
     if FLAGS.filters_variable and not FLAGS.filters_png:
         raise ValueError(
@@ -298,9 +329,64 @@ def compare(reader: Checkpoint) -> Iterator[str]:
     yield differences.describe_warm_start(difference, start)
 
 
+def build_raw_images(card: run_card.RunCard | None) -> tf.data.Dataset:
+    """Builds batches of one image, not preprocessed, of --image_dir or a run."""
+    options = (lambda image, height, width: image), None, None
+
+    def fail(path, reason):
+        raise ValueError(f"--image_dir={path} cannot be used: {reason}.")
+
+    if FLAGS.image_dir:
+        paths = file_batches.list_images([FLAGS.image_dir], fail)
+        return file_batches.build_batches(*options, paths, 1, {})
+    if card is None or not card.dataset_dir:
+        raise ValueError(
+            "There are no images to show: give --image_dir=photos, or a run with a "
+            "dataset, --checkpoint_path=run."
+        )
+    dataset = dataset_factory.get_dataset(
+        card.dataset_name, card.dataset_split_name, card.dataset_dir
+    )
+    return input_pipeline.build_batches(dataset, *options, 1, is_training=True, seed=0)
+
+
+def show_augmentation() -> Iterator[str]:
+    """Draws training images beside what evaluation sees; generates what it drew."""
+    card = run_card.find(FLAGS.checkpoint_path)
+    if FLAGS.checkpoint_path and card is None:
+        raise ValueError(
+            f"--checkpoint_path={FLAGS.checkpoint_path} has no run card (run.json): "
+            "give --model_name instead."
+        )
+    if card and not FLAGS.user_module:
+        user_modules.load(card.user_modules)
+    default = card.model_name if card else "mobilenet_v1"
+    network_row = nets_factory.get_network(FLAGS.model_name or default)
+    name, size = network_row.preprocessing, network_row.default_image_size
+    if card and not FLAGS.model_name:
+        name, size = card.preprocessing_name, card.image_size
+    augment = FLAGS.augment
+    if augment is None and card:
+        augment = card.flags.get("augment")
+    is_gray = FLAGS.use_grayscale or bool(card and card.use_grayscale)
+    evaluation_fn, training_fn = (
+        preprocessing_factory.get_preprocessing(name, is_training, is_gray, augment)
+        for is_training in (False, True)
+    )
+    sheet = config_flags.from_flags(augmentation.Sheet, FLAGS, augment=augment)
+    yield sheet.write(
+        functools.partial(build_raw_images, card),
+        evaluation_fn,
+        training_fn,
+        FLAGS.image_size or size,
+        preprocessing_factory.get_full_name(name, augment),
+    )
+
+
 def main(_: Sequence[str]) -> None:
     inspect = {
         "list_networks": list_networks,
+        "show_augmentation": show_augmentation,
         "graph_path": inspect_graph,
         "checkpoint_path": inspect_checkpoint,
         "model_name": inspect_network,

@@ -166,7 +166,9 @@ def spec_from_flags(dataset: slim.dataset.Dataset) -> ModelSpec:
         labels_offset=FLAGS.labels_offset,
         image_size=FLAGS.train_image_size or network.default_image_size,
         use_grayscale=FLAGS.use_grayscale,
-        preprocessing_name=FLAGS.preprocessing_name or network.preprocessing,
+        preprocessing_name=preprocessing_factory.get_full_name(
+            FLAGS.preprocessing_name or network.preprocessing, FLAGS.augment
+        ),
         moving_average_decay=FLAGS.moving_average_decay,
         task_state=task.initial_state(summarize_labels(dataset, task), num_outputs),
         user_modules=user_modules.load(FLAGS.user_module),

@@ -57,7 +57,8 @@ GROUPS = {
     ),
     "Inspection": (
         "list_networks count statistics values compare_to filters_png filters_variable "
-        "secs graph_path node names_file tensorboard_dir"
+        "secs graph_path node names_file tensorboard_dir show_augmentation "
+        "augmentation_png"
     ),
     "Edits": "average best last strip_optimizer rename to_v2",
     "Checkpoints and summaries": (

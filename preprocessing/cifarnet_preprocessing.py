@@ -57,7 +57,11 @@ def preprocess_for_train(
     begin = utils.random_begin(tf.shape(padded)[:2], output)
     cropped = utils.crop(padded, tf.concat([begin, output], 0))
     cropped.set_shape([output_height, output_width, image.shape[-1]])
-    image = utils.random_flip(cropped)
+    return _distort(cropped, add_image_summaries)
+
+
+def _distort(image: tf.Tensor, add_image_summaries: bool) -> tf.Tensor:
+    image = utils.random_flip(image)
     if add_image_summaries:
         tf.summary.image("distorted_image", image[None])
     delta = random_ops.uniform("brightness", [], -MAX_BRIGHTNESS, MAX_BRIGHTNESS)
@@ -65,6 +69,21 @@ def preprocess_for_train(
     image = tf.image.adjust_contrast(
         image, random_ops.uniform("contrast", [], 0.2, 1.8)
     )
+    return tf.image.per_image_standardization(image)
+
+
+def convert(
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Does everything but padding and cropping; see `preprocess_image`."""
+    image = _to_float(image, use_grayscale)
+    image.set_shape([output_height, output_width, None])
+    if is_training:
+        return _distort(image, add_image_summaries=False)
     return tf.image.per_image_standardization(image)
 
 

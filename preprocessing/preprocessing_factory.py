@@ -10,6 +10,10 @@ or, to decode only the window of a JPEG that is used:
     image = fn.finish(tf.image.decode_and_crop_jpeg(contents, window, channels=3),
                       224, 224)
 
+A name that begins with "letterbox+", such as "letterbox+inception", stands for images
+that are kept whole: scaled to fit into the input, and padded, instead of cropped or
+stretched.
+
 With subsampled chroma `decode_and_crop_jpeg` changes the outermost columns: for exactly
 the pixels of the whole image, decode a margin of one pixel more on the left and right,
 and cut it off.
@@ -30,6 +34,7 @@ from preprocessing import (
     vgg_preprocessing,
 )
 from preprocessing import preprocessing_utils as utils
+from preprocessing.augment import framing
 from tf_slim_compat import as_written, tf
 
 # Each family with its module and the names that belong to it. The first matching
@@ -65,6 +70,8 @@ FAMILIES: dict[str, tuple[Any, tuple[str, ...]]] = {
     ),
 }
 
+_LETTERBOX = f"{augmentations.LETTERBOX}+"
+
 
 def register(name: str, functions: Any) -> None:
     """Adds a preprocessing of your own for this process.
@@ -76,7 +83,7 @@ def register(name: str, functions: Any) -> None:
         `use_grayscale` it receives an image of one channel. For reproducible
         distortions it samples with `random_ops`. Or a module or object with
         `preprocess_image(image, height, width, is_training, use_grayscale)` and
-        optionally `crop_window` and `finish`, as in `vgg_preprocessing`.
+        optionally `crop_window`, `finish` and `convert`, as in `vgg_preprocessing`.
 
     Raises:
       ValueError: if the name is taken, or `functions` is neither.
@@ -126,6 +133,7 @@ class Preprocessing:
       is_training: training with random distortions, or evaluation.
       use_grayscale: whether the output has one channel.
       augment: applied before the family's own distortions, or None.
+      letterbox: whether the whole image is scaled to fit and padded.
       seed: see `with_seed`; None if unseeded.
     """
 
@@ -133,6 +141,7 @@ class Preprocessing:
     is_training: bool = False
     use_grayscale: bool = False
     augment: augmentations.Augmentation | None = None
+    letterbox: bool = False
     seed: tf.Tensor | Sequence[int] | None = dataclasses.field(
         default=None, compare=False
     )
@@ -159,21 +168,21 @@ class Preprocessing:
 
         Args:
           image: `[any, any, 1 to 4 channels]`; uint8, or float in 0 to 255 (inception:
-            float in [0, 1]). With `augment` uint8 only.
+            float in [0, 1]). With `augment` or `letterbox` uint8 only.
           output_height: in pixels.
           output_width: in pixels.
           **kwargs: further arguments of the family's `preprocess_image`; not with
-            `augment`.
+            `augment` or `letterbox`.
 
         Returns:
           float32 `[output_height, output_width, channels]`; see the family's module for
           the range of values.
         """
-        if self.augment is not None:
+        if not self._is_plain:
             if kwargs:
+                text = self.augment.text if self.augment else augmentations.LETTERBOX
                 raise ValueError(
-                    f"{sorted(kwargs)} cannot be combined with augment="
-                    f"{self.augment.text!r}."
+                    f"{sorted(kwargs)} cannot be combined with augment={text!r}."
                 )
             image = utils.with_known_channels(image)
             window = self.crop_window(tf.shape(image), output_height, output_width)
@@ -216,7 +225,9 @@ class Preprocessing:
         Raises:
           ValueError: for vgg in training without the output's height and width.
         """
-        if not hasattr(self._module, "crop_window"):
+        if self._has_own_window:
+            return self.augment.sample_window(image_shape, self._augment_seed())
+        if self.letterbox or not hasattr(self._module, "crop_window"):
             return None
         with random_ops.seeded(self.seed):
             return self._module.crop_window(
@@ -228,19 +239,50 @@ class Preprocessing:
         self, image: tf.Tensor, output_height: int, output_width: int
     ) -> tf.Tensor:
         """Does everything after the crop to `crop_window`; otherwise as `__call__`."""
-        if self.augment is not None:
-            with random_ops.seeded(self.seed):
-                seed = random_ops.get_seed("augment")
-            image = self.augment(utils.with_known_channels(image), seed)
-            plain = dataclasses.replace(self, augment=None)
-            return plain.finish(image, output_height, output_width)
+        if not self._is_plain:
+            return self._finish_augmented(image, output_height, output_width)
         if not hasattr(self._module, "finish"):
             return self(image, output_height, output_width)
+        return self._call("finish", image, output_height, output_width)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.augment is None and not self.letterbox
+
+    @property
+    def _has_own_window(self) -> bool:
+        return self.augment is not None and self.augment.has_window
+
+    def _augment_seed(self) -> tf.Tensor:
         with random_ops.seeded(self.seed):
-            return self._module.finish(
+            return random_ops.get_seed("augment")
+
+    def _finish_augmented(self, image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+        """Fits, augments and converts an image."""
+        image = utils.with_known_channels(image)
+        augmentations.check_dtype(image, "the image")
+        is_fitted = self.letterbox or self._has_own_window
+        if self.letterbox:
+            image = framing.letterbox(image, height, width)
+        elif is_fitted or hasattr(self._module, "crop_window"):
+            # Augmentations cost least, and mean the same, at the input's size.
+            image = framing.stretch(image, height, width)
+        if self.augment is not None:
+            image = self.augment(image, self._augment_seed())
+        if is_fitted and hasattr(self._module, "convert"):
+            return self._call("convert", image, height, width)
+        plain = dataclasses.replace(self, augment=None, letterbox=False)
+        return plain.finish(image, height, width)
+
+    def _call(
+        self, function: str, image: tf.Tensor, height: int, width: int
+    ) -> tf.Tensor:
+        """Calls a function of the family's module."""
+        with random_ops.seeded(self.seed):
+            return getattr(self._module, function)(
                 image,
-                output_height,
-                output_width,
+                height,
+                width,
                 is_training=self.is_training,
                 use_grayscale=self.use_grayscale,
             )
@@ -256,7 +298,7 @@ def get_family(name: str) -> str:
     """Returns the family to which the name of a network or family belongs.
 
     Args:
-      name: such as "inception_v3", "resnet_v1_50" or "vgg".
+      name: such as "inception_v3", "resnet_v1_50", "vgg" or "letterbox+vgg".
 
     Returns:
       "inception", "vgg", "cifarnet", "lenet" or a registered name.
@@ -265,7 +307,7 @@ def get_family(name: str) -> str:
       ValueError: if no family has this name; the message gives the nearest names, then
         all.
     """
-    name = str(name)
+    name = str(name).removeprefix(_LETTERBOX)
     if name in FAMILIES:
         return name
     for family, (_, patterns) in FAMILIES.items():
@@ -279,7 +321,8 @@ def get_family(name: str) -> str:
         hint = f"did you mean {' or '.join(reversed(nearest[-3:]))}? "
     raise ValueError(
         f"There is no preprocessing {name!r}; {hint}"
-        f"It can be {', '.join(names)} (* stands for any ending)."
+        f"It can be {', '.join(names)} (* stands for any ending), each also with "
+        f"{_LETTERBOX} before it."
     )
 
 
@@ -288,6 +331,23 @@ def _compare(name: str, pattern: str) -> float:
     stem = pattern.rstrip("*")
     start = name[: len(stem)] if stem != pattern else name
     return difflib.SequenceMatcher(None, start, stem).ratio()
+
+
+def get_full_name(name: str, augment: str | None = None) -> str:
+    """Returns the name under which evaluation finds the preprocessing of training.
+
+    Args:
+      name: see `get_preprocessing`.
+      augment: see `get_preprocessing`.
+
+    Returns:
+      The name; "letterbox+" is added if `augment` begins with letterbox.
+
+    Raises:
+      ValueError: if an augmentation is unknown.
+    """
+    is_letterboxed = bool(augment) and augmentations.parse(augment).letterbox
+    return _LETTERBOX * is_letterboxed + name.removeprefix(_LETTERBOX * is_letterboxed)
 
 
 def get_preprocessing(
@@ -299,11 +359,13 @@ def get_preprocessing(
     """Returns the preprocessing of a network.
 
     Args:
-      name: of a network, such as "resnet_v1_50", or of a family, such as "vgg".
+      name: of a network, such as "resnet_v1_50", or of a family, such as "vgg"; after
+        "letterbox+" images are kept whole.
       is_training: training with random distortions, or evaluation.
       use_grayscale: whether the output has one channel.
       augment: augmentations in addition to the family's distortions, such as
-        "flip_lr|brightness(0.2)", see `augmentations.parse`; ignored in evaluation.
+        "flip|brightness(0.2)", see `augmentations.parse`; ignored in evaluation, apart
+        from letterbox.
 
     Returns:
       A `Preprocessing`: call it with `(image, output_height, output_width)`.
@@ -317,4 +379,5 @@ def get_preprocessing(
         bool(is_training),
         bool(use_grayscale),
         augmentation if is_training else None,
+        get_full_name(name, augment).startswith(_LETTERBOX),
     )

@@ -106,7 +106,21 @@ def finish(
             image, output_height, output_width, use_grayscale=use_grayscale
         )
     image = utils.with_known_channels(image)
-    image = utils.random_flip(utils.resize_bilinear(image, output_height, output_width))
+    image = utils.resize_bilinear(image, output_height, output_width)
+    return convert(image, output_height, output_width, True, use_grayscale)
+
+
+def convert(
+    image: tf.Tensor,
+    output_height: int,
+    output_width: int,
+    is_training: bool,
+    use_grayscale: bool = False,
+) -> tf.Tensor:
+    """Does everything but cropping and resizing; see `preprocess_image`."""
+    image = tf.cast(image, tf.float32)
+    if is_training:
+        image = utils.random_flip(image)
     return _to_output(image, output_height, output_width, use_grayscale)
 
 

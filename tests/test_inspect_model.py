@@ -265,3 +265,39 @@ def test_a_mistake_is_one_line_and_a_nonzero_status(tmp_path):
     assert err.startswith("inspect_model.py: error: '")
     assert "is not a checkpoint" in err
     assert err.count("\n") == 1
+
+
+def test_a_sheet_of_augmented_images(inspect, tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name, shape in {"gray.png": (20, 30), "color.png": (30, 20, 3)}.items():
+        Image.fromarray(np.full(shape, 90, np.uint8)).save(photos / name)
+    RunCard(
+        model_name="vgg_16", num_classes=5, image_size=16, preprocessing_name="vgg",
+        flags={"augment": "random_resized_crop(0.5, 1)|erase(1)"},
+    ).save(tmp_path / "run")  # fmt: skip
+    sheet = tmp_path / "sheet.png"
+    options = (
+        "--show_augmentation", f"--image_dir={photos}", f"--augmentation_png={sheet}",
+    )  # fmt: skip
+    told = inspect(*options, f"--checkpoint_path={tmp_path / 'run'}")
+    assert "Drew 2 images" in told and "erase(1)" in told and "vgg" in told
+    pixels = np.array(Image.open(sheet))
+    assert pixels.shape == (2 * 20 + 4, 9 * 20 + 16, 3)
+    for top in (4, 24):
+        # What evaluation sees has the color of the image; training's part is erased.
+        assert np.abs(pixels[top : top + 16, 4:20].astype(int) - 90).max() <= 1
+        part = pixels[top : top + 16, 36:52]
+        assert 0 < (part == 90).all(-1).sum() < 256
+    told = inspect(*options, "--model_name=lenet", "--augment=letterbox|flip")
+    assert "letterbox+lenet and --augment='letterbox|flip'" in told
+    assert Image.open(sheet).size == (9 * 32 + 16, 2 * 32 + 4)
+    for arguments, message in (
+        (("--show_augmentation",), "no images to show: give --image_dir"),
+        ((*options, "--augment=flipp"), "did you mean 'flip'"),
+        ((*options, "--augmentation_png=a.b"), "no extension of an image format"),
+        (("--show_augmentation", "--image_dir=/none"), "cannot be used"),
+        (("--model_name=lenet", "--augment=flip"), "--augment does not go with"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            inspect(*arguments)

@@ -1,14 +1,11 @@
 """Draws the filters of a network's first layer, or the weights of a linear model."""
 
-import io
 import math
-import os
 
 import numpy as np
 from PIL import Image
 
-from deployment import files
-from deployment.inspect import linear_weights
+from deployment.inspect import drawing, linear_weights
 from deployment.models import variable_kinds
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.run_card import RunCard
@@ -134,17 +131,12 @@ def write_weights(
         extension is unknown.
       OSError: if the file cannot be written.
     """
-    image_format = Image.registered_extensions().get(os.path.splitext(path)[1].lower())
-    if image_format not in Image.SAVE:
-        raise ValueError(f"{path!r} has no extension of an image format: use .png.")
+    drawing.get_format(path)  # Fails before the work does.
     name = name or find_weights(reader)
     values = reader.read(name)
     if values.ndim == 2:
         image = linear_weights.draw(values, card)
     else:
         image = draw_filters(values)
-    encoded = io.BytesIO()
-    image.save(encoded, image_format)
-    files.make_folder(os.path.dirname(path) or ".")
-    files.write_bytes(path, encoded.getvalue())
+    drawing.write_image(image, path)
     return name, *image.size

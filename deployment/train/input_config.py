@@ -18,7 +18,14 @@ class InputConfig:
     augment: str | None = setting(
         None,
         "Augmentations of training images, joined by |, such as "
-        "flip_lr|brightness(0.2).",
+        "'random_resized_crop(0.35, 1)|flip|randaugment(2, 9)|erase(0.25)'. There are "
+        "affine (rotation_range, zoom_range and so on as in Keras' "
+        "ImageDataGenerator), augmix, blur, brightness, color_jitter, erase, flip_lr, "
+        "flip_ud, grayscale, letterbox, randaugment, random_resized_crop, rot90 and "
+        "trivialaugment; preprocessing/augment describes their arguments, and "
+        "inspect_model.py --show_augmentation draws examples. random_resized_crop "
+        "replaces the crop of the preprocessing; letterbox keeps images whole, in "
+        "evaluation and exported models too.",
     )
     num_readers: int = setting(4, "Number of files to read in parallel.")
     num_preprocessing_threads: int = setting(

@@ -9,10 +9,14 @@ import pytest
 from pipeline_runs import SMOOTH, encode, get, list_indices, run
 
 from datasets import dataset_utils, input_pipeline, shuffled_stream
-from preprocessing import preprocessing_factory
+from preprocessing import augmentations, preprocessing_factory
 from tf_slim_compat import slim, tf
 
 NUM_IMAGES = 23
+_FIRST = ["letterbox", "random_resized_crop"]
+EVERY_AUGMENTATION = "|".join(
+    _FIRST + [name for name in augmentations.list_names() if name not in _FIRST]
+)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +184,12 @@ def test_groups_of_shards_are_left_out_unread(folder, small_groups, monkeypatch)
 
 @pytest.mark.parametrize(
     ("family", "augment"),
-    [("inception", None), ("vgg", "rot90|brightness(0.1)"), ("cifarnet", None)],
+    [
+        ("inception", None),
+        ("vgg", "rot90|brightness(0.1)"),
+        ("cifarnet", None),
+        ("inception", EVERY_AUGMENTATION),
+    ],
 )
 def test_every_pixel_can_be_resumed(photos, family, augment):
     fn = preprocessing_factory.get_preprocessing(

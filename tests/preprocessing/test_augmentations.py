@@ -86,9 +86,15 @@ def test_steps_of_a_chain_are_independent():
         ("brightness(0.2", "is no augmentation"),
         ("brightness(x)", "is no augmentation"),
         ("tf.image(1)", "is no augmentation"),
-        ("flip_rl", "There is no augmentation 'flip_rl'.*brightness, flip_lr.*mean"),
+        (
+            "flip_rl",
+            "no augmentation 'flip_rl'; did you mean 'flip_lr'.*It can be affine",
+        ),
         ("flip_lr(1)", "arguments of 'flip_lr\\(1\\)' do not fit .*parameters"),
-        ("brightness(delta=1)", "do not fit"),
+        ("brightness(delta=1)", "do not fit.*has the parameters max_delta=0.125"),
+        ("rotation(20)", r"did you mean 'affine\(rotation_range=20\)'"),
+        ("randaugmnt", "did you mean 'randaugment'"),
+        ("affine(rescale=1/0)", "is no augmentation"),
     ],
 )
 def test_texts_that_are_refused(text, message):
@@ -96,9 +102,26 @@ def test_texts_that_are_refused(text, message):
         augmentations.parse(text)
 
 
-def test_arguments_are_checked():
-    with pytest.raises(ValueError, match=r"brightness\(2\) must"):
-        evaluate(lambda: augmentations.parse("brightness(2)")(noise_image(), [1, 2]))
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("brightness(2)", "max_delta=2.: max_delta must be a number from 0 to 1"),
+        ("randaugment(2.5)", "n=2.5.: n must be a whole number from 1 to 10"),
+        ("randaugment(2, 11)", "m=11.: m must be a number from 0 to 10"),
+        ("augmix(depth=0)", "depth must be 1 to 10, or -1"),
+        ("erase('x')", "p='x'.: p must be a number from 0 to 1"),
+        ("erase(max_area=0.01)", "max_area must be a number from 0.02 to 1"),
+        ("affine(zoom_range=(2, 1))", "zoom_range must be two numbers of at least"),
+        ("affine(width_shift_range='a')", "must be a number or a list of numbers"),
+        ("affine(fill_mode='none')", "must be one of nearest, constant, reflect, wrap"),
+        ("color_jitter(hue=1)", "hue must be a number from 0 to 0.5"),
+        ("blur(max_sigma=0)", "max_sigma must be a number from 0.1 to 100"),
+        ("grayscale(True)", "p=True.: p must be a number"),
+    ],
+)
+def test_arguments_are_checked(text, message):
+    with pytest.raises(ValueError, match=message), tf.Graph().as_default():
+        augmentations.parse(text)(noise_image(), [1, 2])
 
 
 def test_equal_texts_are_equal():

@@ -1,0 +1,1 @@
+"""The built-in augmentations, by kind; `preprocessing.augmentations` lists them."""
