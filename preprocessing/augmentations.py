@@ -14,9 +14,10 @@ stateless random ops:
 Images are uint8 [height, width, channels] with 1 or 3 channels; height and width are
 known at run time only and may change. The same image and seed give the same result.
 
-Two steps replace the crop of the preprocessing and therefore come first in a chain:
-`random_resized_crop` samples the window that is used, and `letterbox` keeps images
-whole, in evaluation too; see `preprocessing_factory`.
+Two steps come first in a chain: `random_resized_crop` samples the window that is used
+and replaces all random distortions of the preprocessing, so that nothing happens but
+what the chain says; `letterbox` keeps images whole, in evaluation too. See
+`preprocessing_factory`.
 """
 
 import ast

@@ -132,7 +132,8 @@ class Preprocessing:
       family: "inception", "vgg", "cifarnet", "lenet" or a registered name.
       is_training: training with random distortions, or evaluation.
       use_grayscale: whether the output has one channel.
-      augment: applied before the family's own distortions, or None.
+      augment: applied before the family's own distortions, or instead of them if it
+        begins with random_resized_crop; or None.
       letterbox: whether the whole image is scaled to fit and padded.
       seed: see `with_seed`; None if unseeded.
     """
@@ -269,9 +270,14 @@ class Preprocessing:
             image = framing.stretch(image, height, width)
         if self.augment is not None:
             image = self.augment(image, self._augment_seed())
+        plain = dataclasses.replace(
+            self,
+            augment=None,
+            letterbox=False,
+            is_training=self.is_training and not self._has_own_window,
+        )
         if is_fitted and hasattr(self._module, "convert"):
-            return self._call("convert", image, height, width)
-        plain = dataclasses.replace(self, augment=None, letterbox=False)
+            return plain._call("convert", image, height, width)
         return plain.finish(image, height, width)
 
     def _call(

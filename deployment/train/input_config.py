@@ -24,7 +24,8 @@ class InputConfig:
         "flip_ud, grayscale, letterbox, randaugment, random_resized_crop, rot90 and "
         "trivialaugment; preprocessing/augment describes their arguments, and "
         "inspect_model.py --show_augmentation draws examples. random_resized_crop "
-        "replaces the crop of the preprocessing; letterbox keeps images whole, in "
+        "replaces all distortions of the preprocessing; letterbox keeps images whole, "
+        "in "
         "evaluation and exported models too.",
     )
     num_readers: int = setting(4, "Number of files to read in parallel.")
