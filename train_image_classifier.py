@@ -47,7 +47,7 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
-from deployment.train import advice, batch_size, dry_run, training
+from deployment.train import advice, batch_size, modes
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
@@ -131,16 +131,10 @@ flags.DEFINE_boolean(
     "Whether to export each new best checkpoint, as frozen graph and SavedModel, to "
     "--train_dir/export/best.",
 )
-flags.DEFINE_boolean(
-    "dry_run",
-    False,
-    "Take five steps with a save and a restore, and report the duration, memory and "
-    "disk space that the run would need.",
-)
 
 for config_class in (
     TrainingConfig, ValidationConfig, InputConfig, learning_rates.Schedule,
-    ClusterConfig,
+    ClusterConfig, modes.Mode,
 ):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
@@ -365,7 +359,7 @@ def main(_: Sequence[str]) -> None:
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = card_from_flags(dataset, config)
-    run = dry_run.dry_run if FLAGS.dry_run else training.train
+    run = from_flags(modes.Mode, FLAGS).get_function()
     try:
         with input_pipeline.naming_broken_files(dataset):
             run(
