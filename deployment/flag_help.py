@@ -33,7 +33,7 @@ GROUPS = {
         "learning_rate learning_rate_decay_type learning_rate_decay_factor "
         "num_epochs_per_decay num_steps_per_decay end_learning_rate "
         "learning_rate_boundaries learning_rate_values warmup_epochs warmup_steps "
-        "learning_rate_factors find_learning_rate"
+        "learning_rate_factors layer_decay find_learning_rate"
     ),
     "Optimizer": (
         "optimizer opt_epsilon momentum rmsprop_momentum rmsprop_decay adam_beta1 "
