@@ -52,7 +52,8 @@ GROUPS = {
         "export_best"
     ),
     "Evaluation": (
-        "max_num_batches all_checkpoints metric eval_interval_secs eval_timeout_secs"
+        "max_num_batches tta soup soup_candidates all_checkpoints metric "
+        "eval_interval_secs eval_timeout_secs"
     ),
     "Inspection": (
         "list_networks count statistics values compare_to filters_png filters_variable "
