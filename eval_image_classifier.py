@@ -23,6 +23,11 @@ To compare all checkpoints of a run, or to follow a run while it trains:
 
   python eval_image_classifier.py --checkpoint_path=run --all_checkpoints
   python eval_image_classifier.py --checkpoint_path=run --eval_interval_secs=60
+
+To average those checkpoints of one or several runs that make the average better:
+
+  python eval_image_classifier.py --checkpoint_path=run --soup=soup/model.ckpt \
+      --soup_candidates=run,run2/best
 """
 
 import functools
@@ -120,8 +125,8 @@ def choose_checkpoint() -> str:
     Raises:
       ValueError: if there is none, or --checkpoint chooses one of several to evaluate.
     """
-    for name in ("eval_interval_secs", "all_checkpoints"):
-        if FLAGS[name].value not in (None, False):
+    for name in ("eval_interval_secs", "all_checkpoints", "soup"):
+        if FLAGS[name].value not in (None, False, ""):
             if FLAGS.checkpoint is not None:
                 raise ValueError(
                     f"--checkpoint={FLAGS.checkpoint} chooses one checkpoint, but "
