@@ -1,6 +1,7 @@
 """The configuration of a training run, checked before any work is done."""
 
 import dataclasses
+from typing import NamedTuple
 
 from deployment import precision, ranges
 from deployment.config_flags import AUTO, IntegerOrAuto, SettingError, setting
@@ -69,6 +70,17 @@ class ValidationConfig:
             )
 
 
+class Phase(NamedTuple):
+    """The steps of a part of a run that trains some of the variables.
+
+    It begins with the checkpoint of step `begin`, which may lack the optimizer's state
+    of variables that were not trained before, and ends at step `end` or with the run.
+    """
+
+    begin: int = 0
+    end: int | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """The configuration of a training run.
@@ -87,6 +99,7 @@ class TrainingConfig:
       optimizer: the update rule.
       class_weights: weight of each output in the loss; None weighs all alike.
       validation: how the run is validated; None for no validation.
+      phase: the part of the run to train.
       is_rehearsal: whether these few steps only try what a longer run would do.
     """
 
@@ -161,6 +174,13 @@ class TrainingConfig:
     trainable_scopes: str | None = setting(
         None, "Comma-separated scopes of variables to train. If unset, all are trained."
     )
+    head_first: Duration | None = setting(
+        None,
+        "Train only the layers in --checkpoint_exclude_scopes for this long, in steps "
+        "(500) or epochs (2epochs), then all layers, in one run.",
+        kind=str,
+        parse=lambda text: parse_duration(text, "--head_first"),
+    )
     freeze_batch_norm: bool = setting(
         True,
         "Whether batch normalization outside --trainable_scopes uses and keeps its "
@@ -221,6 +241,7 @@ class TrainingConfig:
         kind=int,
     )
     save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
+    phase: Phase = Phase()
     is_rehearsal: bool = False
 
     def __post_init__(self):
@@ -250,6 +271,8 @@ class TrainingConfig:
                 "{{number_of_steps}} must be 1 or more, but is "
                 f"{self.number_of_steps}; leave it out to train until stopped."
             )
+        if self.head_first is not None:
+            self._check_head_first()
         if self.on_bad_numbers not in ("stop", "skip"):
             raise SettingError(
                 "{{on_bad_numbers}} must be stop or skip, but is "
@@ -264,6 +287,27 @@ class TrainingConfig:
                 "{{on_bad_numbers}} at stop, and raise {{replicas_to_aggregate}} "
                 "instead."
             )
+
+    def _check_head_first(self) -> None:
+        if self.head_first.is_time or not self.head_first.value:
+            raise SettingError(
+                "{{head_first}} must be above 0, in steps (500) or epochs (2epochs), "
+                f"but is {self.head_first}."
+            )
+        if not self.checkpoint_exclude_scopes or self.trainable_scopes:
+            raise SettingError(
+                "{{head_first}} trains {{checkpoint_exclude_scopes}} first and then "
+                "all layers: give these scopes, and leave {{trainable_scopes}} out."
+            )
+
+    def is_last_step(self, step: int | None) -> bool:
+        """Returns whether this part of the run ends at a step, or has ended before."""
+        return None not in (step, self.last_step) and step >= self.last_step
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step of this part of the run; None if it has no end."""
+        return self.number_of_steps if self.phase.end is None else self.phase.end
 
     @property
     def is_chief(self) -> bool:

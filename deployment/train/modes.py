@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deployment.config_flags import SettingError, setting
-from deployment.train import dry_run, rate_search, training
+from deployment.train import dry_run, phases, rate_search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,4 +40,4 @@ class Mode:
             return dry_run.dry_run
         if self.find_learning_rate:
             return rate_search.find_learning_rate
-        return training.train
+        return phases.train

@@ -8,7 +8,7 @@ from toy_training import build_batches, make_config, make_spec, network, read_al
 
 from deployment.config_flags import SettingError
 from deployment.optimize.optimizers import OptimizerConfig
-from deployment.train import dry_run, modes, rate_search, training
+from deployment.train import dry_run, modes, phases, rate_search
 from deployment.train.rate_search import Curve, find_learning_rate, smooth, suggest
 from tf_slim_compat import slim, tf
 
@@ -112,7 +112,7 @@ def test_a_loss_that_is_never_finite_is_refused(tmp_path):
 
 
 def test_modes_exclude_each_other(tmp_path):
-    assert modes.Mode().get_function() is training.train
+    assert modes.Mode().get_function() is phases.train
     assert modes.Mode(dry_run=True).get_function() is dry_run.dry_run
     search = modes.Mode(find_learning_rate=True)
     assert search.get_function() is find_learning_rate
