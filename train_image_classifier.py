@@ -256,6 +256,7 @@ def build_network_fn(spec: ModelSpec, is_training: bool) -> Callable:
         # Such an optimizer decays the weights itself, not through the loss.
         weight_decay=0.0 if in_update else FLAGS.weight_decay,
         is_training=is_training,
+        drop_path=FLAGS.drop_path,
     )
 
 

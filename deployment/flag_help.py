@@ -45,7 +45,8 @@ GROUPS = {
     ),
     "Loss, regularization and augmentation": (
         "weight_decay decay_all_variables label_smoothing class_weights "
-        "regression_loss huber_delta augment mixup_alpha cutmix_alpha"
+        "regression_loss huber_delta augment mixup_alpha cutmix_alpha "
+        "drop_path"
     ),
     "Validation and best checkpoints": (
         "eval_split_name eval_every eval_batch_size eval_num_batches best_metric "

@@ -192,6 +192,13 @@ class TrainingConfig:
     cutmix_alpha: float = setting(
         0.0, "Strength of CutMix (arXiv:1905.04899), such as 1.0; 0 for none."
     )
+    drop_path: float = setting(
+        0.0,
+        "Probability of leaving out the last residual unit of a network for an image "
+        "(stochastic depth, arXiv:1603.09382), such as 0.2; that of the others grows "
+        "linearly with depth. For resnet_v1 and _v2, inception_resnet_v2, mobilenet_v2 "
+        "and _v3.",
+    )
     class_weights: tuple[float, ...] | None = None
     gradient_accumulation_steps: int = setting(
         1, "Number of batches whose gradients are averaged for one step."
@@ -265,6 +272,7 @@ class TrainingConfig:
             huber_delta=ranges.POSITIVE,
             mixup_alpha=ranges.AT_LEAST_ZERO,
             cutmix_alpha=ranges.AT_LEAST_ZERO,
+            drop_path=ranges.BELOW_ONE,
         )
         if self.number_of_steps is not None and self.number_of_steps < 1:
             raise SettingError(
