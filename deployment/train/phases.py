@@ -77,4 +77,10 @@ def split(config: TrainingConfig) -> tuple[TrainingConfig, TrainingConfig]:
         head_first=None,
         phase=Phase(end=steps),
     )
-    return head, dataclasses.replace(config, head_first=None, phase=Phase(begin=steps))
+    rest = dataclasses.replace(
+        config,
+        checkpoint_path=None,  # It begins with the checkpoint of the head's last step.
+        head_first=None,
+        phase=Phase(begin=steps),
+    )
+    return head, rest
