@@ -16,10 +16,18 @@ and F1, the confusion matrix, the accuracy and the mean loss. Writes the same to
 --eval_dir, for TensorBoard and as eval.json. --predictions_csv lists all images,
 --gallery shows the largest mistakes.
 
+--tta=flip averages the predictions of each image and its mirror image, in twice the
+time; its results are in --eval_dir=run/eval_flip.
+
 To compare all checkpoints of a run, or to follow a run while it trains:
 
   python eval_image_classifier.py --checkpoint_path=run --all_checkpoints
   python eval_image_classifier.py --checkpoint_path=run --eval_interval_secs=60
+
+To average those checkpoints of one or several runs that make the average better:
+
+  python eval_image_classifier.py --checkpoint_path=run --soup=soup/model.ckpt \
+      --soup_candidates=run,run2/best
 """
 
 import functools
@@ -53,7 +61,7 @@ flags.DEFINE_string(
     "eval_dir",
     "/tmp/tfmodel/",
     "Folder for summaries, eval.json, tables and charts; '': none. If unset and there "
-    "is a run card: eval in the training folder.",
+    "is a run card: eval in the training folder, or eval_flip with --tta=flip.",
 )
 flags.DEFINE_integer(
     "num_preprocessing_threads",
@@ -117,8 +125,8 @@ def choose_checkpoint() -> str:
     Raises:
       ValueError: if there is none, or --checkpoint chooses one of several to evaluate.
     """
-    for name in ("eval_interval_secs", "all_checkpoints"):
-        if FLAGS[name].value not in (None, False):
+    for name in ("eval_interval_secs", "all_checkpoints", "soup"):
+        if FLAGS[name].value not in (None, False, ""):
             if FLAGS.checkpoint is not None:
                 raise ValueError(
                     f"--checkpoint={FLAGS.checkpoint} chooses one checkpoint, but "
@@ -203,7 +211,9 @@ def config_from_flags(
         )  # fmt: skip
     eval_dir = FLAGS.eval_dir
     if card is not None and not FLAGS["eval_dir"].present:
-        eval_dir = os.path.join(run_card.find_train_dir(FLAGS.checkpoint_path), "eval")
+        # Metrics with views do not replace those without.
+        name = "eval" if FLAGS.tta == "none" else f"eval_{FLAGS.tta}"
+        eval_dir = os.path.join(run_card.find_train_dir(FLAGS.checkpoint_path), name)
     evaluation = config_flags.from_flags(
         EvaluationConfig,
         FLAGS,

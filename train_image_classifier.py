@@ -48,7 +48,7 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
-from deployment.train import advice, batch_size, dry_run, training
+from deployment.train import advice, batch_size, modes
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
@@ -132,16 +132,10 @@ flags.DEFINE_boolean(
     "Whether to export each new best checkpoint, as frozen graph and SavedModel, to "
     "--train_dir/export/best.",
 )
-flags.DEFINE_boolean(
-    "dry_run",
-    False,
-    "Take five steps with a save and a restore, and report the duration, memory and "
-    "disk space that the run would need.",
-)
 
 for config_class in (
     TrainingConfig, ValidationConfig, InputConfig, learning_rates.Schedule,
-    ClusterConfig,
+    ClusterConfig, modes.Mode,
 ):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
@@ -266,6 +260,7 @@ def build_network_fn(spec: ModelSpec, is_training: bool) -> Callable:
         # Such an optimizer decays the weights itself, not through the loss.
         weight_decay=0.0 if in_update else FLAGS.weight_decay,
         is_training=is_training,
+        drop_path=FLAGS.drop_path,
     )
 
 
@@ -374,7 +369,7 @@ def main(_: Sequence[str]) -> None:
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = dataclasses.replace(card_from_flags(dataset, config), command=command)
-    run = dry_run.dry_run if FLAGS.dry_run else training.train
+    run = from_flags(modes.Mode, FLAGS).get_function()
     try:
         with input_pipeline.naming_broken_files(dataset):
             run(

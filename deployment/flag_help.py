@@ -23,7 +23,8 @@ GROUPS = {
         "model_path model_name task num_classes image_size train_image_size "
         "eval_image_size use_grayscale preprocessing_name is_training is_video_model "
         "num_frames checkpoint_path checkpoint checkpoint_exclude_scopes "
-        "ignore_missing_vars trainable_scopes freeze_batch_norm feature_copies "
+        "ignore_missing_vars trainable_scopes head_first freeze_batch_norm "
+        "feature_copies "
         "moving_average_decay "
         "input_graph input_binary input_checkpoint input_saver input_meta_graph "
         "input_saved_model_dir saved_model_tags use_moving_averages initializer_nodes "
@@ -34,7 +35,7 @@ GROUPS = {
         "learning_rate learning_rate_decay_type learning_rate_decay_factor "
         "num_epochs_per_decay num_steps_per_decay end_learning_rate "
         "learning_rate_boundaries learning_rate_values warmup_epochs warmup_steps "
-        "warmup_fraction learning_rate_factors"
+        "warmup_fraction learning_rate_factors layer_decay find_learning_rate"
     ),
     "Optimizer": (
         "optimizer opt_epsilon momentum rmsprop_momentum rmsprop_decay adam_beta1 "
@@ -45,7 +46,8 @@ GROUPS = {
     ),
     "Loss, regularization and augmentation": (
         "weight_decay decay_all_variables label_smoothing class_weights "
-        "regression_loss huber_delta augment mixup_alpha cutmix_alpha"
+        "regression_loss huber_delta augment mixup_alpha cutmix_alpha "
+        "drop_path"
     ),
     "Validation and best checkpoints": (
         "eval_split_name eval_every eval_batch_size eval_num_batches best_metric "
@@ -53,7 +55,8 @@ GROUPS = {
         "export_best"
     ),
     "Evaluation": (
-        "max_num_batches all_checkpoints metric eval_interval_secs eval_timeout_secs"
+        "max_num_batches tta soup soup_candidates all_checkpoints metric "
+        "eval_interval_secs eval_timeout_secs"
     ),
     "Inspection": (
         "list_networks count statistics values compare_to filters_png filters_variable "

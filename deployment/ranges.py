@@ -40,6 +40,7 @@ FINITE = Range("a finite number", -sys.float_info.max)
 _INT64 = Range("a 64-bit integer", -(2**63), 2**63)
 POSITIVE = Range("positive", 0, open_low=True)
 BELOW_ONE = Range("at least 0 and below 1", 0, 1)
+UP_TO_ONE = Range("above 0 and at most 1", 0, math.nextafter(1, 2), open_low=True)
 
 
 def check(config: Any, **ranges: Range) -> None:

@@ -9,7 +9,9 @@ logits [batch, classes]; the last feature map is [batch, 8, 8, 1536]. Parameters
 top-1 accuracy on ImageNet: 80.4 %.
 """
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from nets.inception_utils import (
@@ -25,9 +27,12 @@ from nets.inception_utils import (
     make_ops,
 )
 from nets.net_utils import Layers, NetOutputs, collect_end_points, network_scope
+from nets.stochastic_depth import at_depth, drop_residual
 from tf_slim_compat import slim, tf
 
 ActivationFn = Callable[[tf.Tensor], tf.Tensor]
+
+_NUM_RESIDUALS = 40
 
 _HALVED = MaxPool(3, 2, "VALID")
 
@@ -93,7 +98,7 @@ def _build_residual(
             activation_fn=None,
             scope="Conv2d_1x1",
         )
-        residual *= scale
+        residual = drop_residual(residual * scale)
         if activation_fn is tf.nn.relu6:
             # Quantized training needs a bound on both sides of the sum.
             residual = tf.clip_by_value(residual, -6.0, 6.0)
@@ -162,6 +167,19 @@ def _make_ops(
     return make_ops(*map(adapted, (slim.conv2d, slim.max_pool2d, slim.avg_pool2d)))
 
 
+def _numbered(
+    block_fn: Callable[..., tf.Tensor], numbers: Iterator[int]
+) -> Callable[..., tf.Tensor]:
+    """Returns a function that builds each block at its depth in the network."""
+
+    @functools.wraps(block_fn)  # `slim.repeat` names scopes after the function.
+    def build(*args: Any, **kwargs: Any) -> tf.Tensor:
+        with at_depth(next(numbers), _NUM_RESIDUALS):
+            return block_fn(*args, **kwargs)
+
+    return build
+
+
 def _layers(
     net: tf.Tensor,
     output_stride: int,
@@ -170,20 +188,22 @@ def _layers(
 ) -> Layers:
     """Yields (name, tensor) of each layer as it is built."""
     dense = output_stride == 8
+    numbers = itertools.count(1)
+    first, second, third = (_numbered(b, numbers) for b in (block35, block17, block8))
     ops = _make_ops(align_feature_maps)
     for end_point in build_layers(net, STEM, ops):
         yield end_point
     _, net = end_point
-    net = slim.repeat(net, 10, block35, scale=0.17, activation_fn=activation_fn)
+    net = slim.repeat(net, 10, first, scale=0.17, activation_fn=activation_fn)
     net = build_layer(net, "Mixed_6a", MIXED_6A, _make_ops(align_feature_maps, dense))
     yield "Mixed_6a", net
     with slim.arg_scope([slim.conv2d], rate=2 if dense else 1):
-        net = slim.repeat(net, 20, block17, scale=0.10, activation_fn=activation_fn)
+        net = slim.repeat(net, 20, second, scale=0.10, activation_fn=activation_fn)
     yield "PreAuxLogits", net
     net = build_layer(net, "Mixed_7a", MIXED_7A, ops)
     yield "Mixed_7a", net
-    net = slim.repeat(net, 9, block8, scale=0.20, activation_fn=activation_fn)
-    net = block8(net, activation_fn=None)
+    net = slim.repeat(net, 9, third, scale=0.20, activation_fn=activation_fn)
+    net = third(net, activation_fn=None)
     name = "Conv2d_7b_1x1"
     yield name, build_layer(net, name, Conv(1536), ops)
 

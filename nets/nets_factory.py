@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nets.net_utils import NetOutputs, unknown_name
+from nets.stochastic_depth import drop_residual
 from tf_slim_compat import slim, tf
 
 
@@ -317,6 +318,7 @@ def get_network_fn(
     num_classes: int | None,
     weight_decay: float = 0.0,
     is_training: bool = False,
+    drop_path: float = 0.0,
 ) -> Callable[..., NetOutputs]:
     """Returns a function that builds a network within its arg scope.
 
@@ -325,6 +327,8 @@ def get_network_fn(
       num_classes: number of classes; 0 or None returns features instead of logits.
       weight_decay: L2 regularization factor of the weights.
       is_training: whether dropout and batch normalization are in training mode.
+      drop_path: probability in [0, 1) of leaving out the last residual unit in
+        training; see `stochastic_depth.py`.
 
     Returns:
       `network_fn(images, **kwargs)`, which passes `kwargs` to the network and returns
@@ -333,14 +337,20 @@ def get_network_fn(
 
     Raises:
       ValueError: there is no network called `name`. `network_fn` raises it if the
-        network cannot be built for the images.
+        network cannot be built for the images, or has no residuals to drop.
     """
     network = get_network(name)
 
+    rate = drop_path if is_training else 0.0
+
     def network_fn(images: tf.Tensor, **kwargs: Any) -> NetOutputs:
-        with slim.arg_scope(network.arg_scope(weight_decay=weight_decay)):
+        dropped = []
+        with (
+            slim.arg_scope(network.arg_scope(weight_decay=weight_decay)),
+            slim.arg_scope([drop_residual], rate=rate, dropped=dropped),
+        ):
             try:
-                return network.build(
+                outputs = network.build(
                     images, num_classes=num_classes, is_training=is_training, **kwargs
                 )
             except ValueError as error:
@@ -348,6 +358,12 @@ def get_network_fn(
                 if reason is None:
                     raise
                 raise ValueError(reason) from error
+        if rate and not dropped:
+            raise ValueError(
+                f"{name} has no residual units that could be dropped: drop_path must "
+                f"be 0, but is {rate}."
+            )
+        return outputs
 
     network_fn.default_image_size = network.default_image_size
     return network_fn

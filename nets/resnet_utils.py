@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nets.net_utils import EndPoints, NetOutputs, StrideBudget, fixed_padding
+from nets.stochastic_depth import at_depth
 from tf_slim_compat import slim, tf
 
 # Number of units in each of the four blocks, by number of layers.
@@ -135,6 +136,7 @@ def stack_blocks_dense(
       ValueError: the strides of the blocks cannot produce `output_stride`.
     """
     budget = StrideBudget(output_stride)
+    num_units, number_in_all = sum(len(block.args) for block in blocks), 0
     for block in blocks:
         with tf.variable_scope(block.scope, "block", [net]) as scope:
             postponed = 1
@@ -143,7 +145,11 @@ def stack_blocks_dense(
                 if store_non_strided_activations and number == len(block.args):
                     stride, postponed = 1, stride
                 stride, rate = budget.spend(stride)
-                with tf.variable_scope(f"unit_{number}", values=[net]):
+                number_in_all += 1
+                with (
+                    tf.variable_scope(f"unit_{number}", values=[net]),
+                    at_depth(number_in_all, num_units),
+                ):
                     net = block.unit_fn(net, rate=rate, **{**unit, "stride": stride})
             net = slim.utils.collect_named_outputs(outputs_collections, scope.name, net)
             net = subsample(net, budget.spend(postponed)[0])

@@ -28,6 +28,7 @@ from nets.resnet_utils import (
     resnet_arg_scope,
     subsample,
 )
+from nets.stochastic_depth import drop_residual
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -85,6 +86,7 @@ def bottleneck(
             residual, depth_bottleneck, 3, stride, rate, scope="conv2"
         )
         residual = slim.conv2d(residual, depth, 1, activation_fn=None, scope="conv3")
+        residual = drop_residual(residual)
         if use_bounded_activations:
             residual = tf.clip_by_value(residual, -6.0, 6.0)
             output = tf.nn.relu6(shortcut + residual)

@@ -29,6 +29,7 @@ from nets.resnet_utils import (
     resnet_arg_scope,
     subsample,
 )
+from nets.stochastic_depth import drop_residual
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -68,7 +69,7 @@ def bottleneck(
         net = conv2d_same(net, depth_bottleneck, 3, stride, rate, scope="conv2")
         net = slim.conv2d(net, depth, 1, scope="conv3", **bare)
         return slim.utils.collect_named_outputs(
-            outputs_collections, scope.name, shortcut + net
+            outputs_collections, scope.name, shortcut + drop_residual(net)
         )
 
 

@@ -20,7 +20,7 @@ from absl import logging
 
 from deployment import model_deploy, precision, ranges, tasks
 from deployment.config_flags import setting
-from deployment.evaluate import evaluation_summaries
+from deployment.evaluate import evaluation_summaries, views
 from deployment.model_deploy import DeploymentConfig
 from deployment.models import averages, restoring
 from deployment.models.checkpoint import Checkpoint
@@ -44,6 +44,7 @@ class EvaluationConfig:
       master: address of the TensorFlow server; '' for this process.
       show_progress: whether to show a progress bar; None does so on a terminal.
       precision: 'float32', 'bfloat16', or 'auto', which is float32.
+      tta: name of the views whose scores are averaged; see `views.py`.
 
     Raises:
       ValueError: if a number is less than 1.
@@ -64,6 +65,14 @@ class EvaluationConfig:
         "Precision of the computations. auto is float32, so that metrics do not depend "
         "on the machine; bfloat16 is faster on processors with instructions for it.",
         choices=("auto", "float32", "bfloat16"),
+    )
+    tta: str = setting(
+        views.NONE,
+        "Test-time augmentation: averages the scores of several views of each image. "
+        "flip: the image and its mirror image; scales: also zoomed in, 6 views; crops: "
+        "corners and center, 10 views. The time and memory of a batch grow with the "
+        "number of views.",
+        choices=tuple(views.VIEW_SETS),
     )
 
     def __post_init__(self):
@@ -108,7 +117,7 @@ class Evaluator:
             with tf.device(deployment.inputs_device()):
                 iterator = tf.data.make_initializable_iterator(build_batches())
                 images, labels = iterator.get_next()
-            logits, _ = network_fn(images)
+            logits = views.build_logits(network_fn, images, config.spec, config.tta)
             self._fetches = (labels, logits)
             self._variables = averages.get_variables_to_restore(
                 slim.get_model_variables(), config.spec.moving_average_decay

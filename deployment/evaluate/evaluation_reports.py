@@ -10,7 +10,7 @@ import numpy as np
 from absl import logging
 
 from deployment import files, text
-from deployment.evaluate import evaluation, gallery
+from deployment.evaluate import evaluation, gallery, views
 from deployment.evaluate.evaluation_summaries import SummaryWriter, rename
 from deployment.evaluate.run_config import RunConfig
 from deployment.tasks.base import Predictions, Report
@@ -77,6 +77,10 @@ class Reporter:
         report = self._report(predictions)
         self._write_report(predictions, report)
         print(report.text, end="", flush=True)
+        tta = config.evaluation.tta
+        if tta != views.NONE:
+            count = len(views.VIEW_SETS[tta])
+            print(f"Each image was predicted from {count} views (--tta={tta}).")
         if config.predictions_csv or config.gallery:
             names = self._records.read_file_names(len(predictions.labels))
             names = [text.printable(name) for name in names]
@@ -107,6 +111,7 @@ class Reporter:
             "checkpoint": predictions.path,
             "step": predictions.step,
             "split": self._config.split_name,
+            "tta": self._config.evaluation.tta,
             "secs": round(predictions.secs, 3),
             "time": files.utc_now(),
         }

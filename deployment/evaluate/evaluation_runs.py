@@ -1,15 +1,12 @@
-"""Evaluates one checkpoint, compares all of a folder, or follows a training run."""
+"""Evaluates one checkpoint, compares or averages several, or follows a run."""
 
-import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-import numpy as np
 from absl import logging
 
-from deployment import files
-from deployment.evaluate import evaluation, evaluation_reports
+from deployment.evaluate import evaluation, evaluation_reports, ranking, soup
 from deployment.evaluate.evaluation_reports import Records, Reporter
 from deployment.evaluate.evaluation_summaries import SummaryWriter
 from deployment.evaluate.run_config import RunConfig
@@ -52,9 +49,11 @@ def run(
             predictions = follow(config, evaluator, reporter)
         elif config.all_checkpoints:
             predictions = compare(config, evaluator, reporter)
+        elif config.soup:
+            predictions = soup.cook(config, evaluator, reporter)
         else:
             predictions = evaluator.predict()
-            if fault := explain_scores(predictions):
+            if fault := ranking.explain_scores(predictions):
                 raise ValueError(fault)
             reporter.note(predictions)
         reporter.finish(predictions)
@@ -70,34 +69,20 @@ def compare(
       The `Predictions` of the best.
     """
     folder = config.evaluation.checkpoint_path
-    paths = list_checkpoints(folder, os.path.join(folder, "best"))
-    if not paths:
-        checkpoint.find_prefix(folder)
-        raise ValueError(f"No checkpoint in the folder {folder!r} is complete.")
-    num_outputs = config.spec.num_outputs
-    name = config.metric or config.task.default_metric
-    sign = -1 if config.task.get_metric(name, num_outputs).higher_is_better else 1
-    best, rows = None, []
-    for path in paths:
-        predictions = evaluator.predict(path)
-        values = reporter.note(predictions)
-        key = sign * values[name]
-        fault = explain_scores(predictions)
-        if fault:
-            logging.warning("%s", fault)
-        key = math.inf if fault or math.isnan(key) else key
-        rows.append((key, os.path.relpath(path, folder), predictions.step, values))
-        if best is None or key < best[0]:
-            best = key, predictions
-    rows.sort(key=lambda row: row[:3])
-    names = [metric.name for metric in config.task.list_metrics(num_outputs)]
+    rows, best = ranking.rank(config, evaluator, reporter, ranking.find_all(folder))
+    metrics = config.task.list_metrics(config.spec.num_outputs)
+    names = [metric.name for metric in metrics]
     table = [
-        (path, str(step), *tables.format_fractions(values[n] for n in names))
-        for _, path, step, values in rows
+        (
+            os.path.relpath(row.path, folder),
+            str(row.step),
+            *tables.format_fractions(row.values[name] for name in names),
+        )
+        for row in rows
     ]
     header = ("checkpoint", "step", *names)
     print(tables.format_table(header, table), end="\n\n", flush=True)
-    return best[1]
+    return best
 
 
 def follow(
@@ -119,12 +104,12 @@ def follow(
     deadline = _Deadline(config)
     while True:
         has_ended = _has_ended(folder)
-        new = [path for path in list_checkpoints(folder) if path not in done]
+        new = [path for path in ranking.list_checkpoints(folder) if path not in done]
         for path in new:
             done.add(path)
             predictions = _predict_if_there(evaluator, path)
             if predictions is not None:
-                if fault := explain_scores(predictions):
+                if fault := ranking.explain_scores(predictions):
                     logging.warning("%s", fault)
                 reporter.note(predictions, is_latest=True)
                 last = predictions
@@ -144,22 +129,6 @@ def follow(
     return last
 
 
-def explain_scores(predictions: Predictions) -> str | None:
-    """Returns what is wrong with scores that are not finite; None if they all are.
-
-    No metric tells: of scores that are not numbers, the first counts as the largest.
-    """
-    count = len(predictions.logits)
-    finite = np.isfinite(predictions.logits).reshape(count, -1).all(axis=1)
-    if finite.all():
-        return None
-    return (
-        f"The scores of {count - finite.sum()} of {count} images are not finite "
-        f"numbers with the weights of {predictions.path!r}, so its metrics mean "
-        "nothing: training has diverged, evaluate an earlier checkpoint."
-    )
-
-
 def wait_for_start(
     folder: str, interval_secs: float, timeout_secs: float | None
 ) -> None:
@@ -169,7 +138,7 @@ def wait_for_start(
       ValueError: if there is neither after `timeout_secs` (None waits forever).
     """
     started = time.monotonic()
-    while run_card.find(folder) is None and not list_checkpoints(folder):
+    while run_card.find(folder) is None and not ranking.list_checkpoints(folder):
         left = (timeout_secs or float("inf")) - (time.monotonic() - started)
         if left <= 0:
             raise ValueError(
@@ -177,33 +146,6 @@ def wait_for_start(
                 "check --checkpoint_path, or wait longer with --eval_timeout_secs."
             )
         time.sleep(min(interval_secs, left))
-
-
-def list_checkpoints(*folders: str) -> list[str]:
-    """Returns the prefixes of all complete checkpoints in folders, by step.
-
-    Copies are listed once, by their path in the first folder that has them.
-    """
-    found, indices = [], set()
-    for folder in folders:
-        names = files.list_names(folder)
-        for name in names:
-            path = os.path.join(folder, name.removesuffix(".index"))
-            if not name.endswith(".index") and not _is_single_file(name, names):
-                continue
-            opened = checkpoint.open_if_complete(path)
-            if opened is None:
-                logging.warning("Skipping %s: it is not complete.", path)
-                continue
-            if name.endswith(".index"):
-                # Holds checksums of all values, so copies have the same content.
-                with tf.gfile.Open(f"{path}.index", "rb") as file:
-                    index = file.read()
-                if index in indices:
-                    continue
-                indices.add(index)
-            found.append((opened.step, path))
-    return [path for _, path in sorted(found)]
 
 
 class _Deadline:
@@ -232,13 +174,6 @@ def _has_ended(folder: str) -> str | None:
     if card.sessions and card.sessions[-1].get("to_step") != card.results.get("step"):
         return None
     return card.results.get("stopped_because")
-
-
-def _is_single_file(name: str, names: Sequence[str]) -> bool:
-    """Whether a file is a checkpoint of the V1 format, judging by names."""
-    return f"{name}.index" not in names and (
-        f"{name}.meta" in names or name.endswith(".ckpt")
-    )
 
 
 def _predict_if_there(evaluator: evaluation.Evaluator, path: str) -> Predictions | None:

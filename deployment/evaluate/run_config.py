@@ -22,6 +22,8 @@ class RunConfig:
       gallery_size: mistakes in the gallery, at most.
       all_checkpoints: whether to evaluate every checkpoint of the folder.
       metric: the metric by which they are sorted; None for the task's default.
+      soup: checkpoint to write, the greedy average of several; None for none.
+      soup_candidates: what may be in it; if empty, the evaluated folder.
       interval_secs: how often to look for new checkpoints; None evaluates what is
         there and ends.
       timeout_secs: how long to wait for a new checkpoint; None waits forever.
@@ -48,8 +50,21 @@ class RunConfig:
     )
     metric: str | None = setting(
         None,
-        "Metric by which --all_checkpoints sorts. If unset: the task's own, such as "
-        "accuracy.",
+        "Metric by which --all_checkpoints sorts and --soup chooses. If unset: the "
+        "task's own, such as accuracy.",
+    )
+    soup: str | None = setting(
+        None,
+        "Checkpoint to write, such as soup/model.ckpt: the average of the checkpoints "
+        "in the folder, best first, of which each is kept only if the metric does not "
+        "get worse.",
+    )
+    soup_candidates: tuple[str, ...] = setting(
+        (),
+        "Comma-separated checkpoints, or folders of checkpoints, for --soup to choose "
+        "from. If unset: --checkpoint_path.",
+        kind=list,
+        parse=tuple,
     )
     interval_secs: float | None = setting(
         None,
@@ -84,6 +99,11 @@ class RunConfig:
             raise SettingError(
                 "{{all_checkpoints}} compares existing checkpoints, {{interval_secs}} "
                 "waits for new ones: give one of them."
+            )
+        if self.soup and (is_following or self.all_checkpoints):
+            raise SettingError(
+                "{{soup}} averages checkpoints: leave {{all_checkpoints}} and "
+                "{{interval_secs}} out."
             )
         is_folder = tf.gfile.IsDirectory(path)
         is_file = not is_folder and tf.train.checkpoint_exists(path)

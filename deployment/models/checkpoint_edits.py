@@ -152,7 +152,7 @@ def write_edited(edit: Edit, output_path: str) -> Result:
         variables, a scope matches nothing, or `output_path` exists.
     """
     readers = [Checkpoint(path) for path in edit.sources]
-    _check_output(output_path)
+    check_output(output_path)
     newest = max(readers, key=_read_step)
     _check_same_variables(readers, newest)
     plan = _plan(edit, newest)
@@ -182,7 +182,8 @@ def _read_step(reader: Checkpoint) -> int:
     return int(reader.read(name)) if name in reader.variables else -1
 
 
-def _check_output(path: str) -> None:
+def check_output(path: str) -> None:
+    """Raises ValueError if a checkpoint to write has no name, or exists."""
     if not os.path.basename(path):
         raise ValueError(
             f"The output path {path!r} is a folder: append a name, such as model.ckpt."

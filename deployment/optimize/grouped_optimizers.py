@@ -112,19 +112,19 @@ class GroupedOptimizer(tf.train.Optimizer):
 
     Args:
       build_optimizer: builds the `tf.train.Optimizer` for a factor.
-      factors: (scope, factor) pairs; see `get_factor`.
+      find_factor: returns the factor of a variable, given its name without ':0'.
       name: the optimizer's name.
     """
 
     def __init__(
         self,
         build_optimizer: Callable[[float], tf.train.Optimizer],
-        factors: _Factors,
+        find_factor: Callable[[str], float],
         name: str = "GroupedOptimizer",
     ) -> None:
         super().__init__(use_locking=False, name=name)
         self._build_optimizer = build_optimizer
-        self._factors = tuple(factors)
+        self._find_factor = find_factor
         self._optimizers = {}
 
     def compute_gradients(
@@ -188,7 +188,7 @@ class GroupedOptimizer(tf.train.Optimizer):
         return sorted(found, key=lambda variable: variable.name)
 
     def _factor(self, variable: tf.Variable) -> float:
-        return get_factor(variable.op.name, self._factors)
+        return self._find_factor(variable.op.name)
 
     def _optimizer(self, factor: float) -> tf.train.Optimizer:
         if factor not in self._optimizers:

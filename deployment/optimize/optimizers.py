@@ -1,12 +1,13 @@
 """Optimizers by name, and their settings."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from deployment import ranges, text
 from deployment.config_flags import setting
-from deployment.optimize import decoupled_optimizers, grouped_optimizers
+from deployment.optimize import decoupled_optimizers, grouped_optimizers, layer_decay
 from tf_slim_compat import tf
 
 parse_learning_rate_factors = grouped_optimizers.parse_learning_rate_factors
@@ -84,6 +85,12 @@ class OptimizerConfig:
         kind=str,
         parse=parse_learning_rate_factors,
     )
+    layer_decay: float = setting(
+        1.0,
+        "Factor of the learning rate from each layer of the network to the one before "
+        "it, such as 0.75 for fine-tuning; the last layer has --learning_rate. A layer "
+        "is what the network's scope directly contains, such as InceptionV3/Mixed_5b.",
+    )
 
     def __post_init__(self) -> None:
         ranges.check(
@@ -101,6 +108,7 @@ class OptimizerConfig:
             rmsprop_decay=ranges.BELOW_ONE,
             weight_decay=ranges.AT_LEAST_ZERO,
             lars_trust_coefficient=ranges.POSITIVE,
+            layer_decay=ranges.UP_TO_ONE,
         )
 
     def epsilon(self, default: float) -> float:
@@ -239,15 +247,27 @@ def build_optimizer(
       config: an `OptimizerConfig`.
       learning_rate: float, or a float32 scalar tensor.
 
+    With `layer_decay`, the layers are those of the trainable variables in the default
+    graph.
+
     Raises:
       ValueError: if there is no optimizer of that name.
     """
     if config.name not in OPTIMIZERS:
         raise ValueError(text.unknown("optimizer", config.name, OPTIMIZERS))
     build = OPTIMIZERS[config.name]
-    if not config.learning_rate_factors:
+    if not config.learning_rate_factors and config.layer_decay == 1:
         return build(learning_rate, config)
+    names = [variable.op.name for variable in tf.trainable_variables()]
+    decays = layer_decay.compute_factors(names, config.layer_decay)
     return grouped_optimizers.GroupedOptimizer(
         lambda factor: build(learning_rate * factor, config),
-        config.learning_rate_factors,
+        functools.partial(_find_factor, decays, config.learning_rate_factors),
     )
+
+
+def _find_factor(decays, factors, name):
+    """Returns the learning-rate factor of a variable, by layer and by scope."""
+    factor = decays.get(name, 1.0) * grouped_optimizers.get_factor(name, factors)
+    # As in the names in checkpoints: equal names, equal optimizers.
+    return float(f"{factor:g}")

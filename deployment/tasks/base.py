@@ -337,6 +337,17 @@ class Task(abc.ABC):
     def compute_scores(self, logits: np.ndarray, spec: ModelSpec) -> np.ndarray:
         """`build_scores` in NumPy, float64."""
 
+    def build_mean_logits(self, logits: tf.Tensor) -> tf.Tensor:
+        """Returns the logits of the mean scores of several predictions of each image.
+
+        Args:
+          logits: float32 [num_predictions, batch, num_outputs].
+
+        Returns:
+          float32 [batch, num_outputs].
+        """
+        return tf.reduce_mean(logits, 0)
+
     @abc.abstractmethod
     def build_signature(
         self, scores: tf.Tensor, spec: ModelSpec

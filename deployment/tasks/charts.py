@@ -1,4 +1,4 @@
-"""Charts of evaluations as PNG images."""
+"""Charts of evaluations and of learning rates as PNG images."""
 
 import io
 import math
@@ -103,6 +103,38 @@ def draw_errors(errors: np.ndarray, names: Sequence[str]) -> tuple[bytes, int, i
         if len(finite):
             axes.hist(finite, bins=int(np.clip(math.sqrt(len(finite)), 5, 50)))
         axes.axvline(0, color="gray", linewidth=1, linestyle="--")
+    return _render(figure)
+
+
+def draw_learning_rates(
+    rates: np.ndarray,
+    losses: np.ndarray,
+    smoothed: np.ndarray,
+    suggestion: float | None,
+) -> tuple[bytes, int, int]:
+    """Plots losses against learning rates on a logarithmic axis.
+
+    Args:
+      rates: float [n].
+      losses: float [n].
+      smoothed: float [n], smoothed losses.
+      suggestion: the rate to mark; None for none.
+
+    Returns:
+      `(png, height, width)`, sizes in pixels.
+    """
+    figure = _make_figure(6.4, 4.4)
+    axes = figure.add_subplot()
+    axes.plot(rates, losses, color="tab:blue", alpha=0.3, label="loss")
+    axes.plot(rates, smoothed, color="tab:blue", label="smoothed loss")
+    if suggestion is not None:
+        label = f"suggestion: {suggestion:.2g}"
+        axes.axvline(suggestion, color="tab:red", linestyle="--", label=label)
+    # Where it diverges, the loss would press the rest of the curve flat.
+    low, high = smoothed.min(), max(smoothed[0], smoothed.min() + 1e-6)
+    axes.set_ylim(low - 0.3 * (high - low), high + (high - low))
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss")
+    axes.legend()
     return _render(figure)
 
 

@@ -252,6 +252,11 @@ class Classification(Task):
     def compute_scores(self, logits: np.ndarray, spec: ModelSpec) -> np.ndarray:
         return metrics.compute_softmax(logits)
 
+    def build_mean_logits(self, logits: tf.Tensor) -> tf.Tensor:
+        """See `Task`; they are the logarithms of the mean probabilities."""
+        count = tf.cast(tf.shape(logits)[0], logits.dtype)
+        return tf.reduce_logsumexp(tf.nn.log_softmax(logits), 0) - tf.log(count)
+
     def build_signature(
         self, scores: tf.Tensor, spec: ModelSpec
     ) -> dict[str, tf.Tensor]:

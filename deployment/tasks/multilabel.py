@@ -228,6 +228,13 @@ class Multilabel(Task):
     def compute_scores(self, logits: np.ndarray, spec: ModelSpec) -> np.ndarray:
         return metrics.compute_sigmoid(logits)
 
+    def build_mean_logits(self, logits: tf.Tensor) -> tf.Tensor:
+        """See `Task`."""
+        yes, no = (
+            tf.reduce_logsumexp(tf.log_sigmoid(side), 0) for side in (logits, -logits)
+        )
+        return yes - no
+
     def build_signature(
         self, scores: tf.Tensor, spec: ModelSpec
     ) -> dict[str, tf.Tensor]:

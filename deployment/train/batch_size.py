@@ -27,7 +27,7 @@ from deployment.train.config import TrainingConfig
 from tf_slim_compat import tf
 
 # The batch size that the learning rate is for: the default one.
-_REFERENCE = 32
+REFERENCE = 32
 _SMALLEST = 8
 # A prime: no other dimension of a network is a multiple of it.
 _ESTIMATED = 127
@@ -70,7 +70,7 @@ def settle(
     if card is None:
         size, reason = _choose(config, network_fn, build_batches)
     elif card.auto_batch is None:
-        size = card.flags.get("batch_size") or _REFERENCE
+        size = card.flags.get("batch_size") or REFERENCE
         logging.info("The batch size stays %d, as this run began.", size)
         return dataclasses.replace(config, batch_size=size)
     else:
@@ -79,11 +79,11 @@ def settle(
         config,
         batch_size=size,
         is_auto_batch_size=True,
-        schedule=config.schedule.scaled(size / _REFERENCE),
+        schedule=config.schedule.scaled(size / REFERENCE),
     )
     logging.info(
         "The batch size is %d, %s. The learning rate is %.4g: %.4g for each %d images.",
-        size, reason, settled.schedule.initial, config.schedule.initial, _REFERENCE,
+        size, reason, settled.schedule.initial, config.schedule.initial, REFERENCE,
     )  # fmt: skip
     return settled
 

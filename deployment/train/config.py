@@ -1,6 +1,7 @@
 """The configuration of a training run, checked before any work is done."""
 
 import dataclasses
+from typing import NamedTuple
 
 from deployment import precision, ranges
 from deployment.config_flags import AUTO, IntegerOrAuto, SettingError, setting
@@ -9,6 +10,7 @@ from deployment.model_deploy import DeploymentConfig
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import LossOptions
+from deployment.train import contradictions
 from deployment.train.time_budget import Clock, check_budget
 
 
@@ -70,6 +72,17 @@ class ValidationConfig:
             )
 
 
+class Phase(NamedTuple):
+    """The steps of a part of a run that trains some of the variables.
+
+    It begins with the checkpoint of step `begin`, which may lack the optimizer's state
+    of variables that were not trained before, and ends at step `end` or with the run.
+    """
+
+    begin: int = 0
+    end: int | None = None
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """The configuration of a training run.
@@ -89,6 +102,7 @@ class TrainingConfig:
       class_weights: weight of each output in the loss; None weighs all alike.
       validation: how the run is validated; None for no validation.
       clock: follows the time of a run with a time budget; None for other runs.
+      phase: the part of the run to train.
       is_rehearsal: whether these few steps only try what a longer run would do.
     """
 
@@ -171,6 +185,13 @@ class TrainingConfig:
     trainable_scopes: str | None = setting(
         None, "Comma-separated scopes of variables to train. If unset, all are trained."
     )
+    head_first: Duration | None = setting(
+        None,
+        "Train only the layers in --checkpoint_exclude_scopes for this long, in steps "
+        "(500) or epochs (2epochs), then all layers, in one run.",
+        kind=str,
+        parse=lambda text: parse_duration(text, "--head_first"),
+    )
     freeze_batch_norm: bool = setting(
         True,
         "Whether batch normalization outside --trainable_scopes uses and keeps its "
@@ -189,6 +210,13 @@ class TrainingConfig:
     )
     cutmix_alpha: float = setting(
         0.0, "Strength of CutMix (arXiv:1905.04899), such as 1.0; 0 for none."
+    )
+    drop_path: float = setting(
+        0.0,
+        "Probability of leaving out the last residual unit of a network for an image "
+        "(stochastic depth, arXiv:1603.09382), such as 0.2; that of the others grows "
+        "linearly with depth. For resnet_v1 and _v2, inception_resnet_v2, mobilenet_v2 "
+        "and _v3.",
     )
     class_weights: tuple[float, ...] | None = None
     gradient_accumulation_steps: int = setting(
@@ -240,6 +268,7 @@ class TrainingConfig:
     )
     save_interval_secs: float = setting(600, "Seconds between checkpoints.", kind=int)
     clock: Clock | None = None
+    phase: Phase = Phase()
     is_rehearsal: bool = False
 
     def __post_init__(self):
@@ -271,6 +300,7 @@ class TrainingConfig:
             feature_copies=ranges.AT_LEAST_ZERO,
             mixup_alpha=ranges.AT_LEAST_ZERO,
             cutmix_alpha=ranges.AT_LEAST_ZERO,
+            drop_path=ranges.BELOW_ONE,
         )
         if self.number_of_steps is not None and self.number_of_steps < 1:
             raise SettingError(
@@ -282,44 +312,16 @@ class TrainingConfig:
                 "{{on_bad_numbers}} must be stop or skip, but is "
                 f"{self.on_bad_numbers!r}."
             )
-        if self.sync_replicas and (
-            self.gradient_accumulation_steps > 1 or self.on_bad_numbers == "skip"
-        ):
-            raise SettingError(
-                "Synchronous replicas aggregate gradients themselves: with "
-                "{{sync_replicas}} leave {{gradient_accumulation_steps}} at 1 and "
-                "{{on_bad_numbers}} at stop, and raise {{replicas_to_aggregate}} "
-                "instead."
-            )
-        if self.feature_copies:
-            self._check_feature_copies()
+        contradictions.check(self)
 
-    def _check_feature_copies(self) -> None:
-        """Raises SettingError if no layer can be computed once for the whole run."""
-        deployment = self.deployment
-        reasons = {
-            "all layers are trained: give {{trainable_scopes}}": (
-                not self.trainable_scopes
-            ),
-            "batch normalization changes in all layers: set {{freeze_batch_norm}}": (
-                not self.freeze_batch_norm
-            ),
-            "images are mixed anew in every step: leave {{mixup_alpha}} and "
-            "{{cutmix_alpha}} at 0": self.mixup_alpha or self.cutmix_alpha,
-            "one clone in one process reads them: leave {{num_clones}} at 1, and "
-            "{{master}} and {{worker_replicas}} out": (
-                max(deployment.num_clones, deployment.num_replicas) > 1
-                or self.sync_replicas
-                or self.master
-            ),
-        }
-        for reason, is_so in reasons.items():
-            if is_so:
-                raise SettingError(
-                    f"{{{{feature_copies}}}}={self.feature_copies} keeps the features "
-                    f"of images for the whole run, but {reason}, or set "
-                    "{{feature_copies}} to 0."
-                )
+    def is_last_step(self, step: int | None) -> bool:
+        """Returns whether this part of the run ends at a step, or has ended before."""
+        return None not in (step, self.last_step) and step >= self.last_step
+
+    @property
+    def last_step(self) -> int | None:
+        """The last step of this part of the run; None if it has no end."""
+        return self.number_of_steps if self.phase.end is None else self.phase.end
 
     @property
     def is_chief(self) -> bool:

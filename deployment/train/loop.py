@@ -28,14 +28,14 @@ from tf_slim_compat import tf
 _MAX_SUMMARY_SHARE = 0.05
 
 TrainingResult = collections.namedtuple(
-    "TrainingResult", ["step", "loss", "stopped_because", "step_secs", "secs"]
+    "TrainingResult", "step loss stopped_because step_secs secs is_complete"
 )
 TrainingResult.__doc__ = """How a training run ended, or how far it is.
 
 `step` is the last step and `loss` its loss, None if no step was taken;
 `stopped_because` is the reason, None while training continues; `step_secs` is the
 median duration of a step, None before there are two; `secs` is the time since the first
-step began.
+step began; `is_complete` is whether the last step was reached.
 """
 
 
@@ -151,7 +151,9 @@ class TrainingLoop:
         """Returns how far training is."""
         secs = 0.0 if self._began is None else time.monotonic() - self._began
         typical = float(np.median(self._step_secs)) if self._step_secs else None
-        return TrainingResult(self._step, self._loss, self._stop_because, typical, secs)
+        is_complete = self._config.is_last_step(self._step) and not self._was_signaled
+        results = (self._step, self._loss, self._stop_because, typical, secs)
+        return TrainingResult(*results, is_complete)
 
     def _start(self, session, global_step, writer):
         """Starts the clocks, and checks whether there is anything to do."""
@@ -172,11 +174,10 @@ class TrainingLoop:
         self._save_due = now + config.save_interval_secs
         # The first step is slow anyway, so it computes the first summaries.
         self._summaries_due = now if config.save_summaries_secs > 0 else math.inf
-        limit = config.number_of_steps
-        if limit is not None and self._step >= limit and not self._is_over():
+        if config.is_last_step(self._step) and not self._is_over():
             self._stop_because = (
                 f"already at step {self._step}; nothing to do for "
-                f"--max_number_of_steps={limit}"
+                f"--max_number_of_steps={config.last_step}"
             )
         self._stop_if_time_is_up()
         if self._validator is not None and config.is_chief:
@@ -226,8 +227,8 @@ class TrainingLoop:
             self._write_histograms(writer, values["summaries"], step_secs)
         elif not is_first:
             self._step_secs.append(step_secs)
-        limit = self._config.number_of_steps
-        if limit is not None and self._step >= limit and not self._is_over():
+        if self._config.is_last_step(self._step) and not self._is_over():
+            limit = self._config.last_step
             self._stop_because = f"step {self._step} of {limit} is reached"
         self._stop_if_time_is_up()
 

@@ -35,10 +35,22 @@ class CheckpointSaver(tf.train.Saver):
         self._train_dir = train_dir
         self._keep = keep
         self._saved_step = None
+        self._part = None
+
+    def restore_without(self, variables: Sequence[tf.Variable]) -> None:
+        """Has variables initialized that the checkpoint to restore lacks."""
+        names = {variable.op.name for variable in variables}
+        others = [v for v in tf.global_variables() if v.op.name not in names]
+        self._part = tf.train.Saver(others), tf.variables_initializer(variables)
 
     def restore(self, sess: tf.Session, save_path: str) -> None:
         """Restores a checkpoint."""
-        super().restore(sess, save_path)
+        if self._part is None:
+            super().restore(sess, save_path)
+        else:
+            saver, initializer = self._part
+            saver.restore(sess, save_path)
+            sess.run(initializer)
         self._saved_step = Checkpoint(save_path).step
 
     def recover_last_checkpoints(self, checkpoint_paths: Sequence[str]) -> None:

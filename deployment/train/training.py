@@ -145,6 +145,8 @@ def _train(
             _continue_history(history, config, card, start)
         record_fn = functools.partial(_record_results, config, card, validator, history)
         loop = TrainingLoop(config, graph, history, validator, record_fn)
+        if new := start.list_new_variables(config):
+            loop.saver.restore_without(new)
         try:
             with stop_on_signals(loop.request_stop):
                 _run(config, graph, loop, init_fn)

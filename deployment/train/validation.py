@@ -7,7 +7,7 @@ from typing import Any
 from absl import logging
 
 from deployment import files, tasks
-from deployment.evaluate import evaluation_runs
+from deployment.evaluate import ranking
 from deployment.models.history import History
 from deployment.train import early_stopping
 from deployment.train.best_checkpoints import BestCheckpoints
@@ -108,7 +108,7 @@ class Validator:
         state = self._task.fit_state(predictions, self._run.spec)
         spec = self._run.spec.replace(task_state=state)
         values = self._task.compute(predictions, spec)
-        if fault := evaluation_runs.explain_scores(predictions):
+        if fault := ranking.explain_scores(predictions):
             logging.warning("%s", fault)
             values = dict.fromkeys(values)
         secs = time.monotonic() - started

@@ -45,7 +45,7 @@ class Start:
           ValueError: if a checkpoint does not fit.
         """
         if self.checkpoint is not None:
-            _check_own_checkpoint(self.checkpoint)
+            _check_own_checkpoint(self.checkpoint, self._begins_phase(config))
             _log_variables(graph.trained, restored=slim.get_model_variables())
             return None
         if not config.checkpoint_path:
@@ -55,6 +55,16 @@ class Start:
         fitted = _fit_warm_start(config)
         _log_variables(graph.trained, list(fitted.restored.values()))
         return _build_restore_fn(fitted, graph.averages)
+
+    def list_new_variables(self, config: TrainingConfig) -> list[tf.Variable]:
+        """Returns the variables that a checkpoint lacks in which a phase begins."""
+        if not self._begins_phase(config):
+            return []
+        missing = restoring.fit(self.checkpoint, tf.global_variables()).missing
+        return [v for v in tf.global_variables() if v.op.name in missing]
+
+    def _begins_phase(self, config):
+        return self.checkpoint is not None and self.step == config.phase.begin > 0
 
 
 def find_start(config: TrainingConfig) -> Start:
@@ -104,10 +114,12 @@ def _check_nothing_is_missing(config):
         files.remove(path)  # TensorFlow would stop at it.
 
 
-def _check_own_checkpoint(newest):
+def _check_own_checkpoint(newest, begins_phase):
     fitted = restoring.fit(newest, tf.global_variables())
     weights = {variable.op.name for variable in slim.get_model_variables()}
     if fitted.missing and not fitted.misshapen and not weights & set(fitted.missing):
+        if begins_phase:
+            return
         raise OtherVariablesError(
             f"The run in --train_dir trained fewer layers (--trainable_scopes) or used "
             f"another optimizer: its checkpoint {newest.path!r} has no "

@@ -19,6 +19,7 @@ from typing import Any
 
 from nets.mobilenet.conv_defs import make_divisible, safe_arg_scope
 from nets.net_utils import EndPoints, fixed_padding, reduced_kernel_size
+from nets.stochastic_depth import drop_residual
 from tf_slim_compat import slim, tf
 
 
@@ -198,7 +199,7 @@ def _add_residual(
     if callable(residual):
         return residual(input_tensor=input_tensor, output_tensor=net)
     if residual and stride == 1 and _depth(net) == _depth(input_tensor):
-        return net + input_tensor
+        return drop_residual(net) + input_tensor
     return net
 
 

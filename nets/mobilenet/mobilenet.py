@@ -21,6 +21,7 @@ from nets.net_utils import (
     collect_end_points,
     fixed_padding,
 )
+from nets.stochastic_depth import at_depth
 from tf_slim_compat import slim, tf
 
 __all__ = [
@@ -72,7 +73,8 @@ def _layers(
         inner = {}
         if "endpoints" in parameters:
             params["endpoints"] = inner
-        net = row.op(net, **params)
+        with at_depth(number, len(spec)):
+            net = row.op(net, **params)
         for name, tensor in inner.items():
             yield f"layer_{number}/{name}", tensor
         yield f"layer_{number}", net

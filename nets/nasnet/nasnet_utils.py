@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from nets.net_utils import unknown_name
-from tf_slim_compat import random_uniform, slim, tf
+from nets.stochastic_depth import drop_path
+from tf_slim_compat import slim, tf
 
 Step = tf.Tensor | int | None
 
@@ -133,30 +134,6 @@ def factorized_reduction(
         paths.append(slim.conv2d(path, filters, 1, scope=f"path{start + 1}_conv"))
     net = tf.concat(paths, get_channel_index(data_format=data_format))
     return slim.batch_norm(net, scope="final_path_bn")
-
-
-@slim.add_arg_scope
-def drop_path(
-    net: tf.Tensor, keep_prob: tf.Tensor | float, is_training: bool = True
-) -> tf.Tensor:
-    """Zeroes random examples and scales the others by 1 / `keep_prob`.
-
-    G. Larsson, M. Maire, G. Shakhnarovich, "FractalNet", 2016,
-    https://arxiv.org/abs/1605.07648
-
-    Args:
-      net: float tensor of rank 4, batch first.
-      keep_prob: float or scalar tensor in (0, 1].
-      is_training: whether to drop paths; False returns `net`.
-
-    Returns:
-      Float tensor of the shape and the expected value of `net`.
-    """
-    if not is_training:
-        return net
-    batch = net.shape.as_list()[0] or tf.shape(net)[0]
-    mask = tf.floor(random_uniform([batch, 1, 1, 1]) + keep_prob)
-    return net * tf.cast(mask / keep_prob, net.dtype)
 
 
 # Functions to set the layout of: slim.arg_scope(WITH_DATA_FORMAT, data_format="NCHW").

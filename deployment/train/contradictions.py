@@ -1,0 +1,67 @@
+"""Settings of a training run that contradict each other."""
+
+from typing import Any
+
+from deployment.config_flags import SettingError
+
+
+def check(config: Any) -> None:
+    """Checks a `TrainingConfig`.
+
+    Raises:
+      SettingError: if two of its settings contradict each other.
+    """
+    if config.head_first is not None:
+        _check_head_first(config)
+    if config.feature_copies:
+        _check_feature_copies(config)
+    if config.sync_replicas and (
+        config.gradient_accumulation_steps > 1 or config.on_bad_numbers == "skip"
+    ):
+        raise SettingError(
+            "Synchronous replicas aggregate gradients themselves: with "
+            "{{sync_replicas}} leave {{gradient_accumulation_steps}} at 1 and "
+            "{{on_bad_numbers}} at stop, and raise {{replicas_to_aggregate}} "
+            "instead."
+        )
+
+
+def _check_feature_copies(config: Any) -> None:
+    """Raises SettingError if no layer can be computed once for the whole run."""
+    deployment = config.deployment
+    reasons = {
+        "all layers are trained: give {{trainable_scopes}}": (
+            not config.trainable_scopes
+        ),
+        "batch normalization changes in all layers: set {{freeze_batch_norm}}": (
+            not config.freeze_batch_norm
+        ),
+        "images are mixed anew in every step: leave {{mixup_alpha}} and "
+        "{{cutmix_alpha}} at 0": config.mixup_alpha or config.cutmix_alpha,
+        "one clone in one process reads them: leave {{num_clones}} at 1, and "
+        "{{master}} and {{worker_replicas}} out": (
+            max(deployment.num_clones, deployment.num_replicas) > 1
+            or config.sync_replicas
+            or config.master
+        ),
+    }
+    for reason, is_so in reasons.items():
+        if is_so:
+            raise SettingError(
+                f"{{{{feature_copies}}}}={config.feature_copies} keeps the features "
+                f"of images for the whole run, but {reason}, or set "
+                "{{feature_copies}} to 0."
+            )
+
+
+def _check_head_first(config: Any) -> None:
+    if config.head_first.is_time or not config.head_first.value:
+        raise SettingError(
+            "{{head_first}} must be above 0, in steps (500) or epochs (2epochs), "
+            f"but is {config.head_first}."
+        )
+    if not config.checkpoint_exclude_scopes or config.trainable_scopes:
+        raise SettingError(
+            "{{head_first}} trains {{checkpoint_exclude_scopes}} first and then "
+            "all layers: give these scopes, and leave {{trainable_scopes}} out."
+        )
