@@ -15,23 +15,6 @@ _CACHES = ("auto", "ram", "disk", "off")
 class InputConfig:
     """Settings of the training images; the fields are described by their help texts."""
 
-    augment: str | None = setting(
-        None,
-        "Augmentations of training images, joined by |, such as "
-        "'random_resized_crop(0.35, 1)|flip|randaugment(2, 9)|erase(0.25)'. There are "
-        "affine (rotation_range, zoom_range and so on as in Keras' "
-        "ImageDataGenerator), augmix, blur, brightness, color_jitter, erase, flip_lr, "
-        "flip_ud, grayscale, letterbox, randaugment, random_resized_crop, rot90 and "
-        "trivialaugment; preprocessing/augment describes their arguments, and "
-        "inspect_model.py --show_augmentation draws examples. random_resized_crop "
-        "replaces all distortions of the preprocessing; letterbox keeps images whole, "
-        "in "
-        "evaluation and exported models too.",
-    )
-    num_readers: int = setting(4, "Number of files to read in parallel.")
-    num_preprocessing_threads: int = setting(
-        4, "Number of images to decode in parallel."
-    )
     balanced_sampling: bool = setting(
         False, "Whether to sample images of all classes equally often."
     )
@@ -50,6 +33,23 @@ class InputConfig:
         "or more on average and take at most 30 % of the free memory, else off. "
         "Training is the same.",
         choices=_CACHES,
+    )
+    augment: str | None = setting(
+        None,
+        "Augmentations of training images, joined by |, such as "
+        "'random_resized_crop(0.35, 1)|flip|randaugment(2, 9)|erase(0.25)'. There are "
+        "affine (rotation_range, zoom_range and so on as in Keras' "
+        "ImageDataGenerator), augmix, blur, brightness, color_jitter, erase, flip_lr, "
+        "flip_ud, grayscale, letterbox, randaugment, random_resized_crop, rot90 and "
+        "trivialaugment; preprocessing/augment describes their arguments, and "
+        "inspect_model.py --show_augmentation draws examples. random_resized_crop "
+        "replaces all distortions of the preprocessing; letterbox keeps images whole, "
+        "in "
+        "evaluation and exported models too.",
+    )
+    num_readers: int = setting(4, "Number of files to read in parallel.")
+    num_preprocessing_threads: int = setting(
+        4, "Number of images to decode in parallel."
     )
 
     def __post_init__(self):

@@ -7,8 +7,10 @@ time in all. Such a run is resumed from its checkpoint, but not to the same bits
 steps depend on the clock.
 """
 
+import dataclasses
 import os
 import time
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -22,6 +24,7 @@ FILE_NAME = "time_budget.json"
 # What is kept for the last validation, before one has shown how long it takes.
 _RESERVED = 0.1
 _SECS_BETWEEN_RECORDS = 1.0
+_CLOCK_ERROR_SECS = 2.0
 # Validations of a run, the last of which is at its end, and checkpoints.
 _VALIDATIONS = 3
 _CHECKPOINTS = 10
@@ -39,8 +42,8 @@ class Clock:
     def __init__(self, budget_secs: float, train_dir: str):
         self._budget = budget_secs
         self._path = os.path.join(train_dir, FILE_NAME)
-        self._earlier = self._read()
         self._started = _find_start_of_process()
+        self._earlier = self._read()
         self._recorded = -np.inf
         self._ending = _RESERVED * budget_secs
         self._first = None  # Until `start`.
@@ -76,15 +79,36 @@ class Clock:
         now = time.monotonic()
         if now - self._recorded >= _SECS_BETWEEN_RECORDS:
             self._recorded = now
-            record = {"used_secs": round(self.used_secs, 1)}
+            record = {
+                "used_secs": round(self.used_secs, 1),
+                "earlier_secs": round(self._earlier, 1),
+                "process": self._describe_process(),
+            }
             files.write_text(self._path, files.to_json(record) + "\n")
 
     def _read(self) -> float:
+        """Returns the time that earlier processes used."""
         try:
-            used = files.read_json(self._path)["used_secs"]
-            return max(0.0, float(used))
-        except (TypeError, KeyError, ValueError):  # There is none, or it is damaged.
-            return 0.0
+            record = files.read_json(self._path)
+            # This process may train in several phases.
+            pid, started = record.get("process") or (None, 0.0)
+            own_pid, own_start = self._describe_process()
+            is_own = pid == own_pid and abs(started - own_start) < _CLOCK_ERROR_SECS
+            return max(0.0, float(record["earlier_secs" if is_own else "used_secs"]))
+        except (AttributeError, TypeError, KeyError, ValueError):
+            return 0.0  # There is none, or it is damaged.
+
+    def _describe_process(self) -> tuple[int, float]:
+        """Returns the number of this process and when it began."""
+        return os.getpid(), time.time() - time.monotonic() + self._started
+
+
+def with_clock(config: Any) -> Any:
+    """Returns a `TrainingConfig` with the clock of its time budget, if it has one."""
+    if config.time_budget is None:
+        return config
+    clock = Clock(config.time_budget.value, config.train_dir)
+    return dataclasses.replace(config, clock=clock)
 
 
 def build_progress(clock: Clock | None) -> tf.Tensor | None:

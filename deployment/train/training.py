@@ -100,19 +100,14 @@ def _train(
     start = warm_start.find_start(config)
     gpu.check(config)
     config, card = _continue_card(config, card, start, ignore_card)
-    if config.time_budget is not None:
-        clock = time_budget.Clock(config.time_budget.value, config.train_dir)
-        config = dataclasses.replace(config, clock=clock)
+    config = time_budget.with_clock(config)
     if config.deterministic:
         tf.compat.v2.config.experimental.enable_op_determinism()
     trunk = None
     if config.feature_copies:
+        fingerprint = card.data_fingerprint if card else None
         trunk = cached_features.Trunk(
-            config,
-            start.checkpoint,
-            network_fn,
-            build_batches,
-            card.data_fingerprint if card else None,
+            config, start.checkpoint, network_fn, build_batches, fingerprint
         )
         config, card = _choose_precision(config, card, trunk.build_trial)
         network_fn, build_batches = trunk.replace(config)
@@ -132,16 +127,16 @@ def _train(
         if trunk is None:
             memory.check(config, tf.get_default_graph())
         init_fn = start.build_init_fn(config, graph)
-        history, validator = None, None
+        if trunk is not None and build_evaluator is not None:
+            build_evaluator = functools.partial(
+                build_evaluator, replace=trunk.replace_in_evaluation
+            )
+        history = History(config.train_dir) if config.is_chief else None
+        validator = None
+        if config.is_chief and config.validation is not None:
+            # It may need rows of checkpoints beyond the one that is resumed.
+            validator = Validator(config, history, build_evaluator, on_new_best)
         if config.is_chief:
-            history = History(config.train_dir)
-            if trunk is not None and build_evaluator is not None:
-                build_evaluator = functools.partial(
-                    build_evaluator, replace=trunk.replace_in_evaluation
-                )
-            if config.validation is not None:
-                # It may need rows of checkpoints beyond the one that is resumed.
-                validator = Validator(config, history, build_evaluator, on_new_best)
             _continue_history(history, config, card, start)
         record_fn = functools.partial(_record_results, config, card, validator, history)
         loop = TrainingLoop(config, graph, history, validator, record_fn)
