@@ -12,7 +12,7 @@ from nets import nets_factory
         (None, 4000, None, ("mobilenet_v1_050", 160)),
         (60, 100, None, ("mobilenet_v1_025", 128)),  # Too short to measure.
         (300, 4000, 500, ("mobilenet_v1_025", 128)),
-        (600, 4000, 520, ("mobilenet_v1_050", 160)),
+        (600, 4000, 700, ("mobilenet_v1_050", 160)),
         (600, 300, 500, ("mobilenet_v1", 224)),
         (600, 4000, 5000, ("mobilenet_v1", 224)),
         (600, 4000, 1, ("mobilenet_v1_025", 128)),
