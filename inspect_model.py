@@ -5,6 +5,7 @@ Networks: list them all, compare their costs, or list the layers of one.
   python inspect_model.py --list_networks
   python inspect_model.py --list_networks --count --model_name='mobilenet*,vgg_16'
   python inspect_model.py --model_name=inception_v3 --num_classes=6
+  python inspect_model.py --list_pretrained
 
 Checkpoints of both formats (V1 and V2): list the variables, compute statistics, print
 the values of one variable, draw the weights of the first layer. For a training folder,
@@ -42,16 +43,22 @@ from typing import Any
 
 from absl import flags
 
-from deployment import entry, settings, user_modules
+from deployment import entry, settings, text, user_modules
 from deployment.inspect import checkpoint as checkpoint_report
 from deployment.inspect import differences, filters, graph_loading, network, tensorboard
 from deployment.inspect import graph as graph_report
 from deployment.models import checkpoint_choice, run_card
 from deployment.models.checkpoint import Checkpoint
-from nets import nets_factory
+from nets import nets_factory, published
 
 flags.DEFINE_boolean(
     "list_networks", False, "List all networks, or those that --model_name matches."
+)
+flags.DEFINE_boolean(
+    "list_pretrained",
+    False,
+    "List the published weights for --pretrained of train_image_classifier.py, or "
+    "those of the networks that --model_name matches.",
 )
 flags.DEFINE_boolean(
     "count",
@@ -138,10 +145,13 @@ entry.define_user_module(__name__)
 
 FLAGS = flags.FLAGS
 
-_SUBJECTS = ("list_networks", "graph_path", "checkpoint_path", "model_name")
+_SUBJECTS = (
+    "list_networks", "list_pretrained", "graph_path", "checkpoint_path", "model_name",
+)  # fmt: skip
 _NETWORK_OPTIONS = {"image_size", "num_classes", "num_frames", "use_grayscale"}
 _OPTIONS = {
     "list_networks": {"count", "model_name"} | _NETWORK_OPTIONS,
+    "list_pretrained": {"model_name"},
     "graph_path": {"node", "names_file", "tensorboard_dir"},
     "checkpoint_path": {
         "checkpoint", "statistics", "values", "compare_to", "filters_png",
@@ -219,6 +229,30 @@ def list_networks() -> Iterator[str]:
     yield from network.describe_costs(facts, summarize if FLAGS.count else None)
     if not FLAGS.count:
         yield "Add --count for parameters and multiply-adds."
+
+
+def list_pretrained() -> Iterator[str]:
+    """Generates a table of published weights."""
+    patterns = (FLAGS.model_name or "*").replace(" ", "").split(",")
+    rows = [
+        (
+            w.name,
+            f"{w.num_classes:,}",
+            w.preprocessing,
+            str(w.image_size),
+            "" if w.top1 is None else f"{w.top1:.1f}",
+            w.address,
+        )
+        for w in published.WEIGHTS
+        if any(fnmatch.fnmatchcase(w.network, pattern) for pattern in patterns)
+    ]
+    if not rows:
+        raise ValueError(
+            f"There are no published weights of --model_name={FLAGS.model_name}: leave "
+            "it out to list all."
+        )
+    header = ("--pretrained", "classes", "preprocessing", "pixels", "top-1", "address")
+    yield text.format_table(header, rows, right=(1, 3, 4))
 
 
 def inspect_network() -> Iterator[str]:
@@ -301,12 +335,13 @@ def compare(reader: Checkpoint) -> Iterator[str]:
 def main(_: Sequence[str]) -> None:
     inspect = {
         "list_networks": list_networks,
+        "list_pretrained": list_pretrained,
         "graph_path": inspect_graph,
         "checkpoint_path": inspect_checkpoint,
         "model_name": inspect_network,
     }[choose_subject()]
-    for text in inspect():
-        print(text, flush=True)
+    for part in inspect():
+        print(part, flush=True)
 
 
 if __name__ == "__main__":

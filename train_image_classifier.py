@@ -29,7 +29,7 @@ from typing import Any
 
 from absl import flags
 
-from datasets import dataset_factory, dataset_utils, input_pipeline
+from datasets import dataset_factory, dataset_utils, downloads, input_pipeline
 from deployment import (
     config_flags,
     durations,
@@ -47,11 +47,11 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
-from deployment.train import advice, batch_size, dry_run, training
+from deployment.train import advice, batch_size, dry_run, pretrained, training
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
-from nets import nets_factory
+from nets import nets_factory, published
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim
 
@@ -140,7 +140,7 @@ flags.DEFINE_boolean(
 
 for config_class in (
     TrainingConfig, ValidationConfig, InputConfig, learning_rates.Schedule,
-    ClusterConfig,
+    ClusterConfig, pretrained.PretrainedConfig,
 ):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
@@ -362,6 +362,7 @@ def main(_: Sequence[str]) -> None:
     dataset = dataset_factory.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
+    pretrained.settle(FLAGS, dataset.num_classes, downloads, published)
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = card_from_flags(dataset, config)

@@ -56,6 +56,7 @@ FAMILIES: dict[str, tuple[Any, tuple[str, ...]]] = {
             "inception*",
             "mobilenet*",
             "nasnet*",
+            "keras_*",
             "pnasnet*",
             "i3d",
             "s3dg",
