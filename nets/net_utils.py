@@ -186,7 +186,7 @@ def pool_same(
             total = kernel_size - (size % stride or stride)
             margins.append([total // 2, total - total // 2])
         net, padding = tf.pad(net, [[0, 0], *margins, [0, 0]]), "VALID"
-    return pool_fn(net, kernel_size, stride, padding, scope=scope)
+    return pool_fn(net, kernel_size, stride, padding=padding, scope=scope)
 
 
 def reduced_kernel_size(inputs: tf.Tensor, kernel_size: Sequence[int]) -> list[int]:
