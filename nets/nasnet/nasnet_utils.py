@@ -217,8 +217,7 @@ class Pool(NamedTuple):
         self, net: tf.Tensor, filters: int, stride: int, bounded: bool
     ) -> tf.Tensor:
         """See `Separable.build`."""
-        net = tf.nn.relu6(net) if bounded else net
-        net = pool_same(self.function, net, 3, stride)
+        net = pool_same(self.function, tf.nn.relu6(net) if bounded else net, 3, stride)
         if get_channel_dim(net.shape) != filters:
             net = _project(net, filters)
         return net

@@ -22,10 +22,12 @@ FAST = {
     "mobilenet_v2_035": (".h5", 32, 7),
     "mobilenet_v3_small": (".weights.h5", 64, 7),
     "mobilenet_v3_small_minimalistic": (".weights.h5", 32, 7),
-    "densenet_121": (".weights.h5", 33, 7),
+    "resnet_v1_50": (".h5", 37, 7),
 }
 SLOW = {
-    "resnet_v1_50": (".h5", 37, 7),
+    # The mean colors of the two preprocessings differ by half a gray level, which shows
+    # at the border: 3e-4 of the largest logit at 33 pixels, 8e-5 at 221.
+    "densenet_121": (".weights.h5", 221, 7),
     "keras_resnet_v2_50": (".keras", 37, 7),
     "keras_nasnet_mobile": (".h5", 64, 7),
     "inception_v3": (".weights.h5", 107, 7),
@@ -109,7 +111,7 @@ def test_logits_of_large_networks(tmp_path):
     for name, (ending, _, _) in SLOW.items():
         converted = assert_same_logits(name, ending, load)
         assert bool(converted.fresh) == ("ception" in name or "nasnet" in name), name
-        assert not converted.difference or "resnet_v1" in name
+        assert bool(converted.difference) == (name == "densenet_121")
 
 
 def test_background_class(load):
@@ -164,7 +166,7 @@ def test_names_as_older_versions_of_keras_wrote_them(load, tmp_path):
             old = name.replace("_bn", "/BatchNorm").replace("conv_depth", "conv/depth")
             old = old.replace("_squeeze_excite_conv", "/squeeze_excite/Conv")
             names.append({"conv": "Conv", "logits": "Logits"}.get(old, old))
-            group = file.create_group(names[-1])
+            group = file.require_group(names[-1])
             group.attrs["weight_names"] = [f"w{i}:0" for i in range(len(arrays))]
             for i, array in enumerate(arrays):
                 group[f"w{i}:0"] = array
