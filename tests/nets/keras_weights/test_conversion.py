@@ -79,7 +79,7 @@ def compute_logits(name, converted, images):
         values = {
             variable.initializer.inputs[1]: converted.values[variable.op.name]
             for variable in variables
-            if variable.op.name not in converted.fresh
+            if "AuxLogits" not in variable.op.name
         }
         session.run([variable.initializer for variable in variables], values)
         return session.run(logits, {images: inputs})
