@@ -25,6 +25,12 @@ Move variables to other scopes. OLD: removes a scope, :NEW puts all variables in
   python edit_checkpoint.py --checkpoint_path=run \
       --rename=MobilenetV1/Logits:MobilenetV1/OldLogits --output_path=renamed/model.ckpt
 
+Convert weights of Keras Applications (.h5, .weights.h5, .keras) into a checkpoint, with
+a run card from which evaluation and export take its settings:
+
+  python edit_checkpoint.py --from_keras=mobilenet_1_0_224_tf.h5 \
+      --model_name=mobilenet_v1 --output_path=mobilenet_v1/model.ckpt
+
 One command can do several of these: it averages, applies moving averages, strips and
 renames, in this order. The source checkpoints do not change. A checkpoint written into
 a training folder is evaluated with the settings of that run.
@@ -35,8 +41,9 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from deployment import entry, settings
-from deployment.models import checkpoint, checkpoint_edits
+from deployment.models import checkpoint, checkpoint_edits, converted_weights
 from deployment.text import format_bytes
+from nets.keras_weights import conversion
 
 flags.DEFINE_string(
     "checkpoint_path",
@@ -65,6 +72,18 @@ flags.DEFINE_boolean(
     "to_v2", False, "Convert to the V2 format without any other change."
 )
 flags.DEFINE_list("rename", [], "Comma-separated scopes to rename, each as OLD:NEW.")
+flags.DEFINE_string(
+    "from_keras", None, "File of weights of Keras Applications to convert."
+)
+flags.DEFINE_string(
+    "model_name", None, "With --from_keras, the network that the weights are for."
+)
+flags.DEFINE_boolean(
+    "add_background",
+    False,
+    "With --from_keras, put a background class, which is never predicted, in front of "
+    "the others, as networks of 1,001 classes have it.",
+)
 flags.DEFINE_string(
     "output_path", None, "Checkpoint to write, such as averaged/model.ckpt."
 )
@@ -137,9 +156,43 @@ def config_from_flags() -> checkpoint_edits.Edit:
     return edit
 
 
+_EDITS = (
+    "checkpoint_path", "checkpoint", "average", "best", "last", "strip_optimizer",
+    "use_moving_averages", "to_v2", "rename",
+)  # fmt: skip
+
+
+def convert_keras() -> None:
+    """Converts the weights in --from_keras.
+
+    Raises:
+      ValueError: if a flag is missing or does not go with it.
+    """
+    for name in _EDITS:
+        if FLAGS[name].value:
+            raise ValueError(
+                f"--{name} does not go with --from_keras: edit the converted "
+                "checkpoint in a second command."
+            )
+    if not FLAGS.model_name:
+        raise ValueError(
+            "The network that the weights are for is missing: give it, such as "
+            "--model_name=mobilenet_v1."
+        )
+    converted = conversion.convert(
+        FLAGS.from_keras, FLAGS.model_name, FLAGS.add_background
+    )
+    converted_weights.write(converted, FLAGS.model_name, FLAGS.output_path)
+
+
 def main(_: Sequence[str]) -> None:
     if not FLAGS.output_path:
         raise ValueError("No output: give --output_path=averaged/model.ckpt.")
+    if FLAGS.from_keras:
+        return convert_keras()
+    for name in ("model_name", "add_background"):
+        if FLAGS[name].value:
+            raise ValueError(f"--{name} only goes with --from_keras: leave it out.")
     edit = config_from_flags()
     if len(edit.sources) > 1:
         logging.info("Averaging %s.", ", ".join(edit.sources))

@@ -5,6 +5,7 @@ Networks: list them all, compare their costs, or list the layers of one.
   python inspect_model.py --list_networks
   python inspect_model.py --list_networks --count --model_name='mobilenet*,vgg_16'
   python inspect_model.py --model_name=inception_v3 --num_classes=6
+  python inspect_model.py --list_pretrained
 
 Checkpoints of both formats (V1 and V2): list the variables, compute statistics, print
 the values of one variable, draw the weights of the first layer. For a training folder,
@@ -51,7 +52,7 @@ from typing import Any
 from absl import flags
 
 from datasets import dataset_factory, file_batches, input_pipeline
-from deployment import config_flags, entry, settings, user_modules
+from deployment import config_flags, entry, settings, text, user_modules
 from deployment.inspect import (
     augmentation,
     differences,
@@ -62,14 +63,21 @@ from deployment.inspect import (
 )
 from deployment.inspect import checkpoint as checkpoint_report
 from deployment.inspect import graph as graph_report
+from deployment.inspect.options import CheckpointOptions, GraphOptions
 from deployment.models import checkpoint_choice, run_card
 from deployment.models.checkpoint import Checkpoint
-from nets import nets_factory
+from nets import nets_factory, published
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
 
 flags.DEFINE_boolean(
     "list_networks", False, "List all networks, or those that --model_name matches."
+)
+flags.DEFINE_boolean(
+    "list_pretrained",
+    False,
+    "List the published weights for --pretrained of train_image_classifier.py, or "
+    "those of the networks that --model_name matches.",
 )
 flags.DEFINE_boolean(
     "count",
@@ -112,61 +120,25 @@ flags.DEFINE_string(
     "Checkpoint to inspect, or a training folder; see --checkpoint.",
 )
 settings.define_checkpoint(__name__)
-flags.DEFINE_boolean(
-    "statistics",
-    False,
-    "With --checkpoint_path, also list mean, standard deviation, minimum, maximum, "
-    "zeros and non-finite values of each variable. This reads the whole checkpoint.",
-)
-flags.DEFINE_string(
-    "values", None, "With --checkpoint_path, the variable whose values to print."
-)
-flags.DEFINE_string(
-    "compare_to",
-    None,
-    "With --checkpoint_path, another checkpoint or training folder to compare it with.",
-)
-flags.DEFINE_string(
-    "filters_png",
-    None,
-    "With --checkpoint_path, the image file to draw the weights of the first layer "
-    "into: all filters of a convolution, or one image per class for a linear model "
-    "(softmax, logistic or linear regression), labeled with the class names of the run "
-    "and colored from blue (negative) to red (positive).",
-)
-flags.DEFINE_string(
-    "filters_variable",
-    None,
-    "With --filters_png, the variable to draw. If unset, the kernel of the first "
-    "convolution, or the weight matrix of a linear model.",
-)
 flags.DEFINE_string(
     "graph_path",
     None,
     "Graph to inspect: a GraphDef or MetaGraphDef file, or the folder of a SavedModel.",
 )
-flags.DEFINE_string("node", None, "With --graph_path, the name of the node to show.")
-flags.DEFINE_string(
-    "names_file", None, "With --graph_path, the text file to write all node names to."
-)
-flags.DEFINE_string(
-    "tensorboard_dir", None, "Folder to write the graph to, for TensorBoard."
-)
-config_flags.define_flags(augmentation.Sheet, __name__)
+for options in (augmentation.Sheet, CheckpointOptions, GraphOptions):
+    config_flags.define_flags(options, __name__)
 entry.define_user_module(__name__)
 
 FLAGS = flags.FLAGS
 
 _SUBJECTS = (
-    "list_networks",
-    "show_augmentation",
-    "graph_path",
-    "checkpoint_path",
-    "model_name",
-)
+    "list_networks", "list_pretrained", "show_augmentation", "graph_path",
+    "checkpoint_path", "model_name",
+)  # fmt: skip
 _NETWORK_OPTIONS = {"image_size", "num_classes", "num_frames", "use_grayscale"}
 _OPTIONS = {
     "list_networks": {"count", "model_name"} | _NETWORK_OPTIONS,
+    "list_pretrained": {"model_name"},
     "show_augmentation": {
         "augment", "image_dir", "augmentation_png",
         "checkpoint_path", "model_name", "image_size", "use_grayscale",
@@ -250,6 +222,30 @@ def list_networks() -> Iterator[str]:
     yield from network.describe_costs(facts, summarize if FLAGS.count else None)
     if not FLAGS.count:
         yield "Add --count for parameters and multiply-adds."
+
+
+def list_pretrained() -> Iterator[str]:
+    """Generates a table of published weights."""
+    patterns = (FLAGS.model_name or "*").replace(" ", "").split(",")
+    rows = [
+        (
+            w.name,
+            f"{w.num_classes:,}",
+            w.preprocessing,
+            str(w.image_size),
+            "" if w.top1 is None else f"{w.top1:.1f}",
+            w.address,
+        )
+        for w in published.WEIGHTS
+        if any(fnmatch.fnmatchcase(w.network, pattern) for pattern in patterns)
+    ]
+    if not rows:
+        raise ValueError(
+            f"There are no published weights of --model_name={FLAGS.model_name}: leave "
+            "it out to list all."
+        )
+    header = ("--pretrained", "classes", "preprocessing", "pixels", "top-1", "address")
+    yield text.format_table(header, rows, right=(1, 3, 4))
 
 
 def inspect_network() -> Iterator[str]:
@@ -387,12 +383,13 @@ def main(_: Sequence[str]) -> None:
     inspect = {
         "list_networks": list_networks,
         "show_augmentation": show_augmentation,
+        "list_pretrained": list_pretrained,
         "graph_path": inspect_graph,
         "checkpoint_path": inspect_checkpoint,
         "model_name": inspect_network,
     }[choose_subject()]
-    for text in inspect():
-        print(text, flush=True)
+    for part in inspect():
+        print(part, flush=True)
 
 
 if __name__ == "__main__":

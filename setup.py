@@ -31,6 +31,7 @@ setuptools.setup(
         "tensorflow>=2.21,<2.22",
         "tf-slim==1.1.0",
         "absl-py>=2.1",
+        "h5py>=3.11",
         "matplotlib>=3.9",
         "msgspec>=0.20",
         "numpy>=1.26",

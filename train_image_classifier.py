@@ -29,7 +29,7 @@ from typing import Any
 
 from absl import flags
 
-from datasets import dataset_factory, dataset_utils, input_pipeline
+from datasets import dataset_factory, dataset_utils, downloads, input_pipeline
 from deployment import (
     config_flags,
     durations,
@@ -48,11 +48,11 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import Task
-from deployment.train import advice, batch_size, modes
+from deployment.train import advice, batch_size, modes, pretrained
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
-from nets import nets_factory
+from nets import nets_factory, published
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim
 
@@ -135,7 +135,7 @@ flags.DEFINE_boolean(
 
 for config_class in (
     TrainingConfig, ValidationConfig, InputConfig, learning_rates.Schedule,
-    ClusterConfig, modes.Mode,
+    ClusterConfig, modes.Mode, pretrained.PretrainedConfig,
 ):  # fmt: skip
     config_flags.define_flags(config_class, __name__)
 config_flags.define_flags(optimizers.OptimizerConfig, __name__, weight_decay=0.00004)
@@ -363,6 +363,7 @@ def main(_: Sequence[str]) -> None:
     dataset = dataset_factory.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
+    pretrained.settle(FLAGS, dataset.num_classes, downloads, published)
     command = recipes.apply(
         FLAGS, dataset, dataset_factory.get_dataset, nets_factory.get_network_fn
     )

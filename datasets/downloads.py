@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import tarfile
+import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
@@ -20,63 +21,108 @@ from tqdm import tqdm
 # Images hardly shrink in an archive; text does, by a tenth of this.
 _MOST_GROWTH = 100
 _UNLIMITED_BYTES = 100 * 2**20
+_TIMEOUT_SECS = 60
 
 
-def download_url(url: str, dataset_dir: str) -> str:
+def download_url(url: str, dataset_dir: str, resume: bool = False) -> str:
     """Downloads a file into a folder, with a progress bar on a terminal.
 
     Args:
       url: its last part becomes the name of the file.
       dataset_dir: an existing folder.
+      resume: whether a download that breaks off leaves what it has, and the next one
+        continues there. Otherwise nothing is left.
 
     Returns:
       The path of the file.
 
     Raises:
-      OSError: if the download fails; no partial file is left.
+      OSError: if the download fails.
     """
-    name = urllib.parse.unquote(urllib.parse.urlparse(url).path).rsplit("/", 1)[-1]
-    path = os.path.join(dataset_dir, name)
+    path = os.path.join(dataset_dir, get_file_name(url))
     partial_path = path + ".partial"
     try:
-        with urllib.request.urlopen(url) as source, open(partial_path, "wb") as target:
-            size = int(source.headers.get("Content-Length") or 0)
-            hidden = not sys.stderr.isatty()
-            with tqdm.wrapattr(
-                source, "read", total=size or None, desc=name, disable=hidden
-            ) as watched:
-                shutil.copyfileobj(watched, target)
-            if size and target.tell() != size:
-                raise OSError(f"received only {target.tell()} of {size} bytes")
+        _download(url, partial_path, resume)
         os.replace(partial_path, path)
     except (OSError, http.client.HTTPException) as error:
         raise OSError(
             f"Cannot download {url} into {dataset_dir!r}: {error}."
         ) from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(partial_path)
+        if not resume:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(partial_path)
     return path
+
+
+def get_file_name(url: str) -> str:
+    """Returns the name of the file at an address."""
+    return urllib.parse.unquote(urllib.parse.urlparse(url).path).rsplit("/", 1)[-1]
+
+
+def _download(url: str, path: str, resume: bool) -> None:
+    """Downloads to a file, from its end on if `resume`."""
+    done = os.path.getsize(path) if resume and os.path.exists(path) else 0
+    headers = {"Range": f"bytes={done}-"} if done else {}
+    request = urllib.request.Request(url, headers=headers)
+    try:
+        source = urllib.request.urlopen(request, timeout=_TIMEOUT_SECS)
+    except urllib.error.HTTPError as error:
+        if not done or error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            raise
+        os.remove(path)  # It does not belong to what is there now.
+        return _download(url, path, resume=False)
+    with source, open(path, "ab" if source.status == 206 else "wb") as target:
+        size = int(source.headers.get("Content-Length") or 0)
+        if size:
+            size += target.tell()
+        hidden = not sys.stderr.isatty()
+        with tqdm.wrapattr(
+            source,
+            "read",
+            total=size or None,
+            initial=target.tell(),
+            desc=get_file_name(url),
+            disable=hidden,
+        ) as watched:
+            shutil.copyfileobj(watched, target)
+        if size and target.tell() != size:
+            raise OSError(f"received only {target.tell()} of {size} bytes")
 
 
 def download_and_uncompress_tarball(tarball_url: str, dataset_dir: str) -> None:
     """Downloads a tar archive, compressed or not, and unpacks it into the folder.
 
     Raises:
-      OSError: if the archive cannot be downloaded, is damaged, has members that would
-        lie outside the folder, or would unpack to far more than its size.
+      OSError: if the archive cannot be downloaded, or as for `unpack_tarball`.
     """
-    path = download_url(tarball_url, dataset_dir)
+    unpack_tarball(download_url(tarball_url, dataset_dir), dataset_dir)
+
+
+def unpack_tarball(path: str, folder: str, allow_links: bool = True) -> None:
+    """Unpacks a tar archive, compressed or not, into a folder.
+
+    Args:
+      path: the archive.
+      folder: an existing folder.
+      allow_links: whether members may be links to others.
+
+    Raises:
+      OSError: if the archive is damaged, has members that would lie outside the folder,
+        or would unpack to far more than its size.
+    """
     total = 0
 
     def check(member, folder):
         nonlocal total
         total += member.size
         _check_growth(path, total)
+        if not allow_links and (member.issym() or member.islnk()):
+            raise ValueError(f"{member.name!r} is a link")
         return tarfile.data_filter(member, folder)
 
     with _naming_damage(path), tarfile.open(path) as archive:
-        archive.extractall(dataset_dir, filter=check)
+        archive.extractall(folder, filter=check)
 
 
 def download_and_uncompress_zipfile(zip_url: str, dataset_dir: str) -> None:

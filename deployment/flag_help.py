@@ -22,11 +22,10 @@ GROUPS = {
     "Model and weights": (
         "model_path model_name task num_classes image_size train_image_size "
         "eval_image_size use_grayscale preprocessing_name is_training is_video_model "
-        "num_frames checkpoint_path checkpoint checkpoint_exclude_scopes "
-        "ignore_missing_vars trainable_scopes head_first freeze_batch_norm "
-        "feature_copies "
-        "moving_average_decay "
-        "input_graph input_binary input_checkpoint input_saver input_meta_graph "
+        "num_frames pretrained pretrained_dir checkpoint_path checkpoint "
+        "checkpoint_exclude_scopes ignore_missing_vars trainable_scopes head_first "
+        "freeze_batch_norm feature_copies moving_average_decay input_graph "
+        "input_binary input_checkpoint input_saver input_meta_graph "
         "input_saved_model_dir saved_model_tags use_moving_averages initializer_nodes "
         "variable_names_whitelist variable_names_blacklist output_node signature "
         "trust_model"
@@ -59,11 +58,13 @@ GROUPS = {
         "eval_interval_secs eval_timeout_secs"
     ),
     "Inspection": (
-        "list_networks count statistics values compare_to filters_png filters_variable "
-        "secs graph_path node names_file tensorboard_dir show_augmentation "
-        "augmentation_png"
+        "list_networks list_pretrained count statistics values compare_to filters_png "
+        "filters_variable secs graph_path node names_file tensorboard_dir "
+        "show_augmentation augmentation_png"
     ),
-    "Edits": "average best last strip_optimizer rename to_v2",
+    "Edits": (
+        "from_keras add_background average best last strip_optimizer rename to_v2"
+    ),
     "Checkpoints and summaries": (
         "train_dir max_checkpoints_to_keep save_interval_secs save_summaries_secs"
     ),

@@ -158,6 +158,37 @@ def fixed_padding(
     return tf.pad(inputs, [[0, 0], *margins, [0, 0]])
 
 
+@slim.add_arg_scope
+def pool_same(
+    pool_fn: Callable[..., tf.Tensor],
+    net: tf.Tensor,
+    kernel_size: int,
+    stride: int,
+    scope: str | None = None,
+    pads_with_zeros: bool = False,
+) -> tf.Tensor:
+    """Builds a pool with padding "SAME".
+
+    Args:
+      pool_fn: `slim.max_pool2d` or `slim.avg_pool2d`.
+      net: float tensor of rank 4; with `pads_with_zeros` [batch, height, width,
+        channels] of static height and width.
+      kernel_size: height and width of the window.
+      stride: stride in both directions.
+      scope: name of the scope.
+      pads_with_zeros: whether zeros beyond the border count, as in Keras Applications,
+        if there is a stride. Otherwise only the values inside do.
+    """
+    padding = "SAME"
+    if pads_with_zeros and stride > 1:
+        margins = []
+        for size in net.shape.as_list()[1:3]:
+            total = kernel_size - (size % stride or stride)
+            margins.append([total // 2, total - total // 2])
+        net, padding = tf.pad(net, [[0, 0], *margins, [0, 0]]), "VALID"
+    return pool_fn(net, kernel_size, stride, padding=padding, scope=scope)
+
+
 def reduced_kernel_size(inputs: tf.Tensor, kernel_size: Sequence[int]) -> list[int]:
     """Returns `kernel_size`, reduced where the feature map is smaller.
 

@@ -123,6 +123,8 @@ _DENSENET_NOTE = (
     "preprocessing multiplied by 0.017; multiply the weights of conv1 by this factor."
 )
 
+_KERAS_NOTE = "those of Keras Applications; pools pad with zeros, as Keras does."
+
 # fmt: off
 _ROWS = (
     *_family("lenet", "lenet_arg_scope", "lenet", "LeCun et al. 1998", [
@@ -200,6 +202,11 @@ _ROWS = (
         ("resnet_v2_152", "resnet_v2_152", "resnet_v2_152", 77.8),
         ("resnet_v2_200", "resnet_v2_200", "resnet_v2_200", 79.9),
     ], note=_RESNET_V2_NOTE),
+    *_family("resnet_v2", "resnet_keras_arg_scope", "inception", "arXiv:1603.05027", [
+        ("keras_resnet_v2_50", "resnet_v2_50", "resnet_v2_50", 76.0),
+        ("keras_resnet_v2_101", "resnet_v2_101", "resnet_v2_101", 77.2),
+        ("keras_resnet_v2_152", "resnet_v2_152", "resnet_v2_152", 78.0),
+    ], note=_KERAS_NOTE),
     *_family("densenet", "densenet_arg_scope", "vgg", "arXiv:1608.06993", [
         ("densenet_121", "densenet_121", "densenet121", 75.0),
         ("densenet_161", "densenet_161", "densenet161", 77.8),
@@ -241,6 +248,14 @@ _ROWS = (
              "arXiv:1707.07012", [
         ("nasnet_large", "build_nasnet_large", "", 82.7),
     ]),
+    *_family("nasnet.nasnet", "nasnet_mobile_keras_arg_scope", "inception",
+             "arXiv:1707.07012", [
+        ("keras_nasnet_mobile", "build_nasnet_mobile", "", 74.4),
+    ], note=_KERAS_NOTE),
+    *_family("nasnet.nasnet", "nasnet_large_keras_arg_scope", "inception",
+             "arXiv:1707.07012", [
+        ("keras_nasnet_large", "build_nasnet_large", "", 82.5),
+    ], note=_KERAS_NOTE),
     *_family("nasnet.pnasnet", "pnasnet_mobile_arg_scope", "inception",
              "arXiv:1712.00559", [
         ("pnasnet_mobile", "build_pnasnet_mobile", "", 74.2),

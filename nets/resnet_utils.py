@@ -11,7 +11,13 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from nets.net_utils import EndPoints, NetOutputs, StrideBudget, fixed_padding
+from nets.net_utils import (
+    EndPoints,
+    NetOutputs,
+    StrideBudget,
+    fixed_padding,
+    pool_same,
+)
 from nets.stochastic_depth import at_depth
 from tf_slim_compat import slim, tf
 
@@ -243,7 +249,7 @@ def _build_root_block(net: tf.Tensor, bare: bool) -> tf.Tensor:
     layer = {"activation_fn": None, "normalizer_fn": None} if bare else {}
     with slim.arg_scope([slim.conv2d], **layer):
         net = conv2d_same(net, 64, 7, stride=2, scope="conv1")
-    return slim.max_pool2d(net, 3, 2, scope="pool1")
+    return pool_same(slim.max_pool2d, net, 3, 2, scope="pool1")
 
 
 def _stride_after_root(output_stride: int | None) -> int | None:
@@ -324,5 +330,14 @@ def resnet_arg_scope(
         ),
         slim.arg_scope([slim.batch_norm], **norm),
         slim.arg_scope([slim.max_pool2d], padding="SAME") as scope,
+    ):
+        return scope
+
+
+def resnet_keras_arg_scope(weight_decay: float = 0.0001) -> dict[str, Any]:
+    """Returns the arg scope of a ResNet whose first pool pads as in Keras."""
+    with (
+        slim.arg_scope(resnet_arg_scope(weight_decay)),
+        slim.arg_scope([pool_same], pads_with_zeros=True) as scope,
     ):
         return scope

@@ -27,6 +27,7 @@ from nets.resnet_utils import (
     make_block,
     make_blocks,
     resnet_arg_scope,
+    resnet_keras_arg_scope,
     subsample,
 )
 from nets.stochastic_depth import drop_residual
@@ -35,6 +36,7 @@ from tf_slim_compat import slim, tf
 __all__ = [
     "bottleneck",
     "resnet_arg_scope",
+    "resnet_keras_arg_scope",
     "resnet_v2",
     "resnet_v2_50",
     "resnet_v2_101",

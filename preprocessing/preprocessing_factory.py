@@ -61,6 +61,7 @@ FAMILIES: dict[str, tuple[Any, tuple[str, ...]]] = {
             "inception*",
             "mobilenet*",
             "nasnet*",
+            "keras_*",
             "pnasnet*",
             "i3d",
             "s3dg",

@@ -21,7 +21,12 @@ from deployment.evaluate import evaluation, ranking
 from deployment.evaluate.evaluation_reports import Reporter
 from deployment.evaluate.ranking import Ranked
 from deployment.evaluate.run_config import RunConfig
-from deployment.models import checkpoint, checkpoint_edits, run_card
+from deployment.models import (
+    checkpoint,
+    checkpoint_edits,
+    checkpoint_writing,
+    run_card,
+)
 from deployment.models.checkpoint_edits import Edit
 from deployment.tasks import tables
 from deployment.tasks.base import Predictions
@@ -44,7 +49,7 @@ def cook(
         network, or `config.soup` exists.
       OSError: if it cannot be written.
     """
-    checkpoint_edits.check_output(config.soup)
+    checkpoint_writing.check_output(config.soup)
     paths = list_candidates(config)
     rows, best = ranking.rank(config, evaluator, reporter, paths)
     if fault := ranking.explain_scores(best):

@@ -7,28 +7,22 @@ The sources do not change; they are read one variable at a time. The result appe
 complete or not at all.
 """
 
-import contextlib
 import dataclasses
 import os
-import shutil
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from absl import logging
 
-from deployment import files, text
+from deployment import text
 from deployment.models import (
     averages,
     checkpoint,
     checkpoint_choice,
-    checkpoint_state,
+    checkpoint_writing,
     variable_kinds,
 )
 from deployment.models.checkpoint import Checkpoint, Variable
-from tf_slim_compat import tf
-
-_SHARD_BYTES = 1 << 27  # Written at a time, to limit memory.
-_ON_CPU = tf.ConfigProto(device_count={"GPU": 0})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +146,7 @@ def write_edited(edit: Edit, output_path: str) -> Result:
         variables, a scope matches nothing, or `output_path` exists.
     """
     readers = [Checkpoint(path) for path in edit.sources]
-    check_output(output_path)
+    checkpoint_writing.check_output(output_path)
     newest = max(readers, key=_read_step)
     _check_same_variables(readers, newest)
     plan = _plan(edit, newest)
@@ -164,7 +158,7 @@ def write_edited(edit: Edit, output_path: str) -> Result:
     def read(name):
         return _compute_mean(readers if name in averaged else [newest], name)
 
-    _write(variables, read, output_path)
+    checkpoint_writing.write(variables, read, output_path)
     step = _read_step(newest)
     return Result(
         output_path,
@@ -180,19 +174,6 @@ def _read_step(reader: Checkpoint) -> int:
     """Returns the global step in a checkpoint, -1 if it has none."""
     name = "global_step"
     return int(reader.read(name)) if name in reader.variables else -1
-
-
-def check_output(path: str) -> None:
-    """Raises ValueError if a checkpoint to write has no name, or exists."""
-    if not os.path.basename(path):
-        raise ValueError(
-            f"The output path {path!r} is a folder: append a name, such as model.ckpt."
-        )
-    if os.path.exists(path) or os.path.exists(path + ".index"):
-        raise ValueError(
-            f"{path!r} exists and is not overwritten: remove it, or choose another "
-            "output path."
-        )
 
 
 def _check_same_variables(readers: Iterable[Checkpoint], newest: Checkpoint) -> None:
@@ -304,90 +285,3 @@ def _compute_mean(readers: Sequence[Checkpoint], name: str) -> np.ndarray:
         wide = np.complex128 if np.iscomplexobj(values) else np.float64
         total = values.astype(wide) if total is None else total + values
     return np.asarray(total / len(readers)).astype(dtype)
-
-
-def _write(
-    variables: Mapping[str, Variable],
-    read: Callable[[str], np.ndarray],
-    output_path: str,
-) -> None:
-    """Writes a checkpoint in parts to a temporary folder, merges and moves them.
-
-    Args:
-      variables: the source variable for each name to write.
-      read: returns the values of a source variable, given its name.
-      output_path: the prefix.
-    """
-    folder, name = os.path.split(os.path.abspath(output_path))
-    work = files.partial_path(os.path.join(folder, name))
-    with _named_errors(output_path):
-        shutil.rmtree(work, ignore_errors=True)  # That of a killed process.
-        os.makedirs(work)
-    try:
-        parts, waiting, size = [], {}, 0
-        for target, variable in variables.items():
-            waiting[target] = variable
-            size += variable.num_bytes
-            if size >= _SHARD_BYTES:
-                parts.append(_save_part(waiting, read, work, len(parts)))
-                waiting, size = {}, 0
-        if waiting:
-            parts.append(_save_part(waiting, read, work, len(parts)))
-        with _named_errors(output_path):
-            _merge(parts, os.path.join(work, name))
-            written = [n for n in os.listdir(work) if n.startswith(f"{name}.data-")]
-            # Last, the index: it makes the checkpoint visible.
-            final = [os.path.join(folder, n) for n in [*written, f"{name}.index"]]
-            files.sync(work)
-            for path in final:
-                os.replace(os.path.join(work, os.path.basename(path)), path)
-            files.sync(*final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    if not os.path.exists(os.path.join(folder, checkpoint_state.FILE_NAME)):
-        checkpoint_state.write(folder, [name])
-
-
-@contextlib.contextmanager
-def _named_errors(output_path: str) -> Iterator[None]:
-    """Turns errors of the file system into an `OSError` that names the checkpoint."""
-    try:
-        yield
-    except (OSError, tf.errors.OpError) as error:
-        cause = getattr(error, "strerror", None) or text.find_cause(error.message)
-        reason = cause.split(";")[-1].strip()
-        raise OSError(f"{output_path!r} cannot be written: {reason}.") from error
-
-
-def _merge(parts: Sequence[str], prefix: str) -> None:
-    """Makes one checkpoint of several."""
-    with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
-        merge = tf.raw_ops.MergeV2Checkpoints(
-            checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=False
-        )
-        session.run(merge)
-
-
-def _save_part(
-    variables: Mapping[str, Variable],
-    read: Callable[[str], np.ndarray],
-    folder: str,
-    number: int,
-) -> str:
-    prefix = os.path.join(folder, f"part-{number}")
-    with tf.Graph().as_default(), tf.Session(config=_ON_CPU) as session:
-        values = {
-            tf.placeholder(tf.as_dtype(variable.dtype), variable.shape): read(
-                variable.name
-            )
-            for variable in variables.values()
-        }
-        save = tf.raw_ops.SaveV2(
-            prefix=prefix,
-            tensor_names=list(variables),
-            shape_and_slices=[""] * len(variables),
-            tensors=list(values),
-        )
-        with _named_errors(files.final_path(folder)):
-            session.run(save, values)
-    return prefix

@@ -26,8 +26,8 @@ from nets.nasnet.nasnet_utils import (
     NasNetAReductionCell,
     Step,
 )
-from nets.net_utils import NetOutputs
-from tf_slim_compat import tf
+from nets.net_utils import NetOutputs, pool_same
+from tf_slim_compat import slim, tf
 
 
 def cifar_config() -> Config:
@@ -186,3 +186,17 @@ def nasnet_large_arg_scope(
 ) -> dict[str, Any]:
     """Returns the arg scope of nasnet_large; see `cell_network.build_arg_scope`."""
     return build_arg_scope(weight_decay, batch_norm_decay, batch_norm_epsilon)
+
+
+def nasnet_mobile_keras_arg_scope(weight_decay: float = 4e-5) -> dict[str, Any]:
+    """Returns the arg scope of nasnet_mobile whose pools pad as in Keras."""
+    with (
+        slim.arg_scope(nasnet_mobile_arg_scope(weight_decay)),
+        slim.arg_scope([pool_same], pads_with_zeros=True) as scope,
+    ):
+        return scope
+
+
+def nasnet_large_keras_arg_scope(weight_decay: float = 5e-5) -> dict[str, Any]:
+    """Returns the arg scope of nasnet_large whose pools pad as in Keras."""
+    return nasnet_mobile_keras_arg_scope(weight_decay)

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from nets.net_utils import unknown_name
+from nets.net_utils import pool_same, unknown_name
 from nets.stochastic_depth import drop_path
 from tf_slim_compat import slim, tf
 
@@ -194,7 +194,7 @@ class Pool(NamedTuple):
         self, net: tf.Tensor, filters: int, stride: int, bounded: bool
     ) -> tf.Tensor:
         """See `Separable.build`."""
-        net = self.function(tf.nn.relu6(net) if bounded else net, 3, stride, "SAME")
+        net = pool_same(self.function, tf.nn.relu6(net) if bounded else net, 3, stride)
         if get_channel_dim(net.shape) != filters:
             net = _project(net, filters)
         return net

@@ -43,6 +43,7 @@ VARIANTS = {
     **dict.fromkeys(("vgg_16", "vgg_19"), "vgg_a"),
     **{f"resnet_v1_{depth}": "resnet_v1_50" for depth in (101, 152, 200)},
     **{f"resnet_v2_{depth}": "resnet_v2_50" for depth in (101, 152, 200)},
+    **{f"keras_resnet_v2_{depth}": "resnet_v2_50" for depth in (50, 101, 152)},
     **{f"densenet_{depth}": "densenet_121" for depth in (161, 169, 201)},
     **{f"mobilenet_v1_{width}": "mobilenet_v1" for width in ("075", "050", "025")},
     **{f"mobilenet_v2{width}": "mobilenet_v2_140" for width in ("", "_050", "_035")},
@@ -50,6 +51,7 @@ VARIANTS = {
     "mobilenet_v3_large_minimalistic": "mobilenet_v3_small_minimalistic",
     "mobilenet_edgetpu_075": "mobilenet_edgetpu",
     "nasnet_large": "nasnet_mobile",
+    **{f"keras_nasnet_{size}": "nasnet_mobile" for size in ("mobile", "large")},
     "pnasnet_large": "pnasnet_mobile",
 }
 # NASNets repeat their cells: two reduction cells and three normal ones have all kinds.

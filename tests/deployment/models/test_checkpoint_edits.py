@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from saved_checkpoints import save
 
-from deployment.models import checkpoint_edits
+from deployment.models import checkpoint_writing
 from deployment.models.checkpoint_edits import Edit, choose_checkpoints, write_edited
 from tf_slim_compat import tf
 
@@ -180,8 +180,8 @@ def test_nothing_is_overwritten_and_no_half_is_left(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint_edits, "_SHARD_BYTES", 1)
-    monkeypatch.setattr(checkpoint_edits.os, "replace", fail)
+    monkeypatch.setattr(checkpoint_writing, "_SHARD_BYTES", 1)
+    monkeypatch.setattr(checkpoint_writing.os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         write_edited(Edit((path,)), str(tmp_path / "new"))
     assert snapshot(tmp_path) == before
@@ -190,7 +190,7 @@ def test_nothing_is_overwritten_and_no_half_is_left(tmp_path, monkeypatch):
 
 def test_large_ones_are_written_in_parts(tmp_path, monkeypatch):
     path = save_at(tmp_path, 7, 1)
-    monkeypatch.setattr(checkpoint_edits, "_SHARD_BYTES", 16)
+    monkeypatch.setattr(checkpoint_writing, "_SHARD_BYTES", 16)
     write_edited(Edit((path,)), str(tmp_path / "new"))
     assert len(list(tmp_path.glob("new.data-*"))) > 2
     found, expected = load(tmp_path / "new"), load(path)

@@ -1,0 +1,1 @@
+"""Weights of Keras Applications for the networks that both have."""
