@@ -249,13 +249,11 @@ _ROWS = (
         ("nasnet_large", "build_nasnet_large", "", 82.7),
     ]),
     *_family("nasnet.nasnet", "nasnet_mobile_keras_arg_scope", "inception",
-             "arXiv:1707.07012", [
-        ("keras_nasnet_mobile", "build_nasnet_mobile", "", 74.4),
-    ], note=_KERAS_NOTE),
+             "arXiv:1707.07012",
+             [("keras_nasnet_mobile", "build_nasnet_mobile", "", 74.4)], _KERAS_NOTE),
     *_family("nasnet.nasnet", "nasnet_large_keras_arg_scope", "inception",
-             "arXiv:1707.07012", [
-        ("keras_nasnet_large", "build_nasnet_large", "", 82.5),
-    ], note=_KERAS_NOTE),
+             "arXiv:1707.07012",
+             [("keras_nasnet_large", "build_nasnet_large", "", 82.5)], _KERAS_NOTE),
     *_family("nasnet.pnasnet", "pnasnet_mobile_arg_scope", "inception",
              "arXiv:1712.00559", [
         ("pnasnet_mobile", "build_pnasnet_mobile", "", 74.2),
@@ -374,10 +372,8 @@ def get_network_fn(
                     raise
                 raise ValueError(reason) from error
         if rate and not dropped:
-            raise ValueError(
-                f"{name} has no residual units that could be dropped: drop_path must "
-                f"be 0, but is {rate}."
-            )
+            reason = "has no residual units that could be dropped: drop_path must be 0"
+            raise ValueError(f"{name} {reason}, but is {rate}.")
         return outputs
 
     network_fn.default_image_size = network.default_image_size
