@@ -25,7 +25,7 @@ from tf_slim_compat import tf
 README = (ROOT / "README.md").read_text()
 SKIPPED = ("source .venv/bin/activate", "pip install", "./scripts/test.sh")
 SHORTER = {
-    "InceptionV3/Logits,InceptionV3/AuxLogits": "MobilenetV1/Logits",
+    "--head_first=500": "--head_first=2",
     "--model_name=inception_v3": "--model_name=mobilenet_v1_025",
     "--model_name=mobilenet_v1 ": "--model_name=mobilenet_v1_025 ",
 }
@@ -104,7 +104,7 @@ def run(command, monkeypatch):
         quickstart.main()
     elif program == "slim-classifier":
         extra = EXTRA_FLAGS.get(arguments[0], ())
-        if "--eval_split_name=validation" in arguments:
+        if "--train_dir=run" in arguments:
             extra += VALIDATION
         run_subcommand(*arguments, *extra)
     elif program == "python" and arguments[0].startswith("scripts/"):

@@ -16,6 +16,13 @@ RECIPE = Recipe(
             "{head}",
             "The layers whose shape depends on the number of classes, and their scope.",
         ),
+        Value(
+            "feature_copies",
+            1,
+            "A step on features takes milliseconds; the frozen layers give the same in "
+            "every epoch.",
+            unless=("augment", "mixup_alpha", "cutmix_alpha", "num_clones"),
+        ),
         *(
             dataclasses.replace(
                 value,
