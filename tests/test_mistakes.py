@@ -34,7 +34,7 @@ EVALUATE = "eval_image_classifier.py"
 
 # What goes before most mistakes, and is right.
 SMALL = "--train_image_size=16 --batch_size=8 --max_number_of_steps=2"
-FOLDER = "--dataset_name=image_folder"
+FOLDER = "--dataset_name=image_folder --recipe=classic"
 NEW = f"--train_dir=new {FOLDER}"
 SOFTMAX = f"{NEW} --dataset_dir=data --model_name=softmax_regression {SMALL} "
 VALIDATED = f"{SOFTMAX}--eval_split_name=validation "

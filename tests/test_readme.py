@@ -104,7 +104,7 @@ def run(command, monkeypatch):
         quickstart.main()
     elif program == "slim-classifier":
         extra = EXTRA_FLAGS.get(arguments[0], ())
-        if "--train_dir=run" in arguments:
+        if arguments[0] == "train" and "--train_dir=run" in arguments:
             extra += VALIDATION
         run_subcommand(*arguments, *extra)
     elif program == "python" and arguments[0].startswith("scripts/"):

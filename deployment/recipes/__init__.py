@@ -119,9 +119,12 @@ def fill(
     lazy = _Facts(facts)
     changes = {"recipe": recipe.name}
     for value in recipe.values:
-        found = value.resolve(given, task, lazy)
-        if found is not None:
-            changes[value.flag] = recorded.get(value.flag, found)
+        if not value.applies(given, task):
+            continue
+        if value.flag in recorded:
+            changes[value.flag] = recorded[value.flag]
+        elif (found := value.resolve(lazy)) is not None:
+            changes[value.flag] = found
     for name, found in changes.items():
         flag_values[name].value = found
     del changes["recipe"]

@@ -31,20 +31,17 @@ class Value:
     follows: str | None = None
     tasks: tuple[str, ...] = ()
 
-    def resolve(
-        self, given: Collection[str], task: str, facts: Mapping[str, Any]
-    ) -> Any:
-        """Returns the value for a run; None if the flag is left alone.
+    def applies(self, given: Collection[str], task: str) -> bool:
+        """Returns whether it is for a run, by the flags given and the task's name."""
+        is_given = {self.flag, self.follows, *self.unless} & set(given)
+        return not is_given and (not self.tasks or task in self.tasks)
+
+    def resolve(self, facts: Mapping[str, Any]) -> Any:
+        """Returns the value, or the fact that it stands for; None if that is unknown.
 
         Args:
-          given: the flags on the command line.
-          task: the task's name.
           facts: the facts, by name; None or absent if unknown.
         """
-        if {self.flag, self.follows, *self.unless} & set(given):
-            return None
-        if self.tasks and task not in self.tasks:
-            return None
         fact = _FACT.fullmatch(self.value) if isinstance(self.value, str) else None
         return facts.get(fact[1]) if fact else self.value
 

@@ -209,8 +209,9 @@ def test_every_pixel_can_be_resumed(photos, family, augment):
         return images, labels
 
     images, labels = read(24, 1, seed=3, num_preprocessing_threads=1)
-    # The second epoch has the same ten images, distorted differently.
-    assert len({image.tobytes() for image in images}) == 24
+    # The second epoch has the same ten images, distorted differently; two may be moved
+    # out of sight, which leaves plain gray.
+    assert len({image.tobytes() for image in images}) >= 23
     for start, batch_size in ((3, 7), (17, 7)):
         resumed, resumed_labels = read(
             (24 - start) // batch_size,

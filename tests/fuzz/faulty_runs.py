@@ -123,7 +123,7 @@ def digest(folder: pathlib.Path) -> dict:
     found["run.json"] = {**card, "results": results}
     sessions = found["run.json"].pop("sessions")
     found["starts"] = [session["from_step"] for session in sessions]
-    for name in ("flags", "dataset_dir"):  # They name the folder.
+    for name in ("flags", "command", "dataset_dir"):  # They name the folder.
         del found["run.json"][name]
     for name in ("checkpoint", "best/checkpoint"):
         found[name] = (folder / name).read_text().replace(f"{folder}/", "")
