@@ -364,9 +364,7 @@ def main(_: Sequence[str]) -> None:
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
     pretrained.settle(FLAGS, dataset.num_classes, downloads, published)
-    command = recipes.apply(
-        FLAGS, dataset, dataset_factory.get_dataset, nets_factory.get_network_fn
-    )
+    command = recipes.apply(FLAGS, dataset, dataset_factory.get_dataset, nets_factory)
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = dataclasses.replace(card_from_flags(dataset, config), command=command)

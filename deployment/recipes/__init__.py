@@ -1,9 +1,7 @@
 """Recipes: named sets of values for flags that were not given.
 
     recipes.define_flag(__name__)
-    recipes.apply(
-        FLAGS, dataset, dataset_factory.get_dataset, nets_factory.get_network_fn
-    )
+    recipes.apply(FLAGS, dataset, dataset_factory.get_dataset, nets_factory)
 
 Explicit flags always win. A resumed run keeps the recipe, and the values, that it began
 with. Each recipe has a file of its own, with the reason for each value.
@@ -63,7 +61,7 @@ def apply(
     flag_values: flags.FlagValues,
     dataset: Any,
     get_dataset: Callable[..., Any],
-    get_network_fn: Callable[..., Any],
+    nets_factory: Any,
     script: str = "train_image_classifier.py",
 ) -> str:
     """Sets the flags of a training run that were not given; logs them as a command.
@@ -72,7 +70,7 @@ def apply(
       flag_values: the parsed flags.
       dataset: the dataset to train on.
       get_dataset: returns another split, by (dataset's name, split's name, folder).
-      get_network_fn: `nets_factory.get_network_fn`.
+      nets_factory: the module of that name.
       script: the script's name, for the command.
 
     Returns:
@@ -83,7 +81,7 @@ def apply(
     wanted, _ = tasks.split_flag(flag_values["task"].value)
     task = settings.choose_task(wanted, getattr(dataset, "task", None))
     found = facts.collect(
-        flag_values, tasks.get_task(task), dataset, get_dataset, get_network_fn
+        flag_values, tasks.get_task(task), dataset, get_dataset, nets_factory
     )
     changes = fill(flag_values, recipe, task=task, facts=found, card=card)
     time_budget.set_intervals(flag_values)

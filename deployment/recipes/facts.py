@@ -15,6 +15,9 @@ from deployment.tasks.base import Task
 
 # The scopes of all built-in networks that hold the layers of the classes.
 _VALIDATION = "validation"
+# Other networks are for digits and tiny images, which a crop or a mirror may change.
+_PHOTO_FAMILIES = ("inception", "vgg")
+_PHOTO_AUGMENTATION = "random_resized_crop(0.35, 1)|flip_lr"
 _HEAD = re.compile(
     r"([^/]+/(?:Logits|AuxLogits|logits|fc8)|LeNet/fc4|final_layer|aux_\d+)(?=/)"
 )
@@ -25,7 +28,7 @@ def collect(
     task: Task,
     dataset: Any,
     get_dataset: Callable[..., Any],
-    get_network_fn: Callable[..., Any],
+    nets_factory: Any,
 ) -> Mapping[str, Callable[[], Any]]:
     """Returns functions that find facts, for `recipes.fill`.
 
@@ -34,7 +37,7 @@ def collect(
       task: the task.
       dataset: the dataset to train on.
       get_dataset: see `recipes.apply`.
-      get_network_fn: see `recipes.apply`.
+      nets_factory: see `recipes.apply`.
     """
 
     def validation_split():
@@ -49,7 +52,19 @@ def collect(
     def network():
         budget = flag_values["time_budget"].value
         secs = parse_duration(budget, "--time_budget").value if budget else None
-        return networks.choose(secs, dataset.num_samples, get_network_fn)
+        return networks.choose(secs, dataset.num_samples, nets_factory.get_network_fn)
+
+    def model_name():
+        flag = flag_values["model_name"]
+        if flag.present:
+            return flag.value
+        if flag_values["checkpoint_path"].value:
+            return getattr(card(), "model_name", flag.value)
+        return network().model_name
+
+    def photo_augmentation():
+        family = nets_factory.get_network(model_name()).preprocessing
+        return _PHOTO_AUGMENTATION if family in _PHOTO_FAMILIES else None
 
     def card():
         return run_card.find(flag_values["checkpoint_path"].value)
@@ -66,6 +81,7 @@ def collect(
 
     return {
         "validation_split": validation_split,
+        "photo_augmentation": photo_augmentation,
         "network": lambda: network().model_name,
         "network_image_size": lambda: network().image_size,
         "checkpoint_network": lambda: getattr(card(), "model_name", None),

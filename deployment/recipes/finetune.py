@@ -23,6 +23,7 @@ RECIPE = Recipe(
             "{new_head}",
             "The last layers start anew where the classes are others.",
         ),
+        _SHARED["augment"],
         _SHARED["optimizer"],
         Value(
             "learning_rate",

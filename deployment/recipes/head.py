@@ -34,6 +34,7 @@ RECIPE = Recipe(
             if value.flag in _CHANGED
             else value
             for value in finetune.RECIPE.values
+            if value.flag != "augment"  # Features are those of evaluation.
         ),
     ),
 )

@@ -26,10 +26,11 @@ RECIPE = Recipe(
         ),
         Value(
             "augment",
-            "random_resized_crop(0.35, 1)|flip_lr",
-            "0.715, with adamw and a learning rate of 0.004; the distortions of the "
-            "inception preprocessing, of windows and colors, are too strong for short "
-            "runs: 0.674, and 0.675 with these windows.",
+            "{photo_augmentation}",
+            "For networks for photographs random_resized_crop(0.35, 1)|flip_lr: 0.715 "
+            "with adamw and a learning rate of 0.004. The distortions of the inception "
+            "preprocessing, of windows and colors, are too strong for short runs: "
+            "0.674, and 0.675 with these windows.",
             unless=("preprocessing_name",),
         ),
         Value("optimizer", "adamw", "0.674; adam reached 0.665, momentum 0.670."),

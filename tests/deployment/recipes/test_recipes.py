@@ -13,6 +13,7 @@ from script_runner import load_flags, run_script
 from deployment import recipes
 from deployment.models.run_card import RunCard
 from deployment.recipes import base, facts
+from nets import nets_factory
 
 SCRIPT = "train_image_classifier.py"
 KNOWN = {"validation_split": lambda: "validation"}
@@ -142,6 +143,18 @@ def test_the_last_layers_of_every_network(name):
     assert facts.find_head(checkpoint, other_outputs_than=5) == scopes
 
 
+@pytest.mark.parametrize(
+    ("name", "is_augmented"),
+    [("mobilenet_v1", True), ("resnet_v1_50", True), ("lenet", False)],
+)
+def test_only_photographs_are_augmented(name, is_augmented):
+    values = parse()
+    flags.DEFINE_string("model_name", None, "", flag_values=values)
+    values(["program", f"--model_name={name}"])
+    found = facts.collect(values, None, None, None, nets_factory)
+    assert bool(found["photo_augmentation"]()) == is_augmented
+
+
 def test_a_head_that_is_not_known():
     variables = {"Mine/Dense/weights": types.SimpleNamespace(shape=(3, 5))}
     checkpoint = types.SimpleNamespace(path="mine", variables=variables)
@@ -181,6 +194,7 @@ def test_the_logged_command_repeats_the_run(pets, tmp_path, caplog):
     words = shlex.split(message.splitlines()[1])
     assert words[:2] == ["python", SCRIPT]
     assert first["optimizer"] == "adamw" and first["eval_split_name"] == "validation"
+    assert first["augment"] is None  # Digits may not be mirrored.
     again = train(tmp_path / "again", pets, *words[2:], f"--train_dir={tmp_path}/again")
     different = {name for name in first if first[name] != again[name]}
     assert different == {"recipe", "train_dir"}
