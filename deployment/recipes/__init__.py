@@ -107,13 +107,15 @@ def fill(
       task: the task's name.
       facts: functions without arguments that find the facts that recipes name, by name;
         called only where they are needed.
-      card: the card of the run that is resumed, whose values are kept.
+      card: the card of the run that is resumed, whose values are kept if it was trained
+        with the same recipe.
 
     Returns:
       The values that were set, by flag.
     """
     given = [name for name in flag_values if flag_values[name].present]
-    recorded = card.flags if card is not None else {}
+    is_same = card is not None and card.flags.get("recipe") == recipe.name
+    recorded = card.flags if is_same else {}
     lazy = _Facts(facts)
     changes = {"recipe": recipe.name}
     for value in recipe.values:

@@ -13,11 +13,11 @@ from deployment.models.checkpoint import Checkpoint
 from deployment.recipes import networks
 from deployment.tasks.base import Task
 
-# The scopes of all built-in networks that hold the layers of the classes.
 _VALIDATION = "validation"
 # Other networks are for digits and tiny images, which a crop or a mirror may change.
 _PHOTO_FAMILIES = ("inception", "vgg")
 _PHOTO_AUGMENTATION = "random_resized_crop(0.35, 1)|flip_lr"
+# The scopes of all built-in networks that hold the layers of the classes.
 _HEAD = re.compile(
     r"([^/]+/(?:Logits|AuxLogits|logits|fc8)|LeNet/fc4|final_layer|aux_\d+)(?=/)"
 )
@@ -46,7 +46,8 @@ def collect(
             validation = get_dataset(*where, flag_values["dataset_dir"].value)
         except (ValueError, OSError):  # There is no such split.
             return None
-        return _VALIDATION if validation.num_samples else None
+        is_other = flag_values["dataset_split_name"].value != _VALIDATION
+        return _VALIDATION if validation.num_samples and is_other else None
 
     @functools.cache
     def network():
@@ -70,7 +71,14 @@ def collect(
         return run_card.find(flag_values["checkpoint_path"].value)
 
     def head():
-        return ",".join(find_head(_open(flag_values)))
+        checkpoint = _open(flag_values)
+        scopes = find_head(checkpoint)
+        if not scopes:
+            raise ValueError(
+                f"The last layers of {checkpoint.path!r} are not known: name their "
+                "scopes with --trainable_scopes."
+            )
+        return ",".join(scopes)
 
     def new_head():
         checkpoint = _open(flag_values)
@@ -96,13 +104,12 @@ def find_head(
 ) -> list[str]:
     """Returns the scopes of the layers that depend on the classes, sorted.
 
+    There are none if the checkpoint is not of one of the built-in networks.
+
     Args:
-      checkpoint: a checkpoint of one of the built-in networks.
+      checkpoint: the checkpoint.
       other_outputs_than: if given, only scopes whose layers have another number of
         outputs.
-
-    Raises:
-      ValueError: if none is found.
     """
     scopes, fitting = set(), set()
     for name, variable in checkpoint.variables.items():
@@ -112,12 +119,6 @@ def find_head(
             # Only the layer of the classes has biases.
             if name.endswith("/biases") and variable.shape == (other_outputs_than,):
                 fitting.add(match[1])
-    if not scopes:
-        raise ValueError(
-            f"The last layers of {checkpoint.path!r} are not known: name their scopes "
-            "with --checkpoint_exclude_scopes, and with --trainable_scopes to train "
-            "only them."
-        )
     return sorted(scopes - fitting)
 
 

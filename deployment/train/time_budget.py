@@ -125,6 +125,8 @@ def set_intervals(flag_values: flags.FlagValues) -> None:
     if not flag_values["time_budget"].value:
         return
     budget = parse_duration(flag_values["time_budget"].value, "--time_budget").value
+    if not budget:
+        return  # `check_budget` says what is wrong.
     intervals = {
         "eval_every": f"{budget / _VALIDATIONS:.0f}secs",
         "save_interval_secs": max(1, int(budget / _CHECKPOINTS)),

@@ -94,8 +94,14 @@ RECIPE = recipes.Recipe(
         (
             [],
             "classification",
-            make_card(optimizer="lars"),
+            make_card(recipe="test", optimizer="lars"),
             {"optimizer": "lars", "number": "1"},
+        ),
+        (
+            [],
+            "classification",
+            make_card(recipe="classic", optimizer="lars"),
+            {"optimizer": "adamw", "number": "1"},
         ),
     ],
 )
@@ -155,14 +161,20 @@ def test_only_photographs_are_augmented(name, is_augmented):
     assert bool(found["photo_augmentation"]()) == is_augmented
 
 
-def test_a_head_that_is_not_known():
+def test_a_head_that_is_not_known(monkeypatch):
     variables = {"Mine/Dense/weights": types.SimpleNamespace(shape=(3, 5))}
     checkpoint = types.SimpleNamespace(path="mine", variables=variables)
-    with pytest.raises(ValueError, match="'mine' are not known: name their scopes"):
-        facts.find_head(checkpoint)
     values = parse("--recipe=head")
+    flags.DEFINE_integer("labels_offset", 0, "", flag_values=values)
+    task = types.SimpleNamespace(count_outputs=lambda classes, offset: classes)
+    dataset = types.SimpleNamespace(num_classes=4)
+    found = facts.collect(values, task, dataset, None, None)
     with pytest.raises(ValueError, match="give one with --checkpoint_path"):
-        facts.collect(values, None, None, None, None)["head"]()
+        found["head"]()
+    monkeypatch.setattr(facts, "_open", lambda flag_values: checkpoint)
+    with pytest.raises(ValueError, match="'mine' are not known: name their scopes"):
+        found["head"]()
+    assert found["new_head"]() is None  # Fine-tuning may go on with all layers.
 
 
 @pytest.fixture(scope="module")
