@@ -161,6 +161,31 @@ def test_only_photographs_are_augmented(name, is_augmented):
     assert bool(found["photo_augmentation"]()) == is_augmented
 
 
+@pytest.mark.parametrize(
+    ("trained_on", "num_samples", "expected"),
+    [
+        ("train", 5, "validation"),
+        ("train", 0, None),
+        ("train", None, None),
+        ("validation", 5, None),
+    ],
+)
+def test_the_validation_split_is_another_one_with_images(
+    trained_on, num_samples, expected
+):
+    def get_dataset(name, split, folder):
+        assert (name, split, folder) == ("imagenet", "validation", "data")
+        if num_samples is None:
+            raise ValueError("There is no such split.")
+        return types.SimpleNamespace(num_samples=num_samples)
+
+    values = parse()
+    for name, value in (("dataset_dir", "data"), ("dataset_split_name", trained_on)):
+        flags.DEFINE_string(name, value, "", flag_values=values)
+    found = facts.collect(values, None, None, get_dataset, None)
+    assert found["validation_split"]() == expected
+
+
 def test_a_head_that_is_not_known(monkeypatch):
     variables = {"Mine/Dense/weights": types.SimpleNamespace(shape=(3, 5))}
     checkpoint = types.SimpleNamespace(path="mine", variables=variables)
