@@ -42,7 +42,7 @@ setuptools.setup(
         "benchmark": [
             "torch>=2.6",
             "torchvision>=0.21",
-        ],  # For benchmarks/against_peers.py.
+        ],  # For benchmarks/against_peers.py and accuracy_by_time.py.
         "mutation": [
             "cosmic-ray>=8.4,<9",
             "coverage>=7.10",

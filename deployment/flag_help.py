@@ -21,14 +21,14 @@ GROUPS = {
     ),
     "Model and weights": (
         "model_path model_name task num_classes image_size train_image_size "
-        "eval_image_size use_grayscale preprocessing_name is_training is_video_model "
-        "num_frames pretrained pretrained_dir checkpoint_path checkpoint "
-        "checkpoint_exclude_scopes ignore_missing_vars trainable_scopes head_first "
-        "freeze_batch_norm feature_copies moving_average_decay input_graph "
-        "input_binary input_checkpoint input_saver input_meta_graph "
-        "input_saved_model_dir saved_model_tags use_moving_averages initializer_nodes "
-        "variable_names_whitelist variable_names_blacklist output_node signature "
-        "trust_model"
+        "progressive_sizes eval_image_size use_grayscale preprocessing_name "
+        "is_training is_video_model num_frames pretrained pretrained_dir "
+        "checkpoint_path checkpoint checkpoint_exclude_scopes ignore_missing_vars "
+        "trainable_scopes head_first freeze_batch_norm feature_copies "
+        "moving_average_decay input_graph input_binary input_checkpoint input_saver "
+        "input_meta_graph input_saved_model_dir saved_model_tags use_moving_averages "
+        "initializer_nodes variable_names_whitelist variable_names_blacklist "
+        "output_node signature trust_model"
     ),
     "Learning rate": (
         "learning_rate learning_rate_decay_type learning_rate_decay_factor "

@@ -1,7 +1,6 @@
 """The configuration of a training run, checked before any work is done."""
 
 import dataclasses
-from typing import NamedTuple
 
 from deployment import precision, ranges
 from deployment.config_flags import AUTO, IntegerOrAuto, SettingError, setting
@@ -11,6 +10,7 @@ from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
 from deployment.tasks.base import LossOptions
 from deployment.train import contradictions
+from deployment.train.phase import Phase, parse_sizes
 from deployment.train.time_budget import Clock, check_budget
 
 
@@ -70,17 +70,6 @@ class ValidationConfig:
                 "{{every}} must be above 0, but is 0: give steps (500), epochs "
                 "(2epochs) or time (10mins)."
             )
-
-
-class Phase(NamedTuple):
-    """The steps of a part of a run that trains some of the variables.
-
-    It begins with the checkpoint of step `begin`, which may lack the optimizer's state
-    of variables that were not trained before, and ends at step `end` or with the run.
-    """
-
-    begin: int = 0
-    end: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -191,6 +180,15 @@ class TrainingConfig:
         "(500) or epochs (2epochs), then all layers, in one run.",
         kind=str,
         parse=lambda text: parse_duration(text, "--head_first"),
+    )
+    progressive_sizes: tuple[int, ...] = setting(
+        (),
+        "Comma-separated image sizes, such as 96,160: equal parts of the run train on "
+        "images of these sizes, and a last one on those of --train_image_size. Small "
+        "images are faster and regularize (Tan & Le 2021, arXiv:2104.00298, section "
+        "4).",
+        kind=list,
+        parse=parse_sizes,
     )
     freeze_batch_norm: bool = setting(
         True,
@@ -315,7 +313,7 @@ class TrainingConfig:
         contradictions.check(self)
 
     def is_last_step(self, step: int | None) -> bool:
-        """Returns whether this part of the run ends at a step, or has ended before."""
+        """Returns whether this part of the run ends at a step, or ended before."""
         return None not in (step, self.last_step) and step >= self.last_step
 
     @property

@@ -1,5 +1,6 @@
 """Settings of a training run that contradict each other."""
 
+import itertools
 from typing import Any
 
 from deployment.config_flags import SettingError
@@ -13,6 +14,8 @@ def check(config: Any) -> None:
     """
     if config.head_first is not None:
         _check_head_first(config)
+    if config.progressive_sizes:
+        _check_progressive_sizes(config)
     if config.feature_copies:
         _check_feature_copies(config)
     if config.sync_replicas and (
@@ -65,3 +68,20 @@ def _check_head_first(config: Any) -> None:
             "{{head_first}} trains {{checkpoint_exclude_scopes}} first and then "
             "all layers: give these scopes, and leave {{trainable_scopes}} out."
         )
+
+
+def _check_progressive_sizes(config: Any) -> None:
+    sizes = (*config.progressive_sizes, config.spec.image_size)
+    listed = ",".join(map(str, config.progressive_sizes))
+    what = f"{{{{progressive_sizes}}}}={listed}"
+    if sizes[0] < 1 or any(later <= size for size, later in itertools.pairwise(sizes)):
+        raise SettingError(
+            f"{what} must increase from 1 or more and stay below the image size, "
+            f"{config.spec.image_size} pixels, of the end of the run."
+        )
+    others = ("head_first", "feature_copies", "sync_replicas", "master")
+    for name in others:
+        if getattr(config, name):
+            raise SettingError(
+                f"{what} and {{{{{name}}}}} cannot be combined: leave one of them out."
+            )

@@ -35,7 +35,7 @@ TrainingResult.__doc__ = """How a training run ended, or how far it is.
 `step` is the last step and `loss` its loss, None if no step was taken;
 `stopped_because` is the reason, None while training continues; `step_secs` is the
 median duration of a step, None before there are two; `secs` is the time since the first
-step began; `is_complete` is whether the last step was reached.
+step began; `is_complete` is whether its last step was reached, or its time is up.
 """
 
 
@@ -151,7 +151,7 @@ class TrainingLoop:
         """Returns how far training is."""
         secs = 0.0 if self._began is None else time.monotonic() - self._began
         typical = float(np.median(self._step_secs)) if self._step_secs else None
-        is_complete = self._config.is_last_step(self._step) and not self._was_signaled
+        is_complete = self._find_end() is not None and not self._was_signaled
         results = (self._step, self._loss, self._stop_because, typical, secs)
         return TrainingResult(*results, is_complete)
 
@@ -179,7 +179,7 @@ class TrainingLoop:
                 f"already at step {self._step}; nothing to do for "
                 f"--max_number_of_steps={config.last_step}"
             )
-        self._stop_if_time_is_up()
+        self._stop_at_end()
         if self._validator is not None and config.is_chief:
             self._validator.start(self._step)
             self._facts = self._history.find_training_row(self._step)
@@ -227,17 +227,26 @@ class TrainingLoop:
             self._write_histograms(writer, values["summaries"], step_secs)
         elif not is_first:
             self._step_secs.append(step_secs)
-        if self._config.is_last_step(self._step) and not self._is_over():
-            limit = self._config.last_step
-            self._stop_because = f"step {self._step} of {limit} is reached"
-        self._stop_if_time_is_up()
+        self._stop_at_end()
 
-    def _stop_if_time_is_up(self):
-        clock = self._config.clock
-        if clock is not None and clock.left_secs <= 0 and not self._is_over():
-            self._stop_because = (
-                f"the --time_budget of {self._config.time_budget} is used"
-            )
+    def _stop_at_end(self):
+        if not self._is_over():
+            self._stop_because = self._find_end()
+
+    def _find_end(self):
+        """Returns why the run, or its part, ends after this step; None if it does not.
+
+        It is an end however training was stopped.
+        """
+        config, clock = self._config, self._config.clock
+        if config.is_last_step(self._step):
+            return f"step {self._step} of {config.last_step} is reached"
+        if clock is not None and clock.left_secs <= 0:
+            return f"the --time_budget of {config.time_budget} is used"
+        until = config.phase.end_progress
+        if until is not None and clock.get_progress() >= until:
+            return f"the time for images of {config.phase.image_size} pixels is used"
+        return None
 
     def _check_numbers(self, health):
         """Stops at, or counts, a step whose loss or gradients are not finite."""

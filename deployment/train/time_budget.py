@@ -24,7 +24,6 @@ FILE_NAME = "time_budget.json"
 # What is kept for the last validation, before one has shown how long it takes.
 _RESERVED = 0.1
 _SECS_BETWEEN_RECORDS = 1.0
-_CLOCK_ERROR_SECS = 2.0
 # Validations of a run, the last of which is at its end, and checkpoints.
 _VALIDATIONS = 3
 _CHECKPOINTS = 10
@@ -46,7 +45,8 @@ class Clock:
         self._earlier = self._read()
         self._recorded = -np.inf
         self._ending = _RESERVED * budget_secs
-        self._first = None  # Until `start`.
+        # When the first step began. Before `start` only an interrupted run has it.
+        self._first = 0.0 if self._earlier else None
 
     @property
     def used_secs(self) -> float:
@@ -60,7 +60,8 @@ class Clock:
 
     def start(self) -> None:
         """Is called before the first step: preparations do not count as progress."""
-        self._first = 0.0 if self._earlier else self.used_secs
+        if self._first is None:
+            self._first = self.used_secs
 
     def get_progress(self) -> np.float32:
         """Returns the fraction of the training so far, from 0 to 1."""
@@ -79,33 +80,23 @@ class Clock:
         now = time.monotonic()
         if now - self._recorded >= _SECS_BETWEEN_RECORDS:
             self._recorded = now
-            record = {
-                "used_secs": round(self.used_secs, 1),
-                "earlier_secs": round(self._earlier, 1),
-                "process": self._describe_process(),
-            }
+            record = {"used_secs": round(self.used_secs, 1)}
             files.write_text(self._path, files.to_json(record) + "\n")
 
     def _read(self) -> float:
         """Returns the time that earlier processes used."""
         try:
-            record = files.read_json(self._path)
-            # This process may train in several phases.
-            pid, started = record.get("process") or (None, 0.0)
-            own_pid, own_start = self._describe_process()
-            is_own = pid == own_pid and abs(started - own_start) < _CLOCK_ERROR_SECS
-            return max(0.0, float(record["earlier_secs" if is_own else "used_secs"]))
-        except (AttributeError, TypeError, KeyError, ValueError):
+            return max(0.0, float(files.read_json(self._path)["used_secs"]))
+        except (TypeError, KeyError, ValueError):
             return 0.0  # There is none, or it is damaged.
-
-    def _describe_process(self) -> tuple[int, float]:
-        """Returns the number of this process and when it began."""
-        return os.getpid(), time.time() - time.monotonic() + self._started
 
 
 def with_clock(config: Any) -> Any:
-    """Returns a `TrainingConfig` with the clock of its time budget, if it has one."""
-    if config.time_budget is None:
+    """Returns a `TrainingConfig` with the clock of its time budget, if it has one.
+
+    The parts of a run share a clock: what has one already keeps it.
+    """
+    if config.time_budget is None or config.clock is not None:
         return config
     clock = Clock(config.time_budget.value, config.train_dir)
     return dataclasses.replace(config, clock=clock)
