@@ -66,11 +66,11 @@ LAYERS_V2 = {
 }
 
 
-def _build_conv(net: tf.Tensor, *args: Any, scope: str) -> tf.Tensor:
+def _build_conv(net: tf.Tensor, *args: Any, scope: str, **kwargs: Any) -> tf.Tensor:
     """Builds a convolution with the paper's initial biases: 1 in conv2, 4 and 5."""
     bias = 1.0 if scope in ("conv2", "conv4", "conv5") else 0.0
-    initializer = tf.constant_initializer(bias)
-    return slim.conv2d(net, *args, biases_initializer=initializer, scope=scope)
+    kwargs["biases_initializer"] = tf.constant_initializer(bias)
+    return slim.conv2d(net, *args, scope=scope, **kwargs)
 
 
 _ALEXNET_OPS = {**OPS, Conv: _build_conv}

@@ -38,16 +38,16 @@ def _build_conv(net: tf.Tensor, depth: int, kernel: int, scope: str) -> tf.Tenso
 
 def _layers(net: tf.Tensor, blocks: Sequence[int], growth: int) -> Layers:
     """Yields (name, tensor) of each layer as it is built."""
-    net = slim.conv2d(net, 2 * growth, 7, 2, scope="conv1")
+    net = slim.conv2d(net, 2 * growth, 7, stride=2, scope="conv1")
     yield "conv1", net
-    net = slim.max_pool2d(_normalize(net), 3, 2, "SAME", scope="pool1")
+    net = slim.max_pool2d(_normalize(net), 3, stride=2, padding="SAME", scope="pool1")
     yield "pool1", net
     for number, layers in enumerate(blocks, start=1):
         if number > 1:
             name = f"transition_block{number - 1}"
             with tf.variable_scope(name):
                 net = _build_conv(net, net.shape[-1] // 2, 1, "blk")
-                net = slim.avg_pool2d(net, 2, 2, "VALID")
+                net = slim.avg_pool2d(net, 2, stride=2, padding="VALID")
             yield name, net
         for layer in range(1, layers + 1):
             name = f"dense_block{number}/conv_block{layer}"

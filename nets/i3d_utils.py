@@ -4,6 +4,7 @@ Tensors are [batch, frames, height, width, channels] with data format "NDHWC", a
 [batch, channels, frames, height, width] with "NCDHW".
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -139,7 +140,7 @@ def conv3d_spatiotemporal(
         inputs,
         num_outputs,
         (1, *kernel[1:]) if separable else kernel,
-        (1, *strides[1:]) if separable else strides,
+        stride=(1, *strides[1:]) if separable else strides,
         activation_fn=activation_fn,
         normalizer_fn=normalizer_fn,
         normalizer_params=normalizer_params,
@@ -152,7 +153,7 @@ def conv3d_spatiotemporal(
         net,
         num_outputs,
         (kernel[0], 1, 1),
-        (strides[0], 1, 1),
+        stride=(strides[0], 1, 1),
         activation_fn=activation_fn,
         normalizer_fn=None,
         weights_initializer=_temporal_identity,
@@ -175,17 +176,30 @@ def self_gating(
       Float tensor of the shape of `input_tensor`.
     """
     axes, channel_axis = ([2, 3, 4], 1) if data_format == "NCDHW" else ([1, 2, 3], -1)
+    scope = f"{scope}/self_gating"
+    window = [input_tensor.shape[axis] for axis in axes]
+    if None in window:
+        means = tf.reduce_mean(input_tensor, axes, keepdims=True)
+    else:
+        means = slim.avg_pool3d(
+            input_tensor,
+            window,
+            stride=1,
+            padding="VALID",
+            data_format=data_format,
+            scope=f"{scope}/avg_pool3d",
+        )
     gates = slim.conv3d(
-        tf.reduce_mean(input_tensor, axes, keepdims=True),
+        means,
         input_tensor.shape[channel_axis],
         1,
         activation_fn=None,
         normalizer_fn=None,
         biases_initializer=None,
         data_format=data_format,
-        scope=f"{scope}/self_gating/transformer_W",
+        scope=f"{scope}/transformer_W",
     )
-    return tf.sigmoid(gates) * input_tensor
+    return tf.multiply(tf.sigmoid(gates), input_tensor)
 
 
 def make_video_ops(
@@ -206,7 +220,7 @@ def make_video_ops(
     """
 
     def conv(
-        net: tf.Tensor, table_depth: int, kernel: Sequence[int], *args: Any, scope: str
+        net: tf.Tensor, table_depth: int, kernel: Sequence[int], **kwargs: Any
     ) -> tf.Tensor:
         if temporal_kernel_size and kernel[0] > 1:
             kernel = (temporal_kernel_size, *kernel[1:])
@@ -214,17 +228,15 @@ def make_video_ops(
             net,
             depth(table_depth),
             kernel,
-            *args,
             data_format=data_format,
-            scope=scope,
+            **kwargs,
         )
 
-    def output_conv(*args: Any, scope: str) -> tf.Tensor:
-        net = conv(*args, scope=scope)
+    def output_conv(*args: Any, scope: str, **kwargs: Any) -> tf.Tensor:
+        net = conv(*args, scope=scope, **kwargs)
         return self_gating_fn(net, scope=scope) if self_gating_fn else net
 
-    def max_pool(*args: Any, scope: str) -> tf.Tensor:
-        return slim.max_pool3d(*args, data_format=data_format, scope=scope)
+    max_pool = functools.partial(slim.max_pool3d, data_format=data_format)
 
     channel_axis = 1 if data_format == "NCDHW" else -1
     ops = make_ops(conv, max_pool, channel_axis=channel_axis)

@@ -156,11 +156,10 @@ def _make_ops(
     """Returns slim's layers with padding "SAME" if aligned, and stride 1 if dense."""
 
     def adapted(build: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
-        def build_step(net: tf.Tensor, *arguments: Any, scope: str) -> tf.Tensor:
-            *arguments, stride, padding = arguments
+        def build_step(*args: Any, stride: int, padding: str, **kwargs: Any):
             stride = 1 if dense else stride
             padding = "SAME" if align_feature_maps else padding
-            return build(net, *arguments, stride, padding, scope=scope)
+            return build(*args, stride=stride, padding=padding, **kwargs)
 
         return build_step
 
@@ -286,9 +285,20 @@ def inception_resnet_v2(
         )
         if create_aux_logits and num_classes:
             end_points["AuxLogits"] = build_flat_aux_logits(
-                end_points["PreAuxLogits"], num_classes, "Conv2d_2a_5x5", "Logits"
+                end_points["PreAuxLogits"],
+                num_classes,
+                "Conv2d_2a_5x5",
+                "Logits",
+                pool_name="Conv2d_1a_3x3",
             )
-        logits = build_flat_head(net, end_points, num_classes, dropout_keep_prob)
+        logits = build_flat_head(
+            net,
+            end_points,
+            num_classes,
+            dropout_keep_prob,
+            "AvgPool_1a_8x8",
+            flattens_first=True,
+        )
     return logits, end_points
 
 

@@ -77,9 +77,9 @@ def make_ops(
     subclasses of `Conv`.
 
     Args:
-      conv: function of (net, depth, kernel, stride, padding, scope=...).
-      max_pool: function of (net, kernel, stride, padding, scope=...).
-      avg_pool: function of (net, kernel, stride, padding, scope=...).
+      conv: function of (net, depth, kernel, stride=..., padding=..., scope=...).
+      max_pool: function of (net, kernel, stride=..., padding=..., scope=...).
+      avg_pool: function of (net, kernel, stride=..., padding=..., scope=...).
       channel_axis: axis along which branches are concatenated.
     """
     return {
@@ -153,8 +153,11 @@ def _build_branch(net: tf.Tensor, steps: tuple[Any, ...], ops: Ops) -> tf.Tensor
 
 
 def _build_step(net: tf.Tensor, step: Any, name: str, ops: Ops) -> tf.Tensor:
-    *arguments, _ = step
-    return ops[type(step)](net, *arguments, scope=name)
+    fields = step._asdict()
+    del fields["name"]
+    # By name, so that the row overrides what a user's arg scope sets.
+    named = {key: fields.pop(key) for key in ("stride", "padding") if key in fields}
+    return ops[type(step)](net, *fields.values(), **named, scope=name)
 
 
 def _step_name(step: Any, letter: str) -> str:
@@ -168,7 +171,11 @@ def _step_name(step: Any, letter: str) -> str:
 
 
 def build_flat_aux_logits(
-    net: tf.Tensor, num_classes: int, conv_name: str, logits_name: str
+    net: tf.Tensor,
+    num_classes: int,
+    conv_name: str,
+    logits_name: str,
+    pool_name: str = "AvgPool_1a_5x5",
 ) -> tf.Tensor:
     """Returns the auxiliary logits [batch, classes] of v4 and Inception-ResNet v2.
 
@@ -177,6 +184,7 @@ def build_flat_aux_logits(
       num_classes: number of classes.
       conv_name: scope of the convolution over the whole feature map.
       logits_name: scope of the dense layer.
+      pool_name: scope of the pool.
 
     Raises:
       ValueError: height or width is unknown, which leaves weight shapes undefined.
@@ -188,7 +196,7 @@ def build_flat_aux_logits(
         )
     with tf.variable_scope("AuxLogits"):
         kernel = reduced_kernel_size(net, [5, 5])
-        net = slim.avg_pool2d(net, kernel, 3, "VALID", scope="AvgPool_1a_5x5")
+        net = slim.avg_pool2d(net, kernel, stride=3, padding="VALID", scope=pool_name)
         net = slim.conv2d(net, 128, 1, scope="Conv2d_1b_1x1")
         kernel = net.shape.as_list()[1:3]
         net = slim.conv2d(net, 768, kernel, padding="VALID", scope=conv_name)
@@ -202,6 +210,8 @@ def build_flat_head(
     end_points: EndPoints,
     num_classes: int | None,
     dropout_keep_prob: float,
+    pool_scope: str,
+    flattens_first: bool = False,
 ) -> tf.Tensor:
     """Builds the head of v4 and Inception-ResNet v2: global pool, dropout, dense layer.
 
@@ -212,17 +222,30 @@ def build_flat_head(
       end_points: dict to add to.
       num_classes: number of classes; 0 or None stops after the pool.
       dropout_keep_prob: probability in (0, 1] of keeping an activation.
+      pool_scope: name of the pool's node, if the size of the feature map is known.
+      flattens_first: whether to flatten before the dropout, as Inception-ResNet v2
+        does, not after it; this determines their names.
 
     Returns:
       The logits [batch, classes], or the features [batch, 1, 1, channels].
     """
     with tf.variable_scope("Logits"):
-        net = tf.reduce_mean(net, [1, 2], keepdims=True, name="global_pool")
+        kernel = net.shape[1:3]
+        if kernel.is_fully_defined():
+            net = slim.avg_pool2d(
+                net, kernel.as_list(), stride=1, padding="VALID", scope=pool_scope
+            )
+        else:
+            net = tf.reduce_mean(net, [1, 2], keepdims=True, name="global_pool")
         end_points["global_pool"] = net
         if not num_classes:
             return net
-        net = slim.dropout(net, dropout_keep_prob, scope="Dropout_1b")
-        net = slim.flatten(net, scope="PreLogitsFlatten")
+        if flattens_first:
+            net = slim.flatten(net)
+            net = slim.dropout(net, keep_prob=dropout_keep_prob, scope="Dropout")
+        else:
+            net = slim.dropout(net, keep_prob=dropout_keep_prob, scope="Dropout_1b")
+            net = slim.flatten(net, scope="PreLogitsFlatten")
         end_points["PreLogitsFlatten"] = net
         logits = slim.fully_connected(
             net, num_classes, activation_fn=None, scope="Logits"

@@ -144,7 +144,9 @@ def _build_aux_logits(
     net = end_points["Mixed_6e"]
     with tf.variable_scope("AuxLogits"):
         kernel = reduced_kernel_size(net, [5, 5])
-        net = slim.avg_pool2d(net, kernel, 3, "VALID", scope="AvgPool_1a_5x5")
+        net = slim.avg_pool2d(
+            net, kernel, stride=3, padding="VALID", scope="AvgPool_1a_5x5"
+        )
         net = slim.conv2d(net, depth(128), 1, scope="Conv2d_1b_1x1")
         kernel = reduced_kernel_size(net, [5, 5])
         net = slim.conv2d(

@@ -70,7 +70,10 @@ LAYERS = {
     "Conv2d_1a_3x3": Conv(32, 3, 2, "VALID"),
     "Conv2d_2a_3x3": Conv(32, 3, 1, "VALID"),
     "Conv2d_2b_3x3": Conv(64, 3),
-    "Mixed_3a": ((_HALVED,), (Conv(96, 3, 2, "VALID", "Conv2d_0a_3x3"),)),
+    "Mixed_3a": (
+        (_HALVED._replace(name="MaxPool_0a_3x3"),),
+        (Conv(96, 3, 2, "VALID", "Conv2d_0a_3x3"),),
+    ),
     "Mixed_4a": (
         (Conv(64), Conv(96, 3, 1, "VALID", "Conv2d_1a_3x3")),
         (
@@ -196,7 +199,9 @@ def inception_v4(
             end_points["AuxLogits"] = build_flat_aux_logits(
                 end_points["Mixed_6h"], num_classes, "Conv2d_2a", "Aux_logits"
             )
-        logits = build_flat_head(net, end_points, num_classes, dropout_keep_prob)
+        logits = build_flat_head(
+            net, end_points, num_classes, dropout_keep_prob, "AvgPool_1a"
+        )
     return logits, end_points
 
 

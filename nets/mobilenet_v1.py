@@ -80,8 +80,8 @@ def _layers(
                 net,
                 depth(row.depth),
                 row.kernel,
-                stride,
-                padding,
+                stride=stride,
+                padding=padding,
                 rate=rate,
                 scope=name,
             )
@@ -203,6 +203,7 @@ def mobilenet_v1(
             prediction_fn=prediction_fn,
             spatial_squeeze=spatial_squeeze,
             global_pool=global_pool,
+            pool_scope="AvgPool_1a",
         )
     return logits, end_points
 

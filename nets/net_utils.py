@@ -186,7 +186,7 @@ def pool_same(
             total = kernel_size - (size % stride or stride)
             margins.append([total // 2, total - total // 2])
         net, padding = tf.pad(net, [[0, 0], *margins, [0, 0]]), "VALID"
-    return pool_fn(net, kernel_size, stride, padding=padding, scope=scope)
+    return pool_fn(net, kernel_size, stride=stride, padding=padding, scope=scope)
 
 
 def reduced_kernel_size(inputs: tf.Tensor, kernel_size: Sequence[int]) -> list[int]:
@@ -218,6 +218,7 @@ def build_pooled_head(
     global_pool: bool = False,
     digit: int = 1,
     pool_name: str | None = "AvgPool_1a",
+    pool_scope: str | None = None,
     prelogits: bool = False,
 ) -> tf.Tensor:
     """Builds an average pool, dropout, a 1x1 convolution to logits, and predictions.
@@ -238,6 +239,7 @@ def build_pooled_head(
       digit: digit in the scope names Dropout_1b and Conv2d_1c_1x1. With 0, predictions
         are inside the scope "Logits"; otherwise, beside it.
       pool_name: name of the end point of the windowed pool; None for no end point.
+      pool_scope: name of its node; None for one with the size of the window.
       prelogits: whether to add the input of the last convolution as "PreLogits".
 
     Returns:
@@ -252,13 +254,13 @@ def build_pooled_head(
             end_points["global_pool"] = net
         else:
             kernel = reduced_kernel_size(net, window)
-            scope = f"AvgPool_{digit}a_{kernel[-2]}x{kernel[-1]}"
-            net = avg_pool(net, kernel, 1, "VALID", scope=scope)
+            scope = pool_scope or f"AvgPool_{digit}a_{kernel[-2]}x{kernel[-1]}"
+            net = avg_pool(net, kernel, stride=1, padding="VALID", scope=scope)
             if pool_name:
                 end_points[pool_name] = net
         if not num_classes:
             return net
-        net = slim.dropout(net, dropout_keep_prob, scope=f"Dropout_{digit}b")
+        net = slim.dropout(net, keep_prob=dropout_keep_prob, scope=f"Dropout_{digit}b")
         if prelogits:
             end_points["PreLogits"] = net
         logits = conv(

@@ -81,7 +81,7 @@ def subsample(inputs: tf.Tensor, factor: int, scope: str | None = None) -> tf.Te
     """Returns every `factor`-th row and column of [batch, height, width, channels]."""
     if factor == 1:
         return inputs
-    return slim.max_pool2d(inputs, 1, factor, scope=scope)
+    return slim.max_pool2d(inputs, 1, stride=factor, scope=scope)
 
 
 def conv2d_same(
@@ -112,7 +112,13 @@ def conv2d_same(
     if stride > 1:
         inputs, padding = fixed_padding(inputs, kernel_size, rate), "VALID"
     return slim.conv2d(
-        inputs, num_outputs, kernel_size, stride, padding, rate=rate, scope=scope
+        inputs,
+        num_outputs,
+        kernel_size,
+        stride=stride,
+        padding=padding,
+        rate=rate,
+        scope=scope,
     )
 
 

@@ -77,7 +77,7 @@ def bottleneck(
                 inputs,
                 depth,
                 1,
-                stride,
+                stride=stride,
                 activation_fn=tf.nn.relu6 if use_bounded_activations else None,
                 scope="shortcut",
             )

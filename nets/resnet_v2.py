@@ -66,7 +66,9 @@ def bottleneck(
         if depth == inputs.shape[-1]:
             shortcut = subsample(inputs, stride, "shortcut")
         else:
-            shortcut = slim.conv2d(net, depth, 1, stride, scope="shortcut", **bare)
+            shortcut = slim.conv2d(
+                net, depth, 1, stride=stride, scope="shortcut", **bare
+            )
         net = slim.conv2d(net, depth_bottleneck, 1, scope="conv1")
         net = conv2d_same(net, depth_bottleneck, 3, stride, rate, scope="conv2")
         net = slim.conv2d(net, depth, 1, scope="conv3", **bare)

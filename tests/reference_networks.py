@@ -5,6 +5,8 @@ The reference folder's README.md describes the facts. Every graph has a placehol
 decay of 4e-5.
 """
 
+import contextlib
+import functools
 import json
 
 import numpy as np
@@ -17,6 +19,11 @@ from tf_slim_compat import slim, tf
 
 NUM_CLASSES = 1001
 WEIGHT_DECAY = 4e-5
+# Layers whose arguments users set in arg scopes around a network.
+LAYERS = [
+    *(slim.conv2d, slim.separable_conv2d, slim.max_pool2d, slim.avg_pool2d),
+    *(slim.conv3d, slim.max_pool3d, slim.avg_pool3d),
+]
 PROBE_TOLERANCE = 1e-3  # of the largest absolute value of the tensor
 # Optimizing a graph that runs once takes longer than running it.
 SESSION_CONFIG = tf.ConfigProto()
@@ -38,6 +45,12 @@ def estimate_cost(name):
     return path.stat().st_size if path.exists() else 0
 
 
+@functools.cache
+def load_nodes():
+    """Returns network name -> the nodes and the tensors of end points."""
+    return json.loads((REFERENCE / "networks_nodes.json").read_text())
+
+
 def load_reference(name):
     """Returns the facts about one network."""
     return json.loads((REFERENCE / "networks" / f"{name}.json").read_text())
@@ -54,7 +67,12 @@ class BuiltNetwork:
             network_fn = nets_factory.get_network_fn(
                 name, NUM_CLASSES, WEIGHT_DECAY, is_training
             )
-            self.logits, self.end_points = network_fn(self.images)
+            users_scope = contextlib.nullcontext()
+            if not is_training:
+                # What the networks state themselves overrides it.
+                users_scope = slim.arg_scope(LAYERS, padding="SAME", stride=1)
+            with users_scope:
+                self.logits, self.end_points = network_fn(self.images)
             self.variables = {v.op.name: v for v in tf.global_variables()}
             self.trainable = {v.op.name for v in tf.trainable_variables()}
             self.model_variables = {v.op.name for v in slim.get_model_variables()}
@@ -98,7 +116,7 @@ def differences(name):
             *_training_differences(network, reference, weights),
         ]
     with BuiltNetwork(name, shape, is_training=False) as network:
-        found += _evaluation_differences(network, reference)
+        found += _evaluation_differences(name, network, reference)
         found += _probe_differences(network, reference, weights)
     return found
 
@@ -152,7 +170,7 @@ def _training_differences(network, reference, weights):
     yield from _compare("regularization loss", ours, expected, 1e-4 * expected)
 
 
-def _evaluation_differences(network, reference):
+def _evaluation_differences(name, network, reference):
     yield from _compare_names(
         "variables in evaluation", network.variables, reference["eval_variables"]
     )
@@ -173,6 +191,15 @@ def _evaluation_differences(network, reference):
     yield from _compare_names(
         "end points in evaluation", network.end_points, reference["end_points"]
     )
+    nodes = {node.name for node in network.graph.as_graph_def().node}
+    for node in load_nodes()[name]["nodes"]:
+        if node not in nodes:
+            yield f"no node {node}"
+    for key, tensor in load_nodes()[name]["end_points"].items():
+        if key in network.end_points:
+            yield from _compare(
+                f"tensor of end point {key}", network.end_points[key].name, tensor
+            )
     for key, shape in reference["end_points"].items():
         if key in network.end_points:
             ours = network.end_points[key].shape.as_list()

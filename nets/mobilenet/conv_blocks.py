@@ -97,7 +97,14 @@ def split_separable_conv2d(
         net, padding = _pad(input_tensor, 3, rate, use_explicit_padding)
         name = f"{prefix}depthwise"
         net = endpoints[name] = slim.separable_conv2d(
-            net, None, 3, 1, stride, padding, rate=rate, scope=name
+            net,
+            None,
+            3,
+            depth_multiplier=1,
+            stride=stride,
+            padding=padding,
+            rate=rate,
+            scope=name,
         )
         name = f"{prefix}pointwise"
         net = endpoints[name] = slim.conv2d(net, num_outputs, 1, scope=name)
@@ -293,7 +300,7 @@ def expanded_conv(
         ),
         safe_arg_scope([slim.separable_conv2d], activation_fn=depthwise_activation_fn),
     ):
-        net = input_tensor
+        net = input_tensor = tf.identity(input_tensor, name="input")
         if depthwise_location == "input":
             net = convolve_depthwise(net, activation_fn=None)
         if callable(expansion_size):
@@ -339,7 +346,9 @@ def fused_expanded_conv(
 
     def expand(net: tf.Tensor, depth: int, **names: Any) -> tf.Tensor:
         net, padding = _pad(net, kernel_size, rate, use_explicit_padding)
-        return slim.conv2d(net, depth, kernel_size, stride, padding, rate=rate, **names)
+        return slim.conv2d(
+            net, depth, kernel_size, stride=stride, padding=padding, rate=rate, **names
+        )
 
     return expanded_conv(
         input_tensor,
@@ -384,7 +393,7 @@ def squeeze_excite(
         if pool is None:
             net = tf.reduce_mean(net, [1, 2], keepdims=True)
         else:
-            net = slim.avg_pool2d(net, reduced_kernel_size(net, [pool, pool]), 1)
+            net = slim.avg_pool2d(net, reduced_kernel_size(net, [pool, pool]), stride=1)
         net = slim.conv2d(net, depth, 1, activation_fn=inner_activation_fn)
         weights = slim.conv2d(net, _depth(input_tensor), 1, activation_fn=gating_fn)
         if pool is not None:

@@ -152,8 +152,6 @@ def global_pool(
       Float tensor [batch, 1, 1, channels].
     """
     size = input_tensor.shape.as_list()[1:3]
-    if size == [1, 1]:
-        return input_tensor
     if use_reduce_mean_for_pooling or None in size:
         return tf.reduce_mean(input_tensor, [1, 2], keepdims=True, name="ReduceMean")
     return pool_op(input_tensor, [1, *size, 1], strides=[1, 1, 1, 1], padding="VALID")
@@ -193,9 +191,11 @@ def mobilenet(
     """
     check_images(inputs)
     with tf.variable_scope(scope, "Mobilenet", reuse=reuse) as scope:
+        inputs = tf.identity(inputs, name="input")
         net, end_points = mobilenet_base(inputs, scope=scope, **mobilenet_args)
         if base_only:
             return net, end_points
+        net = tf.identity(net, name="embedding")
         with tf.variable_scope("Logits"):
             net = global_pool(net, use_reduce_mean_for_pooling)
             end_points["global_pool"] = net
@@ -212,7 +212,7 @@ def mobilenet(
                 normalizer_fn=None,
                 scope="Conv2d_1c_1x1",
             )
-            logits = tf.squeeze(logits, [1, 2], name="output")
+            logits = tf.identity(tf.squeeze(logits, [1, 2]), name="output")
         end_points["Logits"] = logits
         if prediction_fn is not None:
             end_points["Predictions"] = prediction_fn(logits, "Predictions")

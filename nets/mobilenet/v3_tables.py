@@ -37,6 +37,7 @@ def reduce_to_1x1(
     height, width = input_tensor.shape.as_list()[1:3]
     side = height if height == width and height is not None else default_size
     kernel_size = reduced_kernel_size(input_tensor, [side, side])
+    kwargs = {"stride": 2, "padding": "VALID", **kwargs}
     return slim.avg_pool2d(input_tensor, kernel_size, **kwargs)
 
 

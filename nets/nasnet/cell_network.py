@@ -91,7 +91,9 @@ def _layers(
         yield "global_pool", net
         if not num_classes:
             return
-        net = slim.dropout(net, config.dense_dropout_keep_prob, scope="dropout")
+        net = slim.dropout(
+            net, keep_prob=config.dense_dropout_keep_prob, scope="dropout"
+        )
         logits = slim.fully_connected(net, num_classes, scope="FC")
         yield "Logits", logits
         yield "Predictions", tf.nn.softmax(logits, name="predictions")
@@ -111,7 +113,7 @@ def _build_first_layer(
         images = tf.transpose(images, [0, 3, 1, 2])
     if has_stem_cells:
         filters = int(32 * config.stem_multiplier)
-        net = slim.conv2d(images, filters, 3, 2, "VALID", scope="conv0")
+        net = slim.conv2d(images, filters, 3, stride=2, padding="VALID", scope="conv0")
         return slim.batch_norm(net, scope="conv0_bn")
     filters = int(config.num_conv_filters * config.stem_multiplier)
     net = slim.conv2d(images, filters, 3, scope="l1_stem_3x3")
@@ -148,7 +150,7 @@ def _build_aux_logits(
     """Returns the logits of the auxiliary classifier."""
     with tf.variable_scope("aux_logits"):
         window = [min(size, 5) for size in get_map_size(net)]
-        net = slim.avg_pool2d(activation_fn(net), window, 3, "VALID")
+        net = slim.avg_pool2d(activation_fn(net), window, stride=3, padding="VALID")
         net = slim.conv2d(net, 128, 1, scope="proj")
         net = activation_fn(slim.batch_norm(net, scope="aux_bn0"))
         net = slim.conv2d(net, 768, get_map_size(net), padding="VALID", scope="Conv")

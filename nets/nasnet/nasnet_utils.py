@@ -127,9 +127,10 @@ def factorized_reduction(
     margins[len(before) : len(before) + 2] = [[0, n % 2] for n in get_map_size(net)]
     paths = []
     for start in (0, 1):
-        path = net[(*before, slice(start, None, stride), slice(start, None, stride))]
+        path = net[(*before, slice(start, None), slice(start, None))]
         if start == 1 and [0, 1] in margins:
             path = tf.pad(path, margins)  # Odd sizes have one more even row.
+        path = tf.nn.avg_pool2d(path, 1, stride, "VALID", data_format)
         filters = (output_filters + start) // 2
         paths.append(slim.conv2d(path, filters, 1, scope=f"path{start + 1}_conv"))
     net = tf.concat(paths, get_channel_index(data_format=data_format))
@@ -156,7 +157,7 @@ def _clip(net: tf.Tensor) -> tf.Tensor:
 
 
 def _project(net: tf.Tensor, filters: int, stride: int = 1) -> tf.Tensor:
-    net = slim.conv2d(net, filters, 1, stride, scope="1x1")
+    net = slim.conv2d(net, filters, 1, stride=stride, scope="1x1")
     return slim.batch_norm(net, scope="bn_1")
 
 
@@ -289,7 +290,8 @@ class NasNetABaseCell:
                                 operation, states, filters, stride, keep_prob
                             )
                             terms.append(term)
-                    total = terms[0] + terms[1]
+                    with tf.name_scope("combine"):
+                        total = terms[0] + terms[1]
                     states.append(_clip(total) if self._bounded else total)
             with tf.variable_scope("cell_output"):
                 return self._combine(states)
