@@ -16,7 +16,10 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=[
             pattern
-            for package in ("datasets", "deployment", "nets", "preprocessing")
+            for package in (
+                *("datasets", "deployment", "nets", "preprocessing"),
+                "tf_slim_compat",
+            )
             for pattern in (package, f"{package}.*")
         ]
     ),

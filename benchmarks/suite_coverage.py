@@ -29,9 +29,7 @@ PLACES = (
     "datasets",
     "preprocessing",
     "deployment",
-    "tf_slim_compat.py",
-    "slim_batch_norm.py",
-    "slim_moving_averages.py",
+    "tf_slim_compat",
 )
 _DATA, _DURATIONS = "coverage.sqlite", "durations.json"
 _PHASE = re.compile(r"(?P<test>.*) \((?P<phase>setup|call|teardown)\)", re.DOTALL)

@@ -10,7 +10,7 @@ import tensorflow.compat.v1 as tf
 import tf_slim as slim
 from tf_slim.layers import utils as _utils
 
-from slim_moving_averages import is_frozen, update_averages
+from tf_slim_compat.slim_moving_averages import is_frozen, update_averages
 
 # gamma and beta, each None if the layer lacks it; moving_mean; moving_variance.
 _Variables = tuple[tf.Variable | None, tf.Variable | None, tf.Variable, tf.Variable]

@@ -169,8 +169,11 @@ with stderr_held_back(show_on_error=True), _warnings_held_back(_logger):
         import tf_slim as slim
     from tf_slim.layers import utils as _utils
 
-    from slim_batch_norm import batch_norm
-    from slim_moving_averages import batch_norm_decay_warmup, frozen_batch_norm
+    from tf_slim_compat.slim_batch_norm import batch_norm
+    from tf_slim_compat.slim_moving_averages import (
+        batch_norm_decay_warmup,
+        frozen_batch_norm,
+    )
 
 __all__ = [
     "as_written",
