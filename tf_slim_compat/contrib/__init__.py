@@ -11,7 +11,7 @@ import types
 from tf_slim_compat.contrib.forwarding import TF, Forwarding, explain_missing
 
 _OWN = (
-    *("data", "estimator", "framework", "hparam", "image", "layers", "learn"),
+    *("data", "estimator", "framework", "image", "layers", "learn"),
     *("metrics", "opt", "predictor", "quantize", "training"),
 )
 _ELSEWHERE = {"losses": "tf_slim.losses", "slim": "tf_slim"}
@@ -55,6 +55,11 @@ def explain(name: str) -> str:
     built = ", ".join(sorted({*_OWN, *_ELSEWHERE, *_FORWARDED}))
     instead = _INSTEAD.get(name, f"the modules that are: {built}")
     return explain_missing(f"tf.contrib.{name}", instead)
+
+
+def list_used() -> list[str]:
+    """Returns the names of the modules that were used so far, sorted."""
+    return sorted({*_OWN, *_ELSEWHERE, *_FORWARDED} & set(globals()))
 
 
 def find_module(name: str) -> types.ModuleType:

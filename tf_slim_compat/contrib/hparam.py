@@ -147,9 +147,7 @@ class HParams:
             )
         is_list = isinstance(value, list | tuple)
         if is_list and not value:
-            raise ValueError(
-                f"The hyperparameter {name} is an empty list; its type is unknown."
-            )
+            raise ValueError(f"The hyperparameter {name} is an empty list.")
         self._hparam_types[name] = (type(value[0] if is_list else value), is_list)
         setattr(self, name, list(value) if is_list else value)
 
@@ -179,7 +177,7 @@ class HParams:
             del self._hparam_types[name]
 
     def parse(self, values: str) -> "HParams":
-        """Sets hyperparameters from text, as `parse_values` reads it; returns itself."""
+        """Sets hyperparameters from text; see `parse_values`. Returns itself."""
         types = {name: type_ for name, (type_, _) in self._hparam_types.items()}
         for name, value in parse_values(values, types).items():
             is_list = self._hparam_types[name][1]

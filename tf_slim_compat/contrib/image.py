@@ -86,8 +86,8 @@ def _as_rows(values: tf.Tensor, rank: int, what: str) -> tf.Tensor:
     if values.shape.rank == rank + 1:
         return values
     raise ValueError(
-        f"The {what} must have {rank} or {rank + 1} dimensions, known when the graph is "
-        f"built; their shape is {values.shape}."
+        f"The {what} must have {rank} or {rank + 1} dimensions, known when the graph "
+        f"is built; their shape is {values.shape}."
     )
 
 

@@ -36,6 +36,10 @@ _MOVED = {
     "tensorflow.layers": "tf_slim_compat.layers",
     "tensorflow.python.estimator": "tensorflow_estimator.python.estimator",
 }
+_EXAMPLES = (
+    *("tensorflow.examples", "tensorflow.examples.tutorials"),
+    "tensorflow.examples.tutorials.mnist",
+)
 _MNIST = "learn.python.learn.datasets.mnist"
 # Names that modules of TensorFlow 1 had, with where they are now.
 _RESTORED = {
@@ -82,9 +86,7 @@ class _Later(types.ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         found = getattr(_import(self.__name__, self._target), name)
-        is_contrib = self.__name__ == "tf.contrib"
-        what = f"{self.__name__}.{name}" if is_contrib else self.__name__
-        mended.note(what, f"is {found.__name__ if is_contrib else self._target}")
+        mended.note(self.__name__, f"is {self._target}")
         return found
 
 
@@ -151,9 +153,8 @@ def _find_moved(fullname: str) -> types.ModuleType | None:
         return contrib
     if fullname.startswith(f"{_CONTRIB}."):
         return _find_in_contrib(fullname.split(".")[2:])
-    if fullname.startswith("tensorflow.examples"):
-        if fullname.rpartition(".")[2] in ("examples", "tutorials", "mnist"):
-            return types.ModuleType(fullname)
+    if fullname in _EXAMPLES:
+        return types.ModuleType(fullname)
     for old, new in _MOVED.items():
         if f"{fullname}.".startswith(f"{old}."):
             if "estimator" in old:
@@ -161,8 +162,8 @@ def _find_moved(fullname: str) -> types.ModuleType | None:
             return _import(fullname, new + fullname[len(old) :])
     if fullname.startswith("tensorflow.examples"):
         raise ImportError(
-            f"{fullname} is not built in tf_slim_compat; of TensorFlow's examples there "
-            "is tensorflow.examples.tutorials.mnist.input_data."
+            f"{fullname} is not built in tf_slim_compat; of TensorFlow's examples, "
+            "tensorflow.examples.tutorials.mnist.input_data is."
         )
     return None
 
@@ -198,7 +199,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         module = _find_moved(fullname)
         if module is None:
             return None
-        mended.note(fullname, f"is {module.__name__}")
+        if not fullname.startswith(_CONTRIB):
+            mended.note(fullname, f"is {module.__name__}")
         return importlib.machinery.ModuleSpec(
             fullname, _Existing(module), is_package=True
         )
@@ -233,7 +235,7 @@ def install() -> None:
     # `tf.keras` and `tf.nn.rnn_cell` read it when they are first used.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     tf.disable_resource_variables()
-    tf.contrib = _Later("contrib", "tf_slim_compat.contrib")
+    tf.contrib = contrib
     tf.estimator = _Later("estimator", "tf_slim_compat.estimator")
     tf.layers = _Later("layers", "tf_slim_compat.layers")
     _restore_names()

@@ -41,7 +41,7 @@ LIBRARY_FOLDERS = _get_library_folders()
 
 
 def _list_unguarded(node: ast.AST) -> Iterator[ast.AST]:
-    """Yields nodes that are not in `try` or `if`, where programs handle both Pythons."""
+    """Yields nodes outside of `try` and `if`, where programs handle both Pythons."""
     for child in ast.iter_child_nodes(node):
         if not isinstance(child, ast.Try | ast.If):
             yield child

@@ -10,6 +10,7 @@ import warnings
 
 from tensorflow.python.util import deprecation
 
+from tf_slim_compat import contrib
 from tf_slim_compat.tensorflow1 import division, mended, modules, python2
 
 USAGE = """Runs a program written for TensorFlow 1 as it is.
@@ -105,6 +106,9 @@ def main() -> None:
     )
     modules.install()
     status = run(arguments)
+    if contrib.list_used():
+        used = ", ".join(contrib.list_used())
+        mended.note("tf.contrib", f"is tf_slim_compat.contrib: {used}")
     sys.stdout.flush()
     print(mended.make_report(), file=sys.stderr)
     sys.exit(status)
