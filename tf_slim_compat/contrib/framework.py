@@ -1,6 +1,7 @@
 """`tf.contrib.framework`: argument scopes, variables and checkpoint helpers."""
 
 from tensorflow.python.framework import smart_cond as _smart_cond
+from tensorflow.python.training import checkpoint_utils  # noqa: F401
 from tensorflow.python.util import nest  # noqa: F401
 from tf_slim.ops import arg_scope as _arg_scope
 from tf_slim.ops import framework_ops, variables  # noqa: F401

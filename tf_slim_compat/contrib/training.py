@@ -4,6 +4,7 @@ from tf_slim.training import evaluation, training  # noqa: F401
 from tf_slim.training.evaluation import *  # noqa: F403
 from tf_slim.training.training import *  # noqa: F403
 
+from tf_slim_compat.contrib import hparam  # noqa: F401
 from tf_slim_compat.contrib.forwarding import make_getattr
 from tf_slim_compat.contrib.hparam import HParams, parse_values  # noqa: F401
 

@@ -4,6 +4,8 @@ import ast
 import types
 from collections.abc import Iterator
 
+from tf_slim_compat.tensorflow1 import python2
+
 _MOST = 3
 
 
@@ -73,10 +75,9 @@ def explain(error: BaseException, frames: list[types.TracebackType]) -> str | No
     for entry in reversed(frames):
         path = entry.tb_frame.f_code.co_filename
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                source = file.read()
+            source = python2.read_source(path)
             lines = find_divisions(ast.parse(source), entry.tb_lineno)
-        except (OSError, SyntaxError):
+        except (OSError, SyntaxError, UnicodeDecodeError):
             continue
         if lines:
             text = source.splitlines()

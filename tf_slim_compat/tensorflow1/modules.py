@@ -4,6 +4,7 @@ import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
+import operator
 import os
 import sys
 import types
@@ -28,6 +29,7 @@ _IN_TF_SLIM = {
 }
 # Other modules with all that is in them; the first that is named so applies.
 _MOVED = {
+    "keras": "tf_keras.api._v1.keras",
     "tensorflow.estimator": "tf_slim_compat.estimator",
     "tensorflow.examples.tutorials.mnist.input_data": (
         "tf_slim_compat.tensorflow1.mnist_files"
@@ -40,7 +42,6 @@ _EXAMPLES = (
     *("tensorflow.examples", "tensorflow.examples.tutorials"),
     "tensorflow.examples.tutorials.mnist",
 )
-_MNIST = "learn.python.learn.datasets.mnist"
 # Names that modules of TensorFlow 1 had, with where they are now.
 _RESTORED = {
     "framework.graph_util": (
@@ -109,11 +110,11 @@ def _import(name: str, target: str) -> types.ModuleType:
 def _find_in_contrib(parts: list[str]) -> types.ModuleType:
     """Returns the module of `tf.contrib.A.python.B.C` or `tf.contrib.A.C`.
 
+    The folders `python.B` are left out; what was in a file C is in the module A.
+
     Raises:
       ImportError: if it is not built.
     """
-    if ".".join(parts) == _MNIST:
-        return contrib.learn.datasets.mnist
     name, *rest = parts
     try:
         module = contrib.find_module(name)
@@ -124,16 +125,16 @@ def _find_in_contrib(parts: list[str]) -> types.ModuleType:
     if not rest:
         return module
     inner = ".".join(rest)
-    if name in _IN_TF_SLIM:
-        target = f"{_IN_TF_SLIM[name]}.{inner}"
-        if _exists(target):
-            return importlib.import_module(target)
-    if is_folder:
-        return module
+    target = f"{_IN_TF_SLIM.get(name, module.__name__)}.{inner}"
+    if _exists(target):
+        return importlib.import_module(target)
     try:
-        return getattr(module, inner)
+        found = operator.attrgetter(inner)(module)
     except AttributeError as error:
+        if is_folder:
+            return module
         raise ImportError(str(error)) from None
+    return found if isinstance(found, types.ModuleType) else module
 
 
 def _exists(name: str) -> bool:
@@ -158,7 +159,8 @@ def _find_moved(fullname: str) -> types.ModuleType | None:
     for old, new in _MOVED.items():
         if f"{fullname}.".startswith(f"{old}."):
             if "estimator" in old:
-                _import("tf.estimator", "tf_slim_compat.estimator").__dir__()
+                _import("tf.estimator", "tf_slim_compat.estimator")
+            mended.note(old, f"is {new}")
             return _import(fullname, new + fullname[len(old) :])
     if fullname.startswith("tensorflow.examples"):
         raise ImportError(
@@ -166,6 +168,22 @@ def _find_moved(fullname: str) -> types.ModuleType | None:
             "tensorflow.examples.tutorials.mnist.input_data is."
         )
     return None
+
+
+def _check_contrib(fullname: str, path: Sequence[str] | None) -> None:
+    """Explains what `from tensorflow.contrib.module import name` does not find.
+
+    Python takes a name that a module lacks for a module in it.
+
+    Raises:
+      ImportError: if neither is there.
+    """
+    if importlib.machinery.PathFinder.find_spec(fullname, path) is None:
+        parent, _, name = fullname.rpartition(".")
+        try:
+            getattr(sys.modules[parent], name)
+        except AttributeError as error:
+            raise ImportError(str(error)) from None
 
 
 class _Existing(importlib.abc.Loader):
@@ -194,13 +212,13 @@ class _Finder(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None = None,
         target: types.ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
-        if not fullname.startswith("tensorflow."):
+        if fullname.startswith(f"{contrib.__name__}."):
+            _check_contrib(fullname, path)
+        if f"{fullname}.".partition(".")[0] not in ("tensorflow", "keras"):
             return python2.find_spec(fullname, path)
         module = _find_moved(fullname)
         if module is None:
             return None
-        if not fullname.startswith(_CONTRIB):
-            mended.note(fullname, f"is {module.__name__}")
         return importlib.machinery.ModuleSpec(
             fullname, _Existing(module), is_package=True
         )

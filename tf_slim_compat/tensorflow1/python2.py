@@ -28,6 +28,10 @@ _NOT_FIXED = "fix_import"
 _INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
 
 
+# Path -> what was translated from Python 2.
+_translated: dict[str, str] = {}
+
+
 class Python2Error(Exception):
     """A source in Python 2 cannot be translated."""
 
@@ -130,8 +134,24 @@ def _translate(source: str, path: str, is_certain: bool, why: str) -> str:
             reason = error
         else:
             mended.note(path, f"is Python 2 ({why}); translated by {package}")
+            _translated[path] = translated
             return translated
-    raise Python2Error(f"{path} is written in Python 2 ({why}): {reason}") from reason
+    raise Python2Error(
+        f"{path} is not Python 3 ({why}), and {package} cannot translate it from "
+        f"Python 2 ({reason})."
+    ) from reason
+
+
+def read_source(path: str) -> str:
+    """Returns the source of a program's module as it was compiled.
+
+    Raises:
+      OSError: if there is no such file.
+    """
+    if path in _translated:
+        return _translated[path]
+    with open(path, "rb") as file:
+        return importlib.util.decode_source(file.read())
 
 
 def compile_source(data: bytes, path: str) -> types.CodeType:

@@ -106,6 +106,8 @@ def main() -> None:
     )
     modules.install()
     status = run(arguments)
+    if "tf_keras" in sys.modules:
+        mended.note("tf.keras, tf.nn.rnn_cell", "are of tf_keras")
     if contrib.list_used():
         used = ", ".join(contrib.list_used())
         mended.note("tf.contrib", f"is tf_slim_compat.contrib: {used}")
