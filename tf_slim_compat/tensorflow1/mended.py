@@ -10,6 +10,5 @@ def note(what: str, how: str) -> None:
 
 def make_report() -> str:
     """Returns what was mended, a line each."""
-    width = max(map(len, _lines), default=0)
-    lines = [f"  {what:<{width}}  {how}" for what, how in _lines.items()]
+    lines = [f"  {what} {how}" for what, how in _lines.items()]
     return "\n".join(["Mended by tf_slim_compat:", *lines])

@@ -2,6 +2,7 @@
 
 import collections
 import gzip
+import math
 import os
 from collections.abc import Iterator
 
@@ -40,7 +41,7 @@ class DataSet:
                 f"There are {len(images)} images and {len(labels)} labels."
             )
         if reshape:
-            images = images.reshape(len(images), -1)
+            images = images.reshape(len(images), math.prod(images.shape[1:]))
         if tf.as_dtype(dtype) == tf.float32:
             images = images.astype(np.float32) / 255
         self._images, self._labels = images, labels
@@ -74,6 +75,8 @@ class DataSet:
         """Returns the next images and labels; the next epoch follows the last one."""
         if fake_data:
             raise ValueError("There is no fake data; make arrays with numpy.random.")
+        if not len(self._images):
+            raise ValueError("There are no images in this set.")
         if shuffle and self._place == 0 and self._epochs_completed == 0:
             self._shuffle()
         parts = []

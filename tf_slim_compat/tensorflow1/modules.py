@@ -229,8 +229,7 @@ def _mend_flags() -> None:
     for module in ("absl.app", "absl.logging"):
         for flag in flags.FLAGS.flags_by_module_dict().get(module, ()):
             flag.allow_override = True
-    wrapper = type(tf.flags.FLAGS)
-    wrapper._parse_flags = lambda self, args=None: self(args or sys.argv)
+    flags.FlagValues._parse_flags = lambda self, args=None: self(args or sys.argv)
 
 
 def _restore_names() -> None:
@@ -260,4 +259,4 @@ def install() -> None:
     _mend_flags()
     sys.modules["tensorflow"] = _TensorFlow()
     sys.meta_path.insert(0, _Finder())
-    mended.note("import tensorflow", f"TensorFlow {tf.__version__} in graph mode")
+    mended.note("import tensorflow", f"gives TensorFlow {tf.__version__} in graph mode")
