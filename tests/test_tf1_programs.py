@@ -127,6 +127,17 @@ FLAGS = tf.app.flags.FLAGS
 FLAGS._parse_flags()
 print(FLAGS.log_dir)
 """,
+    "old_names": """
+import collections, fractions, inspect, string, time
+import numpy as np
+import tensorflow as tf
+print(np.zeros(2, np.int).dtype.kind, np.float is float, np.NaN != np.NaN)
+print(np.fromstring(b"ab", dtype=np.uint8).tolist(), np.fromstring("1 2", sep=" "))
+print(isinstance({}, collections.Mapping), fractions.gcd(4, 6), time.clock() > 0)
+print(inspect.getargspec(lambda a, b=1: a).args, string.letters[0])
+print(tf.pywrap_tensorflow.NewCheckpointReader is tf.train.NewCheckpointReader)
+print([hasattr(module, "nonsense") for module in (np, collections, time)])
+""",
     "raises": "def f():\n    return {}['a']\nf()\n",
 }
 
@@ -199,6 +210,11 @@ def test_nothing_is_patched_before(results):
         ("converted", "6.0 convolution2d\n"),
         ("imports", "True True\n" * 2 + "True True\nTrue\nTrue True\n"),
         ("flags", "logs\n"),
+        (
+            "old_names",
+            "i True True\n[97, 98] [1. 2.]\nTrue 2 True\n['a', 'b'] a\nTrue\n"
+            "[False, False, False]\n",
+        ),
     ],
 )
 def test_other_programs_end_well(results, name, printed):

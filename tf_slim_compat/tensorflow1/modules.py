@@ -15,7 +15,7 @@ import tensorflow
 from absl import flags
 
 from tf_slim_compat import contrib, tf
-from tf_slim_compat.tensorflow1 import mended, python2
+from tf_slim_compat.tensorflow1 import mended, old_names, python2
 
 _CONTRIB = "tensorflow.contrib"
 # Packages of tf_slim that were packages of `tf.contrib`.
@@ -256,7 +256,11 @@ def install() -> None:
     tf.estimator = _Later("estimator", "tf_slim_compat.estimator")
     tf.layers = _Later("layers", "tf_slim_compat.layers")
     _restore_names()
+    tf.pywrap_tensorflow = importlib.import_module(
+        "tensorflow.python.pywrap_tensorflow"
+    )
     _mend_flags()
     sys.modules["tensorflow"] = _TensorFlow()
     sys.meta_path.insert(0, _Finder())
+    old_names.restore()
     mended.note("import tensorflow", f"gives TensorFlow {tf.__version__} in graph mode")

@@ -17,10 +17,15 @@ _NAMES = frozenset(
     ("basestring", "execfile", "long", "raw_input", "reduce", "unichr", "unicode")
 ) | {"xrange"}
 _METHODS = frozenset(("has_key", "iteritems", "iterkeys", "itervalues"))
+_ATTRIBUTES = frozenset(
+    ("getcwdu", "ifilter", "imap", "izip", "izip_longest", "maxint")
+)
 _MODULES = frozenset(
     ("ConfigParser", "Queue", "StringIO", "cPickle", "cStringIO", "commands")
 ) | {"urllib2", "urlparse", "__builtin__"}
-_SUSPECT = re.compile(rb"\b(%s)\b" % "|".join(_NAMES | _METHODS | _MODULES).encode())
+_SUSPECT = re.compile(
+    rb"\b(%s)\b" % "|".join(_NAMES | _METHODS | _ATTRIBUTES | _MODULES).encode()
+)
 # Fixers that change what is also valid in Python 3.
 _ONLY_IF_CERTAIN = ("fix_input", "fix_print")
 # Takes a script for a module of a package.
@@ -76,12 +81,17 @@ def find_old_names(tree: ast.Module) -> list[str]:
             is_six = isinstance(owner, ast.Name) and owner.id == "six"
             if node.func.attr in _METHODS and not is_six:
                 found.add(node.func.attr)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            is_old = node.value.id in ("itertools", "os", "sys")
+            found |= _ATTRIBUTES & {node.attr} if is_old else set()
     found -= set(_list_bound(tree))
     for node in _list_unguarded(tree):
         if isinstance(node, ast.Import):
             found |= _MODULES.intersection(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module in _MODULES:
             found.add(node.module)
+        elif isinstance(node, ast.ImportFrom) and node.module == "itertools":
+            found |= _ATTRIBUTES.intersection(alias.name for alias in node.names)
     return sorted(found)
 
 
