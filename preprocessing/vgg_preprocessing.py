@@ -142,6 +142,7 @@ def _mean_image_subtraction(image: tf.Tensor, means: Sequence[float]) -> tf.Tens
     Raises:
       ValueError: if the image has another rank, or another number of channels.
     """
+    image = tf.convert_to_tensor(image)
     if image.shape.rank != 3 or image.shape[-1] != len(means):
         raise ValueError(
             "The image must have the shape [height, width, channels] with as many "
