@@ -335,3 +335,5 @@ def _replace_in_tf_slim(old: Any, new: Any) -> None:
 
 _replace_in_tf_slim(slim.batch_norm, batch_norm)
 _replace_in_tf_slim(slim.dropout, dropout)
+tf.layers = _Later("tf_slim_compat.layers")
+sys.modules["tensorflow.python.layers.normalization"].normalization = tf.layers
