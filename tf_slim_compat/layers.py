@@ -39,16 +39,13 @@ def _list_gpus() -> list[str]:
     return [device.name for device in tf.config.list_physical_devices("GPU")]
 
 
-_get_noise_shape = _released.Dropout._get_noise_shape
-
-
-def _get_noise_shape_or_tensor(
-    layer: _released.Dropout, inputs: tf.Tensor
-) -> tf.Tensor | None:
-    """Returns the shape of a layer's mask, which tf_keras requires to be a sequence."""
-    if tf.is_tensor(layer.noise_shape):
-        return layer.noise_shape
-    return _get_noise_shape(layer, inputs)
+def _get_noise_shape(layer: _released.Dropout, inputs: tf.Tensor) -> tf.Tensor | None:
+    """Returns the shape of a layer's mask; tf_keras's own function takes no tensor."""
+    shape = layer.noise_shape
+    if shape is None or tf.is_tensor(shape):
+        return shape
+    actual = tf.shape(inputs)
+    return tf.stack([actual[i] if n is None else n for i, n in enumerate(shape)])
 
 
 logging.getLogger("tensorflow").addFilter(_is_for_users)
@@ -57,6 +54,6 @@ warnings.filterwarnings(
     "ignore", r"`(tf\.l|l|L)ayers?\.\w+` (is deprecated|will be removed)", UserWarning
 )
 _backend._get_available_gpus = _list_gpus
-_released.Dropout._get_noise_shape = _get_noise_shape_or_tensor
+_released.Dropout._get_noise_shape = _get_noise_shape
 # Replaces the placeholder, so that `dir(tf.layers)` lists the layers.
 tf.layers = sys.modules[__name__]
