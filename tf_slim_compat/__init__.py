@@ -343,3 +343,5 @@ def _find_in_tf_slim(name: str) -> Any:
 slim.__getattr__ = _find_in_tf_slim
 _replace_in_tf_slim(slim.batch_norm, batch_norm)
 _replace_in_tf_slim(slim.dropout, dropout)
+tf.layers = _Later("tf_slim_compat.layers")
+sys.modules["tensorflow.python.layers.normalization"].normalization = tf.layers
