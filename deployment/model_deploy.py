@@ -14,9 +14,7 @@ follow those of the first clone.
     total_loss, gradients = optimize_clones(clones, optimizer)
     update = optimizer.apply_gradients(gradients, global_step)
 
-`deploy` does all of this in one call.
-
-Devices with `num_clones=2`:
+`deploy` does all of this. Devices with `num_clones=2`:
 
 | what | one machine | with parameter servers |
 |---|---|---|
@@ -25,7 +23,7 @@ Devices with `num_clones=2`:
 | inputs, sum of gradients | `/device:CPU:0` | `/job:worker/device:CPU:0` |
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from deployment.config_flags import SettingError
@@ -52,7 +50,7 @@ class DeployedModel(NamedTuple):
     Attributes:
       train_op: runs one update and returns the total loss; None without an optimizer.
       summary_op: serialized summaries, a string scalar; None if there are none.
-      total_loss: float32 scalar; None without an optimizer.
+      total_loss: float32 scalar; None if no clone has a loss.
       clones: the clones.
     """
 
@@ -278,18 +276,11 @@ def optimize_clones(
     Raises:
       ValueError: if no clone has a loss.
     """
-    if regularization_losses is None:
-        regularization_losses = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
     losses, gradients = [], []
-    for clone in clones:
-        loss = _build_clone_loss(clone, len(clones), regularization_losses)
-        if loss is None:
-            continue
+    for clone, loss in _build_clone_losses(clones, regularization_losses):
         with tf.device(clone.device):
             gradients.append(optimizer.compute_gradients(loss, **kwargs))
         losses.append(loss)
-        # The weights are shared, so they are regularized once.
-        regularization_losses = []
     if not losses:
         raise ValueError(
             "No clone has a loss: add one in the model function, for example with "
@@ -312,8 +303,8 @@ def deploy(
     Args:
       config: a `DeploymentConfig`.
       model_fn: see `create_clones`.
-      args: positional arguments of `model_fn`, or None.
-      kwargs: keyword arguments of `model_fn`, or None.
+      args: see `create_clones`.
+      kwargs: see `create_clones`.
       optimizer: a `tf.train.Optimizer`; None for a model that is not trained.
       summarize_gradients: whether to add a histogram and the norm of each gradient to
         the summaries.
@@ -338,29 +329,41 @@ def deploy(
             update_ops.append(optimizer.apply_gradients(gradients, global_step))
             with tf.control_dependencies(update_ops):
                 train_op = tf.identity(total_loss, name="train_op")
+        elif losses := [loss for _, loss in _build_clone_losses(clones)]:
+            total_loss = tf.add_n(losses, name="total_loss")
+        if total_loss is not None:
             summaries.add(tf.summary.scalar("total_loss", total_loss))
-        summary_op = tf.summary.merge(list(summaries)) if summaries else None
+    summary_op = None
+    if summaries:
+        summary_op = tf.summary.merge(list(summaries), name="summary_op")
     return DeployedModel(train_op, summary_op, total_loss, clones)
 
 
-def _build_clone_loss(
-    clone: Clone, num_clones: int, regularization_losses: Sequence[tf.Tensor]
-) -> tf.Tensor | None:
-    """Returns what a clone contributes to the total loss, or None if it has no loss."""
-    with tf.device(clone.device):
-        parts = []
-        clone_losses = tf.get_collection(tf.GraphKeys.LOSSES, clone.scope)
-        if clone_losses:
-            loss = tf.add_n(clone_losses, name="clone_loss")
-            if num_clones > 1:
-                loss = tf.math.divide(loss, num_clones, name="scaled_clone_loss")
-            parts.append(loss)
-            tf.summary.scalar(f"{clone.scope}clone_loss".replace("/", "_"), loss)
-        if regularization_losses:
-            loss = tf.add_n(regularization_losses, name="regularization_loss")
-            parts.append(loss)
-            tf.summary.scalar("regularization_loss", loss)
-        return tf.add_n(parts) if parts else None
+def _build_clone_losses(
+    clones: Sequence[Clone], regularization_losses: Sequence[tf.Tensor] | None = None
+) -> Iterator[tuple[Clone, tf.Tensor]]:
+    """Yields each clone that has a loss, and what it contributes to the total loss."""
+    if regularization_losses is None:
+        regularization_losses = tf.get_collection(tf.GraphKeys.REGULARIZATION_LOSSES)
+    for clone in clones:
+        with tf.device(clone.device):
+            parts = []
+            clone_losses = tf.get_collection(tf.GraphKeys.LOSSES, clone.scope)
+            if clone_losses:
+                loss = tf.add_n(clone_losses, name="clone_loss")
+                if len(clones) > 1:
+                    loss = tf.math.divide(loss, len(clones), name="scaled_clone_loss")
+                parts.append(loss)
+                tf.summary.scalar(f"{clone.scope}clone_loss".replace("/", "_"), loss)
+            if regularization_losses:
+                loss = tf.add_n(regularization_losses, name="regularization_loss")
+                parts.append(loss)
+                tf.summary.scalar("regularization_loss", loss)
+            total = tf.add_n(parts) if parts else None
+        if parts:
+            # The weights are shared, so they are regularized once.
+            regularization_losses = []
+            yield clone, total
 
 
 def _sum_gradients(

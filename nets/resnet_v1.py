@@ -17,6 +17,7 @@ Output: logits [batch, classes]; the last feature map is [batch, 7, 7, 2048].
 from collections.abc import Sequence
 from typing import Any
 
+from nets import resnet_utils
 from nets.net_utils import NetOutputs, depth_scale
 from nets.resnet_utils import (
     UNITS,
@@ -34,6 +35,7 @@ from tf_slim_compat import slim, tf
 __all__ = [
     "bottleneck",
     "resnet_arg_scope",
+    "resnet_utils",
     "resnet_v1",
     "resnet_v1_50",
     "resnet_v1_101",

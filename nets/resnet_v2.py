@@ -18,6 +18,7 @@ logits [batch, classes]; the last feature map is [batch, 7, 7, 2048].
 from collections.abc import Sequence
 from typing import Any
 
+from nets import resnet_utils
 from nets.net_utils import NetOutputs
 from nets.resnet_utils import (
     UNITS,
@@ -37,6 +38,7 @@ __all__ = [
     "bottleneck",
     "resnet_arg_scope",
     "resnet_keras_arg_scope",
+    "resnet_utils",
     "resnet_v2",
     "resnet_v2_50",
     "resnet_v2_101",

@@ -14,13 +14,16 @@ If the output is larger than the side to which an image would be resized, that s
 raised to the output's larger side, so every output size works.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from preprocessing import preprocessing_utils as utils
 from preprocessing import random_ops
 from tf_slim_compat import tf
 
-MEAN_RGB = (123.68, 116.78, 103.94)
+# Users' code knows the means, and the functions with an underscore, by these names.
+_R_MEAN, _G_MEAN, _B_MEAN = MEAN_RGB = (123.68, 116.78, 103.94)
 RESIZE_SIDE_MIN = 256
 RESIZE_SIDE_MAX = 512
 
@@ -127,14 +130,75 @@ def convert(
 def _to_output(
     image: tf.Tensor, output_height: int, output_width: int, use_grayscale: bool
 ) -> tf.Tensor:
+    image.set_shape([output_height, output_width, image.shape[-1]])
     if use_grayscale:
-        image = utils.to_gray(image) - np.dot(MEAN_RGB, utils.LUMA_WEIGHTS)
-    else:
-        # A row of means: subtracting three numbers is five times as slow.
-        mean = np.tile(np.array(MEAN_RGB, np.float32), [output_width, 1])
-        image = utils.to_rgb(image) - mean
-    image.set_shape([output_height, output_width, 1 if use_grayscale else 3])
-    return image
+        return utils.to_gray(image) - np.dot(MEAN_RGB, utils.LUMA_WEIGHTS)
+    return _mean_image_subtraction(utils.to_rgb(image), MEAN_RGB)
+
+
+def _mean_image_subtraction(image: tf.Tensor, means: Sequence[float]) -> tf.Tensor:
+    """Subtracts the mean of each channel from an image [height, width, channels].
+
+    Raises:
+      ValueError: if the image has another rank, or another number of channels.
+    """
+    image = tf.convert_to_tensor(image)
+    if image.shape.rank != 3 or image.shape[-1] != len(means):
+        raise ValueError(
+            "The image must have the shape [height, width, channels] with as many "
+            f"channels as there are means, {len(means)}, but its shape is "
+            f"{image.shape}."
+        )
+    means, width = np.array(means, np.float32), image.shape.as_list()[1]
+    # A row of means: subtracting three numbers is five times as slow.
+    row = means if width is None else np.tile(means, [width, 1])
+    return tf.cast(image, tf.float32) - row
+
+
+def _aspect_preserving_resize(
+    image: tf.Tensor, smallest_side: int | tf.Tensor
+) -> tf.Tensor:
+    """Resizes an image bilinearly so that its smaller side has a given length."""
+    image = utils.with_known_channels(image)
+    sides = tf.shape(image)[:2]
+    scale = tf.cast(smallest_side, tf.float32) / tf.cast(
+        tf.reduce_min(sides), tf.float32
+    )
+    size = tf.cast(tf.round(tf.cast(sides, tf.float32) * scale), tf.int32)
+    return utils.resize_bilinear(image, size[0], size[1])
+
+
+def _crop_all(
+    images: Sequence[tf.Tensor], begin: tf.Tensor, size: tf.Tensor
+) -> list[tf.Tensor]:
+    window = tf.concat([begin, size], 0)
+    return [utils.crop(image, window) for image in images]
+
+
+def _central_crop(
+    image_list: Sequence[tf.Tensor], crop_height: int, crop_width: int
+) -> list[tf.Tensor]:
+    """Crops the middle of each of some images."""
+    size = tf.constant([crop_height, crop_width])
+    return [
+        _crop_all([image], (tf.shape(image)[:2] - size) // 2, size)[0]
+        for image in image_list
+    ]
+
+
+def _random_crop(
+    image_list: Sequence[tf.Tensor], crop_height: int, crop_width: int
+) -> list[tf.Tensor]:
+    """Crops the same random window from images of one size, such as image and mask.
+
+    Raises:
+      ValueError: if there are no images.
+    """
+    if not image_list:
+        raise ValueError("There are no images to crop: image_list is empty.")
+    size = tf.constant([crop_height, crop_width])
+    begin = utils.random_begin(tf.shape(image_list[0])[:2], size)
+    return _crop_all(image_list, begin, size)
 
 
 def preprocess_for_train(
@@ -185,15 +249,9 @@ def preprocess_for_eval(
     Returns:
       float32 `[output_height, output_width, 3]`, or 1 channel with `use_grayscale`.
     """
-    image = utils.with_known_channels(image)
-    sides = tf.shape(image)[:2]
-    side = float(max(resize_side, output_height, output_width))
-    scale = side / tf.cast(tf.reduce_min(sides), tf.float32)
-    resized = tf.cast(tf.round(tf.cast(sides, tf.float32) * scale), tf.int32)
-    image = utils.resize_bilinear(image, resized[0], resized[1])
-    output = tf.constant([output_height, output_width])
-    begin = (resized - output) // 2
-    image = utils.crop(image, tf.concat([begin, output], 0))
+    side = max(resize_side, output_height, output_width)
+    image = _aspect_preserving_resize(image, side)
+    (image,) = _central_crop([image], output_height, output_width)
     return _to_output(image, output_height, output_width, use_grayscale)
 
 

@@ -53,7 +53,7 @@ def fresh_process(tmp_path_factory):
         optimizer = tf.train.GradientDescentOptimizer(0.1)
         train_op = slim.learning.create_train_op(loss, optimizer)
         slim.learning.train(train_op, "logs", number_of_steps=1)
-        print({"h5py", "keras", "scipy", "sklearn"} & set(sys.modules))
+        print({"h5py", "keras", "scipy", "sklearn", "tf_keras"} & set(sys.modules))
 
         from tensorflow.keras import layers
         import keras
@@ -315,3 +315,10 @@ def test_tf_slims_own_tests(slim_outcomes, module):
     outcome = slim_outcomes[module]
     assert outcome.passed
     assert not outcome.unexpected(module)
+
+
+def test_networks_of_tf_slim_are_found(monkeypatch):
+    monkeypatch.delattr(slim, "nets")  # As in a process that has not imported them.
+    assert slim.nets.vgg.vgg_16.default_image_size == 224
+    with pytest.raises(AttributeError, match="no attribute 'netz'"):
+        slim.netz  # noqa: B018

@@ -333,5 +333,15 @@ def _replace_in_tf_slim(old: Any, new: Any) -> None:
                     setattr(module, attribute, new)
 
 
+def _find_in_tf_slim(name: str) -> Any:
+    """Serves `slim.nets`, which tf_slim does not import, when it is first used."""
+    if name == "nets":
+        return importlib.import_module("tf_slim.nets")
+    raise AttributeError(f"module 'tf_slim' has no attribute {name!r}")
+
+
+slim.__getattr__ = _find_in_tf_slim
 _replace_in_tf_slim(slim.batch_norm, batch_norm)
 _replace_in_tf_slim(slim.dropout, dropout)
+tf.layers = _Later("tf_slim_compat.layers")
+sys.modules["tensorflow.python.layers.normalization"].normalization = tf.layers

@@ -4,6 +4,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from absl import logging
+
 from deployment import text
 from deployment.models.checkpoint import Checkpoint
 from tf_slim_compat import tf
@@ -48,17 +50,23 @@ def get_variables_in_scopes(
     """Returns the variables whose names begin with one of the scopes, each once.
 
     A scope is a prefix of names, or a regular expression matched from their beginning.
+    One that matches no variable beside others that do, as in published commands for
+    networks without the layers, is only warned of.
 
     Raises:
-      ValueError: if a scope matches no variable; the message names the nearest.
+      ValueError: if no scope matches a variable; the message names the nearest.
     """
-    chosen = {}
+    chosen, unmatched = {}, []
     for scope in scopes:
         pattern = _compile(scope, flag_name)
         matches = {v.op.name: v for v in variables if pattern.match(v.op.name)}
         if not matches:
-            raise ValueError(_no_match(scope, variables, flag_name))
+            unmatched.append(_no_match(scope, variables, flag_name))
         chosen.update(matches)
+    if unmatched and not chosen:
+        raise ValueError(unmatched[0])
+    for sentence in unmatched:
+        logging.warning("%s It is ignored.", sentence)
     return [v for v in variables if v.op.name in chosen]
 
 

@@ -96,15 +96,9 @@ def split_separable_conv2d(
     ):
         net, padding = _pad(input_tensor, 3, rate, use_explicit_padding)
         name = f"{prefix}depthwise"
+        named = {"depth_multiplier": 1, "stride": stride, "padding": padding}
         net = endpoints[name] = slim.separable_conv2d(
-            net,
-            None,
-            3,
-            depth_multiplier=1,
-            stride=stride,
-            padding=padding,
-            rate=rate,
-            scope=name,
+            net, None, 3, rate=rate, scope=name, **named
         )
         name = f"{prefix}pointwise"
         net = endpoints[name] = slim.conv2d(net, num_outputs, 1, scope=name)

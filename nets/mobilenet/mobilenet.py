@@ -25,6 +25,7 @@ from nets.stochastic_depth import at_depth
 from tf_slim_compat import slim, tf
 
 __all__ = [
+    "apply_activation",
     "depth_multiplier",
     "global_pool",
     "mobilenet",
@@ -133,6 +134,15 @@ def mobilenet_base(
             inputs, conv_defs["spec"], multiplier, budget, use_explicit_padding
         )
         return collect_end_points(layers, final_endpoint)
+
+
+def apply_activation(
+    x: tf.Tensor,
+    name: str | None = None,
+    activation_fn: Callable[..., tf.Tensor] | None = None,
+) -> tf.Tensor:
+    """Returns `activation_fn(x, name=name)`, or `x` without an activation."""
+    return activation_fn(x, name=name) if activation_fn else x
 
 
 def global_pool(

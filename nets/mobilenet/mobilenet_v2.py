@@ -68,6 +68,7 @@ V2_DEF = {
 V2_DEF_GROUP_NORM = with_group_norm(V2_DEF)
 
 training_scope = lib.training_scope
+expand_input = expand_input_by_factor
 
 
 @slim.add_arg_scope

@@ -25,6 +25,7 @@ at 224 pixels (EdgeTPU: quantized to 8 bits).
 from typing import Any
 
 from nets.mobilenet import mobilenet as lib
+from nets.mobilenet.conv_blocks import expand_input_by_factor
 from nets.mobilenet.conv_defs import (
     ConvDefs,
     with_group_norm,
@@ -34,8 +35,10 @@ from nets.mobilenet.v3_tables import (
     DEFAULTS,
     V3_EDGETPU,
     V3_LARGE,
+    V3_LARGE_DETECTION,
     V3_LARGE_MINIMALISTIC,
     V3_SMALL,
+    V3_SMALL_DETECTION,
     V3_SMALL_MINIMALISTIC,
     hard_swish,
     mbv3_fused,
@@ -49,11 +52,14 @@ __all__ = [
     "DEFAULTS",
     "V3_EDGETPU",
     "V3_LARGE",
+    "V3_LARGE_DETECTION",
     "V3_LARGE_MINIMALISTIC",
     "V3_SMALL",
+    "V3_SMALL_DETECTION",
     "V3_SMALL_MINIMALISTIC",
     "edge_tpu",
     "edge_tpu_075",
+    "expand_input",
     "hard_swish",
     "large",
     "large_minimalistic",
@@ -61,6 +67,7 @@ __all__ = [
     "mbv3_op",
     "mobilenet",
     "mobilenet_base",
+    "op",
     "reduce_to_1x1",
     "small",
     "small_minimalistic",
@@ -68,6 +75,8 @@ __all__ = [
 ]
 
 training_scope = lib.training_scope
+op = lib.op
+expand_input = expand_input_by_factor
 
 
 @slim.add_arg_scope

@@ -179,10 +179,20 @@ def _conv_defs(
     }
 
 
+def _with_half_of_last_stage(
+    blocks: Sequence[tuple[Any, ...]],
+) -> list[tuple[Any, ...]]:
+    """Returns the blocks with half the channels in the last three (section 6.3)."""
+    return [*blocks[:-3], *[(ef, n // 2, *rest) for ef, n, *rest in blocks[-3:]]]
+
+
 V3_LARGE = _conv_defs(_LARGE_BLOCKS, 960, 1280)
 V3_SMALL = _conv_defs(_SMALL_BLOCKS, 576, 1024)
 V3_LARGE_MINIMALISTIC = _conv_defs(_minimalistic(_LARGE_BLOCKS), 960, 1280, RE)
 V3_SMALL_MINIMALISTIC = _conv_defs(_minimalistic(_SMALL_BLOCKS), 576, 1024, RE)
+# For detection, which needs fewer channels than 1,000 classes.
+V3_LARGE_DETECTION = _conv_defs(_with_half_of_last_stage(_LARGE_BLOCKS), 480, 1280)
+V3_SMALL_DETECTION = _conv_defs(_with_half_of_last_stage(_SMALL_BLOCKS), 288, 1024)
 V3_EDGETPU = {
     "defaults": DEFAULTS,
     "spec": [

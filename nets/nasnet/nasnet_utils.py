@@ -81,9 +81,12 @@ def get_channel_index(data_format: str = "NHWC") -> int:
 
 
 @slim.add_arg_scope
-def get_channel_dim(shape: tf.TensorShape, data_format: str = "NHWC") -> int:
+def get_channel_dim(
+    shape: tf.TensorShape | Sequence[int | None], data_format: str = "NHWC"
+) -> int:
     """Returns the number of channels in a static shape."""
-    return shape.as_list()[get_channel_index(data_format=data_format)]
+    sizes = tf.TensorShape(shape).as_list()
+    return sizes[get_channel_index(data_format=data_format)]
 
 
 def _spatial_axes(data_format: str) -> list[int]:

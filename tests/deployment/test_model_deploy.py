@@ -212,7 +212,18 @@ def test_clones_on_logical_devices():
     assert last < first
 
 
-def test_deploy_without_an_optimizer_has_no_update():
-    config = model_deploy.DeploymentConfig(clone_on_cpu=True)
-    model = model_deploy.deploy(config, sharded_inputs(1, 16))
-    assert (model.train_op, model.total_loss, model.summary_op) == (None, None, None)
+def test_deploy_without_an_optimizer_reports_the_loss():
+    def model_fn():
+        tf.losses.add_loss(tf.constant(3.0))
+        tf.summary.scalar("in_the_model", 1.0)
+
+    config = model_deploy.DeploymentConfig(num_clones=2, clone_on_cpu=True)
+    tf.losses.add_loss(tf.constant(0.5), tf.GraphKeys.REGULARIZATION_LOSSES)
+    model = model_deploy.deploy(config, model_fn)
+    assert model.train_op is None
+    assert model.summary_op.op.name == "summary_op/summary_op"
+    with tf.Session() as session:
+        total_loss, summaries = session.run([model.total_loss, model.summary_op])
+    assert total_loss == 3.5
+    tags = {value.tag for value in tf.Summary.FromString(summaries).value}
+    assert {"total_loss_1", "clone_0/in_the_model"} <= tags

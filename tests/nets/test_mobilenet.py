@@ -149,6 +149,32 @@ def test_reduce_to_1x1(size, pooled):
     assert shape(net)[1:3] == pooled
 
 
+@pytest.mark.parametrize(
+    ("table", "depths"), [("LARGE", (160, 960, 80, 480)), ("SMALL", (96, 576, 48, 288))]
+)
+def test_detection_tables_halve_the_last_stage(table, depths):
+    """The depths of the last block and of the convolution after it (section 6.3)."""
+    whole, halved = (
+        getattr(mobilenet_v3, f"V3_{table}{suffix}")["spec"]
+        for suffix in ("", "_DETECTION")
+    )
+    found = [[row.params["num_outputs"] for row in t[-6:-2]] for t in (whole, halved)]
+    assert found == [[depths[0]] * 3 + [depths[1]], [depths[2]] * 3 + [depths[3]]]
+    same = [row.params["num_outputs"] for row in whole[:-6]]
+    assert same == [row.params["num_outputs"] for row in halved[:-6]]
+
+
+def test_names_that_detection_and_segmentation_code_uses():
+    from nets.mobilenet import conv_blocks, mobilenet
+
+    for module in (mobilenet_v2, mobilenet_v3):
+        assert module.expand_input is conv_blocks.expand_input_by_factor
+        assert module.op is mobilenet.op
+    x = tf.constant([-1.0])
+    assert mobilenet.apply_activation(x) is x
+    assert mobilenet.apply_activation(x, "act", tf.nn.relu).op.name == "act"
+
+
 # Heads and end points
 
 
@@ -198,7 +224,6 @@ def test_global_pool():
     theirs, *ours = evaluate(mean, *pools)
     for value in ours:
         assert_close(value, theirs)
-    assert mobilenet.global_pool(mean) is mean
 
 
 def test_rejects_invalid_ranks_and_multipliers():

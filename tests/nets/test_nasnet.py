@@ -222,6 +222,12 @@ def test_bounded_activation(bounded):
     assert (np.abs(run(net)).max() <= 6) == bounded
 
 
+def test_channels_of_a_shape_or_a_list():
+    for shape in ([2, 4, 5, 3], tf.TensorShape([2, 4, 5, 3])):
+        assert nasnet_utils.get_channel_dim(shape) == 3
+        assert nasnet_utils.get_channel_dim(shape, "NCHW") == 4
+
+
 def test_images_of_unknown_size():
     unknown = tf.placeholder(tf.float32, [None, None, 32, 3])
     with pytest.raises(ValueError, match="only the batch unknown"):

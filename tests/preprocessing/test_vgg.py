@@ -99,3 +99,27 @@ def test_the_training_window_needs_the_size_and_evaluation_has_none():
     evaluate = preprocessing_factory.get_preprocessing("vgg")
     assert evaluate.crop_window(shape) is None
     assert evaluate.crop_window(shape, 224, 224) is None
+
+
+def test_functions_that_users_code_calls():
+    image = noise_image(20, 30)
+
+    def build():
+        resized = vgg._aspect_preserving_resize(image, 10)
+        central = vgg._central_crop([resized, resized[..., :1]], 8, 12)
+        both = tf.concat([image.astype(np.float32)] * 2, 2)
+        cropped = vgg._random_crop([both[..., :3], both[..., 3:]], 5, 6)
+        means = [vgg._R_MEAN, vgg._G_MEAN, vgg._B_MEAN]
+        return resized, central, cropped, vgg._mean_image_subtraction(image, means)
+
+    resized, central, cropped, centered = evaluate(build)[0]
+    assert resized.shape == (10, 15, 3)
+    np.testing.assert_array_equal(central[0], resized[1:9, 1:13])
+    np.testing.assert_array_equal(central[1], resized[1:9, 1:13, :1])
+    assert cropped[0].shape == (5, 6, 3)
+    np.testing.assert_array_equal(*cropped)
+    np.testing.assert_allclose(centered, image - MEAN, atol=1e-4)
+    with pytest.raises(ValueError, match="as many channels as there are means, 2"):
+        vgg._mean_image_subtraction(tf.zeros([4, 4, 3]), [1, 2])
+    with pytest.raises(ValueError, match="no images to crop"):
+        vgg._random_crop([], 5, 6)

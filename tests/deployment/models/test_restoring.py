@@ -119,3 +119,16 @@ def test_a_scope_that_matches_nothing_is_an_error(scope, said):
         restoring.get_variables_in_scopes(
             build_variables(), (scope,), "--trainable_scopes"
         )
+
+
+def test_a_scope_that_matches_nothing_beside_others_is_warned_of(caplog):
+    with tf.Graph().as_default():
+        variables = build_variables()
+        chosen = restoring.get_variables_in_scopes(
+            variables, ("Net/Logits", "Net/AuxLogits", "global_step"), "--exclude"
+        )
+    assert {v.op.name for v in chosen} == {
+        v.op.name for v in variables if v.op.name.startswith("Net/Logits")
+    }
+    assert "'Net/AuxLogits', but no variable is in it" in caplog.text
+    assert "'global_step', but no variable is in it" in caplog.text
