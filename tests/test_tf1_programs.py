@@ -101,6 +101,8 @@ import tensorflow as tf
 import tensorflow.contrib.slim.nets
 import tensorflow.contrib.layers as layers
 from tensorflow.contrib import slim, training
+from tensorflow.contrib.data import Dataset
+from tensorflow.contrib.data.python.ops.batching import map_and_batch
 from tensorflow.contrib.framework.python.ops import arg_scope, variables
 from tensorflow.contrib.layers.python.layers import utils, initializers
 from tensorflow.contrib.learn.python.learn.datasets import mnist

@@ -47,6 +47,13 @@ def test_names_lead_to_what_is_there(name, there):
     assert found is there()
 
 
+def test_hooks_of_estimators_lead_to_tf_estimator():
+    pytest.importorskip("tf_slim_compat.estimator", exc_type=ImportError)
+    for name in ("stop_if_no_increase_hook", "stop_if_no_decrease_hook"):
+        expected = getattr(tf.estimator.experimental, name)
+        assert getattr(contrib.estimator, name) is expected
+
+
 @pytest.mark.parametrize(
     "module, name, instead",
     [

@@ -78,6 +78,15 @@ def test_what_is_neither_python_is_refused():
         run("def f(:", "bad.py")
 
 
+def test_text_that_cannot_be_decoded_is_refused():
+    with pytest.raises(python2.Python2Error, match="bad.py cannot be decoded: "):
+        python2.compile_source(b"x = '\xe9'\nprint x", "bad.py")
+    latin = b"# coding: latin-1\nx = '\xe9'\nprint 1"
+    names = {}
+    exec(python2.compile_source(latin, "latin.py"), names)
+    assert names["x"] == "\xe9"
+
+
 def test_without_a_translator_its_successor_is_named(monkeypatch):
     for package in ("lib2to3", "lib2to3.refactor", "fissix", "fissix.refactor"):
         monkeypatch.setitem(sys.modules, package, None)

@@ -70,8 +70,6 @@ def find_module(name: str) -> types.ModuleType:
     """
     if name in _OWN:
         return importlib.import_module(f"{__name__}.{name}")
-    if name == "slim":
-        importlib.import_module("tf_slim.nets")
     if name in _ELSEWHERE:
         return importlib.import_module(_ELSEWHERE[name])
     if name in _FORWARDED:

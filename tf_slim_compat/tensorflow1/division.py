@@ -85,7 +85,7 @@ def explain(error: BaseException, frames: list[types.TracebackType]) -> str | No
                 f"line {n}: {text[n - 1].strip()}" for n in lines[:_MOST]
             )
             return (
-                f"{error}. In Python 3, / makes a float of integers; "
+                f"{str(error).rstrip('.')}. In Python 3, / makes a float of integers; "
                 f"if an integer is meant, write // in {path}, {quoted}"
             )
     return None

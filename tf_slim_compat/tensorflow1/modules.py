@@ -65,30 +65,15 @@ class _TensorFlow(types.ModuleType):
             setattr(self, name, getattr(tensorflow, name))
 
     def __getattr__(self, name: str) -> Any:
-        if hasattr(tf, name):
+        try:
             return getattr(tf, name)
-        loaded = sys.modules.get(f"tensorflow.{name}")
-        if loaded is None:
-            raise AttributeError(f"module 'tensorflow' has no attribute {name!r}")
-        return loaded
+        except AttributeError:
+            if f"tensorflow.{name}" not in sys.modules:
+                raise
+            return sys.modules[f"tensorflow.{name}"]
 
     def __dir__(self) -> list[str]:
         return sorted({*vars(self), *dir(tf)})
-
-
-class _Later(types.ModuleType):
-    """A part of TensorFlow 1 that loads when its first name is read."""
-
-    def __init__(self, name: str, target: str) -> None:
-        super().__init__(f"tf.{name}")
-        self._target = target
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        found = getattr(_import(self.__name__, self._target), name)
-        mended.note(self.__name__, f"is {self._target}")
-        return found
 
 
 def _import(name: str, target: str) -> types.ModuleType:
@@ -125,9 +110,8 @@ def _find_in_contrib(parts: list[str]) -> types.ModuleType:
     if not rest:
         return module
     inner = ".".join(rest)
-    target = f"{_IN_TF_SLIM.get(name, module.__name__)}.{inner}"
-    if _exists(target):
-        return importlib.import_module(target)
+    if name in _IN_TF_SLIM and _exists(f"{_IN_TF_SLIM[name]}.{inner}"):
+        return importlib.import_module(f"{_IN_TF_SLIM[name]}.{inner}")
     try:
         found = operator.attrgetter(inner)(module)
     except AttributeError as error:
@@ -253,14 +237,14 @@ def install() -> None:
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     tf.disable_resource_variables()
     tf.contrib = contrib
-    tf.estimator = _Later("estimator", "tf_slim_compat.estimator")
-    tf.layers = _Later("layers", "tf_slim_compat.layers")
     _restore_names()
     tf.pywrap_tensorflow = importlib.import_module(
         "tensorflow.python.pywrap_tensorflow"
     )
     _mend_flags()
     sys.modules["tensorflow"] = _TensorFlow()
-    sys.meta_path.insert(0, _Finder())
+    # Finders that come before the one of Python, such as pytest's, stay there.
+    finder = importlib.machinery.PathFinder
+    sys.meta_path.insert(sys.meta_path.index(finder), _Finder())
     old_names.restore()
     mended.note("import tensorflow", f"gives TensorFlow {tf.__version__} in graph mode")

@@ -170,7 +170,10 @@ def compile_source(data: bytes, path: str) -> types.CodeType:
     Raises:
       Python2Error: if it is neither.
     """
-    source = importlib.util.decode_source(data)
+    try:
+        source = importlib.util.decode_source(data)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise Python2Error(f"{path} cannot be decoded: {error}") from error
     try:
         old = find_old_names(ast.parse(source, path))
         is_certain, why = False, ", ".join(old)

@@ -22,6 +22,12 @@ The program gets TensorFlow's graph mode by `import tensorflow`, and tf.contrib,
 tf.layers and tf.estimator with it. Sources in Python 2 are translated while they load;
 no file is changed. What was mended is printed at the end.
 """
+# Parts of TensorFlow 1 -> modules that load when a program uses them.
+_PARTS = {
+    "tf.estimator": "tf_slim_compat.estimator",
+    "tf.keras": "tf_keras",
+    "tf.layers": "tf_slim_compat.layers",
+}
 _NOT_BUILT = ("is not built in tf_slim_compat", "which is not installed")
 
 
@@ -106,8 +112,9 @@ def main() -> None:
     )
     modules.install()
     status = run(arguments)
-    if "tf_keras" in sys.modules:
-        mended.note("tf.keras, tf.nn.rnn_cell", "are of tf_keras")
+    for what, module in _PARTS.items():
+        if module in sys.modules:
+            mended.note(what, f"is {module}")
     if contrib.list_used():
         used = ", ".join(contrib.list_used())
         mended.note("tf.contrib", f"is tf_slim_compat.contrib: {used}")
