@@ -121,6 +121,20 @@ print(hparam.HParams is training.HParams, flags.FLAGS is tf.app.flags.FLAGS)
     "missing_module": "from tensorflow.contrib import crf\n",
     "missing_name": "from tensorflow.contrib.layers import embed_sequence\n",
     "missing_attribute": "import tensorflow as tf\ntf.contrib.opt.AdamWOptimizer()\n",
+    "division_2": "n = 7\nprint 'n', n\nhalf = n / 2\nrange(half)\n",
+    "autograph": """
+import tensorflow as tf
+
+def halve(n):
+    if tf.equal(n % 2, 0):
+        return n / 2
+    return tf.cast(n, tf.float64)
+
+data = tf.data.Dataset.range(3).map(halve)
+with tf.Session() as session:
+    get_next = data.make_one_shot_iterator().get_next()
+    print [float(session.run(get_next)) for _ in xrange(3)]
+""",
     "status": "import sys\nsys.exit(3)\n",
     "flags": """
 import tensorflow as tf
@@ -212,6 +226,7 @@ def test_nothing_is_patched_before(results):
         ("converted", "6.0 convolution2d\n"),
         ("imports", "True True\n" * 2 + "True True\nTrue\nTrue True\n"),
         ("flags", "logs\n"),
+        ("autograph", "[0.0, 1.0, 1.0]\n"),
         (
             "old_names",
             "i True True\n[97, 98] [1. 2.]\nTrue 2 True\n['a', 'b'] a\nTrue\n"
@@ -234,6 +249,7 @@ def test_a_module_runs_by_its_name(results):
     [
         ("float_shape", "float_shape.py, line 4: half = width / 2"),
         ("loop", "loop.py, line 2: batches = 10 / 5"),
+        ("division_2", "division_2.py, line 3: half = n / 2"),
         ("missing_module", "line 1: tf.contrib.crf is not built in tf_slim_compat; "),
         ("missing_name", "tf.contrib.layers.embed_sequence is not built"),
         ("missing_attribute", "line 2: tf.contrib.opt.AdamWOptimizer is not built"),

@@ -1,10 +1,9 @@
 """Finds where Python 2 divided integers to an integer and Python 3 gives a float."""
 
 import ast
+import linecache
 import types
 from collections.abc import Iterator
-
-from tf_slim_compat.tensorflow1 import python2
 
 _MOST = 3
 
@@ -74,13 +73,12 @@ def explain(error: BaseException, frames: list[types.TracebackType]) -> str | No
         return None
     for entry in reversed(frames):
         path = entry.tb_frame.f_code.co_filename
+        text = linecache.getlines(path)
         try:
-            source = python2.read_source(path)
-            lines = find_divisions(ast.parse(source), entry.tb_lineno)
-        except (OSError, SyntaxError, UnicodeDecodeError):
+            lines = find_divisions(ast.parse("".join(text)), entry.tb_lineno)
+        except SyntaxError:
             continue
         if lines:
-            text = source.splitlines()
             quoted = "; ".join(
                 f"line {n}: {text[n - 1].strip()}" for n in lines[:_MOST]
             )

@@ -3,6 +3,7 @@
 import ast
 import importlib.machinery
 import importlib.util
+import linecache
 import os
 import re
 import sysconfig
@@ -31,10 +32,6 @@ _ONLY_IF_CERTAIN = ("fix_input", "fix_print")
 # Takes a script for a module of a package.
 _NOT_FIXED = "fix_import"
 _INDENTATION = re.compile(r"^[ \t]+", re.MULTILINE)
-
-
-# Path -> what was translated from Python 2.
-_translated: dict[str, str] = {}
 
 
 class Python2Error(Exception):
@@ -144,24 +141,14 @@ def _translate(source: str, path: str, is_certain: bool, why: str) -> str:
             reason = error
         else:
             mended.note(path, f"is Python 2 ({why}); translated by {package}")
-            _translated[path] = translated
+            # AutoGraph and tracebacks read the source of functions there.
+            lines = translated.splitlines(keepends=True)
+            linecache.cache[path] = (len(translated), None, lines, path)
             return translated
     raise Python2Error(
         f"{path} is not Python 3 ({why}), and {package} cannot translate it from "
         f"Python 2 ({reason})."
     ) from reason
-
-
-def read_source(path: str) -> str:
-    """Returns the source of a program's module as it was compiled.
-
-    Raises:
-      OSError: if there is no such file.
-    """
-    if path in _translated:
-        return _translated[path]
-    with open(path, "rb") as file:
-        return importlib.util.decode_source(file.read())
 
 
 def compile_source(data: bytes, path: str) -> types.CodeType:
