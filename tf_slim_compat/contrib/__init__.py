@@ -47,8 +47,6 @@ _INSTEAD = {
     "tpu": "programs for TPUs do not run here; use tf.estimator without TPU",
 }
 
-__path__: list[str]
-
 
 def explain(name: str) -> str:
     """Returns why a module of `tf.contrib` is missing, and what there is instead."""

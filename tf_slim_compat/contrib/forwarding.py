@@ -47,9 +47,9 @@ def make_getattr(
 class Forwarding(types.ModuleType):
     """A module of `tf.contrib` without code of its own."""
 
-    def __init__(self, name: str, *places: str, **options: Mapping[str, str]):
+    def __init__(self, name: str, *places: str):
         super().__init__(f"tf_slim_compat.contrib.{name}", "Names that moved.")
-        self._find = make_getattr(name, places, **options)
+        self._find = make_getattr(name, places)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

@@ -6,6 +6,7 @@ import importlib.util
 import linecache
 import os
 import re
+import site
 import sysconfig
 import types
 import warnings
@@ -40,7 +41,8 @@ class Python2Error(Exception):
 
 def _get_library_folders() -> tuple[str, ...]:
     names = ("stdlib", "platstdlib", "purelib", "platlib")
-    return tuple(os.path.join(sysconfig.get_path(name), "") for name in names)
+    folders = [sysconfig.get_path(name) for name in names]
+    return tuple(os.path.join(f, "") for f in (*folders, site.getusersitepackages()))
 
 
 LIBRARY_FOLDERS = _get_library_folders()
