@@ -4,6 +4,7 @@ import gzip
 import os
 import pickle
 import random
+import re
 import shutil
 import subprocess
 
@@ -11,7 +12,7 @@ import numpy as np
 import published_files
 import pytest
 from conftest import ROOT
-from script_runner import run_script
+from script_runner import load_flags, run_script
 
 from datasets import (
     dataset_factory,
@@ -311,3 +312,27 @@ def test_mistakes_are_one_sentence(published, tmp_path):
 def test_shell_scripts_parse(path):
     subprocess.run(["bash", "-n", path], check=True)
     assert os.access(path, os.X_OK)
+
+
+def test_shell_scripts_give_flags_that_exist():
+    scripts = (SCRIPT, "train_image_classifier.py", "eval_image_classifier.py")
+    known = set().union(*map(load_flags, scripts), {"flag"})
+    for path in (ROOT / "scripts").glob("*_on_*.sh"):
+        assert known.issuperset(re.findall(r"--(\w+)", path.read_text())), path
+
+
+@pytest.mark.slow
+def test_lenet_on_mnist(published, tmp_path):
+    done = subprocess.run(
+        [ROOT / "scripts" / "train_lenet_on_mnist.sh", "--max_number_of_steps=2"],
+        env=os.environ
+        | {
+            "DATASET_DIR": str(tmp_path / "data"),
+            "SOURCE_DIR": str(published["mnist"]),
+            "TRAIN_DIR": str(tmp_path / "run"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "\naccuracy  " in done.stdout
