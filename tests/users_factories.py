@@ -117,7 +117,7 @@ def main(data_dir, train_dir):
         ("inspect_model.py", "--list_networks"),
         (*train, f"--train_dir={train_dir}/2", "--drop_path=0.5"),
         ("inspect_model.py", "--model_name=tinny"),
-        ("eval_image_classifier.py", "--dataset_name=other", "--checkpoint_path=none"),
+        ("export_inference_graph.py", "--dataset_name=other", "--output_file=x.pb"),
     ]
     print(json.dumps([run_script(*command) for command in commands]))
 
