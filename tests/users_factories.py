@@ -117,7 +117,12 @@ def main(data_dir, train_dir):
         ("inspect_model.py", "--list_networks"),
         (*train, f"--train_dir={train_dir}/2", "--drop_path=0.5"),
         ("inspect_model.py", "--model_name=tinny"),
-        ("export_inference_graph.py", "--dataset_name=other", "--output_file=x.pb"),
+        (
+            "export_inference_graph.py",
+            "--dataset_name=other",
+            "--model_name=tiny",
+            "--output_file=x.pb",
+        ),
     ]
     print(json.dumps([run_script(*command) for command in commands]))
 
