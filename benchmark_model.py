@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from absl import flags, logging
 
-from datasets import dataset_factory, input_pipeline
+from datasets import dataset_lookup, input_pipeline
 from deployment import entry, files, formats, settings, tasks, text
 from deployment.formats import checking
 from deployment.models import run_card
@@ -38,7 +38,7 @@ from deployment.predict.predictor import (
     Predictor,
     read_batches,
 )
-from nets import nets_factory
+from nets import network_lookup
 from preprocessing import preprocessing_factory
 
 flags.DEFINE_list(
@@ -126,7 +126,7 @@ def open_predictor(path: str) -> tuple[Predictor, int]:
     """
     file_type, path = formats.find_file_type(path)
     card = run_card.find(path)
-    spec = settings.read_spec(FLAGS, card, nets_factory.get_network, ["image_size"])
+    spec = settings.read_spec(FLAGS, card, network_lookup.get_network, ["image_size"])
     if file_type.open_predictor is None:
         if card is None:
             raise ValueError(
@@ -135,7 +135,7 @@ def open_predictor(path: str) -> tuple[Predictor, int]:
             )
         path = settings.choose_checkpoint(FLAGS, "Measuring", "model_path", path)
         build = functools.partial(
-            nets_factory.get_network_fn, spec.model_name, is_training=False
+            network_lookup.get_network_fn, spec.model_name, is_training=False
         )
         return CheckpointPredictor(path, build, spec), checking.measure_size(path)
     known = spec if card is not None else None
@@ -167,7 +167,7 @@ def measure_score(path: str, predictor: Predictor) -> float | None:
             f"{path!r} contains no model specification, so its preprocessing is "
             "unknown: export it with export_model.py, or leave out --dataset_dir."
         )
-    dataset = dataset_factory.get_dataset(
+    dataset = dataset_lookup.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
     preprocessing_fn = preprocessing_factory.get_preprocessing(

@@ -36,7 +36,7 @@ from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.predict import output, running
 from deployment.predict.predictor import CheckpointPredictor, Predictor
-from nets import nets_factory
+from nets import network_lookup
 from preprocessing import preprocessing_factory
 
 flags.DEFINE_string(
@@ -175,14 +175,14 @@ def open_predictor(
             "--model_name (the network) and --label_path (the names of the outputs)."
         )
     get_network_fn = functools.partial(
-        nets_factory.get_network_fn, spec.model_name, is_training=False
+        network_lookup.get_network_fn, spec.model_name, is_training=False
     )
     return CheckpointPredictor(path, get_network_fn, spec)
 
 
 def recognize_preprocessing(predictor: Predictor) -> str:
     """Returns the preprocessing of the network that the model's nodes belong to."""
-    networks = map(nets_factory.get_network, nets_factory.list_networks())
+    networks = map(network_lookup.get_network, network_lookup.list_networks())
     names = {n.preprocessing for n in networks if n.scope in predictor.scopes}
     if len(names) != 1:
         raise ValueError(
@@ -373,7 +373,7 @@ def main(argv: Sequence[str]) -> None:
     file_type, path = formats.find_file_type(FLAGS.model_path)
     card = run_card.find(path)
     spec = settings.read_spec(
-        FLAGS, card, nets_factory.get_network, free=["image_size"]
+        FLAGS, card, network_lookup.get_network, free=["image_size"]
     )
     num_names = len(read_labels(path)[0] or ())
     failed = []

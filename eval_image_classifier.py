@@ -36,7 +36,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from datasets import dataset_factory, input_pipeline, record_reader
+from datasets import dataset_lookup, input_pipeline, record_reader
 from deployment import cluster, config_flags, entry, settings, tasks
 from deployment.evaluate import evaluation_runs
 from deployment.evaluate.evaluation import EvaluationConfig
@@ -45,7 +45,7 @@ from deployment.evaluate.run_config import RunConfig
 from deployment.models import run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
-from nets import nets_factory
+from nets import network_lookup
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim
 
@@ -143,7 +143,7 @@ def get_dataset(card: RunCard | None) -> tuple[slim.dataset.Dataset, str]:
     else:
         split_name = card.eval_split_name or "validation"
     data = settings.read_data(FLAGS, card)
-    dataset = dataset_factory.get_dataset(
+    dataset = dataset_lookup.get_dataset(
         data.dataset_name, split_name, data.dataset_dir
     )
     return dataset, split_name
@@ -233,11 +233,11 @@ def main(_: Sequence[str]) -> None:
     cluster.wait_for_servers(FLAGS.master)
     card = find_card()
     checkpoint_path = choose_checkpoint()
-    spec = settings.read_spec(FLAGS, card, nets_factory.get_network)
+    spec = settings.read_spec(FLAGS, card, network_lookup.get_network)
     dataset, split_name = get_dataset(card)
     spec = complete_spec(spec, card, dataset)
     config = config_from_flags(checkpoint_path, card, spec, dataset, split_name)
-    network_fn = nets_factory.get_network_fn(
+    network_fn = network_lookup.get_network_fn(
         spec.model_name, spec.num_outputs, is_training=False
     )
     preprocessing_fn = preprocessing_factory.get_preprocessing(

@@ -17,13 +17,13 @@ from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
-from datasets import dataset_factory, dataset_utils, shard_files
+from datasets import dataset_lookup, dataset_utils, shard_files
 from deployment import entry, settings, tasks
 from deployment.formats import freezing
 from deployment.models import checkpoint, graph_files, output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
-from nets import nets_factory
+from nets import network_lookup
 from tf_slim_compat import tf
 
 flags.DEFINE_string("model_name", "inception_v3", "Name of the network to export.")
@@ -97,7 +97,7 @@ def find_card() -> RunCard | None:
 
 def read_spec(card: RunCard | None) -> ModelSpec:
     """Returns the specification of the network, from the flags and the run card."""
-    spec = settings.read_spec(FLAGS, card, nets_factory.get_network)
+    spec = settings.read_spec(FLAGS, card, network_lookup.get_network)
     data = settings.read_data(FLAGS, card)
     # The dataset only serves to count classes, and may have moved.
     if (
@@ -107,7 +107,7 @@ def read_spec(card: RunCard | None) -> ModelSpec:
     ):
         num_labels = card.num_classes + card.labels_offset
     else:
-        num_labels = dataset_factory.get_num_classes(
+        num_labels = dataset_lookup.get_num_classes(
             data.dataset_name, FLAGS.dataset_dir
         )
     num_outputs = tasks.get_task(spec.task).count_outputs(
@@ -156,7 +156,7 @@ def get_input_shape(spec: ModelSpec) -> list[int | None]:
 
 def define_network(spec: ModelSpec) -> Callable:
     """Returns a function that adds the network with the scores of its task."""
-    network_fn = nets_factory.get_network_fn(
+    network_fn = network_lookup.get_network_fn(
         spec.model_name, num_classes=spec.num_outputs, is_training=FLAGS.is_training
     )
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from absl import flags, logging
 
-from datasets import dataset_factory, dataset_utils, file_batches, input_pipeline
+from datasets import dataset_lookup, dataset_utils, file_batches, input_pipeline
 from deployment import entry, formats, settings, tasks
 from deployment.formats import checking, exporting
 from deployment.formats.base import ExportOptions
@@ -37,7 +37,7 @@ from deployment.models import output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.settings import DataSettings
-from nets import nets_factory
+from nets import network_lookup
 from preprocessing import preprocessing_factory
 from tf_slim_compat import as_written, tf
 
@@ -128,7 +128,7 @@ FLAGS = flags.FLAGS
 
 def read_spec(card: RunCard | None) -> ModelSpec:
     """Returns the model's specification, from the flags and the run card."""
-    spec = settings.read_spec(FLAGS, card, nets_factory.get_network)
+    spec = settings.read_spec(FLAGS, card, network_lookup.get_network)
     if not spec.model_name:
         raise ValueError(
             f"{FLAGS.checkpoint_path!r} has no run card (run.json): give its network "
@@ -147,10 +147,10 @@ def open_split(data: DataSettings, names: Sequence[str]) -> Any:
         return None
     for split in names[:-1]:
         try:
-            return dataset_factory.get_dataset(name, split, folder)
+            return dataset_lookup.get_dataset(name, split, folder)
         except ValueError:
             continue
-    return dataset_factory.get_dataset(name, names[-1], folder)
+    return dataset_lookup.get_dataset(name, names[-1], folder)
 
 
 def choose_splits(card: RunCard | None, purpose: str) -> list[str]:
@@ -203,7 +203,7 @@ def complete_spec(spec: ModelSpec, dataset: Any) -> ModelSpec:
 def define_model(spec: ModelSpec) -> ExportConfig:
     """Returns the model whose checkpoint is exported."""
     return ExportConfig(
-        network_fn=nets_factory.get_network_fn(spec.model_name, spec.num_outputs),
+        network_fn=network_lookup.get_network_fn(spec.model_name, spec.num_outputs),
         preprocessing_fn=preprocessing_factory.get_preprocessing(
             spec.preprocessing_name, use_grayscale=spec.use_grayscale
         ),

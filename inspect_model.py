@@ -51,7 +51,7 @@ from typing import Any
 
 from absl import flags
 
-from datasets import dataset_factory, file_batches, input_pipeline
+from datasets import dataset_lookup, file_batches, input_pipeline
 from deployment import config_flags, entry, settings, text, user_modules
 from deployment.inspect import (
     augmentation,
@@ -66,7 +66,7 @@ from deployment.inspect import graph as graph_report
 from deployment.inspect.options import CheckpointOptions, GraphOptions
 from deployment.models import checkpoint_choice, run_card
 from deployment.models.checkpoint import Checkpoint
-from nets import nets_factory, published
+from nets import network_lookup, published
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
 
@@ -188,7 +188,7 @@ def get_network(
       num_classes: number of outputs, if --num_classes is unset.
       is_training: whether to build the network for training.
     """
-    network_fn = nets_factory.get_network_fn(
+    network_fn = network_lookup.get_network_fn(
         name, FLAGS.num_classes or num_classes or 1000, is_training=is_training
     )
     size = FLAGS.image_size or network_fn.default_image_size
@@ -204,15 +204,15 @@ def summarize(name: str, num_classes: int | None = None) -> network.Summary:
 
 def list_networks() -> Iterator[str]:
     """Generates a table of networks."""
-    names = nets_factory.list_networks()
+    names = network_lookup.list_networks()
     if FLAGS.model_name:
         chosen = set()
         for pattern in FLAGS.model_name.replace(" ", "").split(","):
             found = fnmatch.filter(names, pattern)
             # `get_network` raises the error for an unknown name.
-            chosen.update(found or [nets_factory.get_network(pattern).name])
+            chosen.update(found or [network_lookup.get_network(pattern).name])
         names = sorted(chosen)
-    rows = {name: nets_factory.get_network(name) for name in names}
+    rows = {name: network_lookup.get_network(name) for name in names}
     facts = {
         name: network.Facts(
             row.default_image_size, row.preprocessing, row.top1, row.paper
@@ -255,7 +255,7 @@ def inspect_network() -> Iterator[str]:
         yield write_graph(network.build_graph_def(network_fn, input_shape))
         return
     yield from network.describe_summary(summarize(FLAGS.model_name))
-    note = nets_factory.get_network(FLAGS.model_name).note
+    note = network_lookup.get_network(FLAGS.model_name).note
     if note:
         yield f"Public checkpoints: {note}"
 
@@ -340,7 +340,7 @@ def build_raw_images(card: run_card.RunCard | None) -> tf.data.Dataset:
             "There are no images to show: give --image_dir=photos, or a run with a "
             "dataset, --checkpoint_path=run."
         )
-    dataset = dataset_factory.get_dataset(
+    dataset = dataset_lookup.get_dataset(
         card.dataset_name, card.dataset_split_name, card.dataset_dir
     )
     return input_pipeline.build_batches(dataset, *options, 1, is_training=True, seed=0)
@@ -357,7 +357,7 @@ def show_augmentation() -> Iterator[str]:
     if card and not FLAGS.user_module:
         user_modules.load(card.user_modules)
     default = card.model_name if card else "mobilenet_v1"
-    network_row = nets_factory.get_network(FLAGS.model_name or default)
+    network_row = network_lookup.get_network(FLAGS.model_name or default)
     name, size = network_row.preprocessing, network_row.default_image_size
     if card and not FLAGS.model_name:
         name, size = card.preprocessing_name, card.image_size

@@ -14,6 +14,7 @@ from deployment import text
 # Subcommand to the module of its script.
 COMMANDS = {
     "convert": "convert_dataset",
+    "download": "download_and_convert_data",
     "train": "train_image_classifier",
     "evaluate": "eval_image_classifier",
     "classify": "classify_image",

@@ -29,7 +29,7 @@ from typing import Any
 
 from absl import flags
 
-from datasets import dataset_factory, dataset_utils, downloads, input_pipeline
+from datasets import dataset_lookup, dataset_utils, downloads, input_pipeline
 from deployment import (
     config_flags,
     durations,
@@ -52,7 +52,7 @@ from deployment.train import advice, batch_size, modes, pretrained
 from deployment.train.config import TrainingConfig, ValidationConfig
 from deployment.train.input_config import InputConfig
 from deployment.train.warm_start import OtherVariablesError
-from nets import nets_factory, published
+from nets import network_lookup, published
 from preprocessing import preprocessing_factory
 from tf_slim_compat import slim
 
@@ -151,7 +151,7 @@ def spec_from_flags(dataset: slim.dataset.Dataset) -> ModelSpec:
     """Returns the specification of the model to train."""
     wanted, found = tasks.split_flag(FLAGS.task)[0], getattr(dataset, "task", None)
     task = tasks.get_task(settings.choose_task(wanted, found))
-    network = nets_factory.get_network(FLAGS.model_name)
+    network = network_lookup.get_network(FLAGS.model_name)
     num_outputs = task.count_outputs(dataset.num_classes, FLAGS.labels_offset)
     return ModelSpec(
         task=task.name,
@@ -254,7 +254,7 @@ def card_from_flags(dataset: slim.dataset.Dataset, config: TrainingConfig) -> Ru
 def build_network_fn(spec: ModelSpec, is_training: bool) -> Callable:
     """Returns the network as a function of images."""
     in_update = optimizers.is_decoupled(FLAGS.optimizer)
-    return nets_factory.get_network_fn(
+    return network_lookup.get_network_fn(
         spec.model_name,
         num_classes=spec.num_outputs,
         # Such an optimizer decays the weights itself, not through the loss.
@@ -306,7 +306,7 @@ def evaluator_fn(config: TrainingConfig) -> Callable | None:
     """Returns what builds the evaluator of the validation; None if there is none."""
     if config.validation is None:
         return None
-    dataset = dataset_factory.get_dataset(
+    dataset = dataset_lookup.get_dataset(
         FLAGS.dataset_name, FLAGS.eval_split_name, FLAGS.dataset_dir
     )
     return functools.partial(
@@ -360,11 +360,11 @@ def suggest_new_run() -> str:
 
 
 def main(_: Sequence[str]) -> None:
-    dataset = dataset_factory.get_dataset(
+    dataset = dataset_lookup.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
     pretrained.settle(FLAGS, dataset.num_classes, downloads, published)
-    command = recipes.apply(FLAGS, dataset, dataset_factory.get_dataset, nets_factory)
+    command = recipes.apply(FLAGS, dataset, dataset_lookup.get_dataset, network_lookup)
     config = config_from_flags(dataset)
     advice.log_warnings(config)
     card = dataclasses.replace(card_from_flags(dataset, config), command=command)

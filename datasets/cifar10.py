@@ -13,4 +13,5 @@ TABLE = tfrecord_dataset.Table(
     shape=(32, 32, 3),
 )
 
+SPLITS_TO_SIZES = TABLE.splits_to_sizes
 get_split = TABLE.get_split

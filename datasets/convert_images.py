@@ -220,11 +220,7 @@ def _write_dataset(
         fingerprint=fingerprint,
         notes=(*source.notes, *duplicates.describe()),
     )
-    for file_name, contents in (
-        (dataset_folder.LABELS_FILE_NAME, info.to_label_text()),
-        (dataset_info.FILE_NAME, info.to_json()),
-    ):
-        dataset_folder.write_text(os.path.join(staging, file_name), contents)
+    dataset_folder.write_descriptions(staging, info)
     return info
 
 
@@ -244,7 +240,7 @@ def _load_images(
     checked = image_checks.check_all(loaded, workers)
     with contextlib.closing(loaded), contextlib.closing(checked):
         pairs = zip(images, checked, strict=True)
-        for image, (encoded, fault) in _show_progress(pairs, len(images)):
+        for image, (encoded, fault) in show_progress(pairs, len(images)):
             if encoded is None:
                 _report_bad(image.path, fault, config.skip_bad_images)
                 yield image, "", None
@@ -315,8 +311,8 @@ def _report_bad(path: str, fault: str, skip: bool) -> None:
     tqdm.write(f"{sentence}; skipped.", file=sys.stderr)
 
 
-def _show_progress(items: Iterable, total: int) -> Iterator:
-    """Yields the items; shows a bar on a terminal, a line every tenth elsewhere."""
+def show_progress(items: Iterable, total: int) -> Iterator:
+    """Yields items; shows a bar on a terminal, a line every tenth elsewhere."""
     if sys.stderr.isatty():
         yield from tqdm(items, total=total, unit="image")
         return

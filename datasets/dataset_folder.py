@@ -135,6 +135,12 @@ def _lock(folder: str) -> Iterator[None]:
         os.close(descriptor)
 
 
+def write_descriptions(staging: str, info: dataset_info.DatasetInfo) -> None:
+    """Writes `labels.txt` and `dataset_info.json`; see `write_text`."""
+    write_text(os.path.join(staging, LABELS_FILE_NAME), info.to_label_text())
+    write_text(os.path.join(staging, dataset_info.FILE_NAME), info.to_json())
+
+
 def publish(staging: str, dataset_dir: str, old_files: Iterable[str]) -> None:
     """Moves the new files to their places, then removes the old shards.
 

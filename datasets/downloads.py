@@ -5,6 +5,7 @@ is limited. This module does not import TensorFlow.
 """
 
 import contextlib
+import hashlib
 import http.client
 import os
 import shutil
@@ -22,6 +23,7 @@ from tqdm import tqdm
 _MOST_GROWTH = 100
 _UNLIMITED_BYTES = 100 * 2**20
 _TIMEOUT_SECS = 60
+_CHUNK_BYTES = 1 << 22
 
 
 def download_url(url: str, dataset_dir: str, resume: bool = False) -> str:
@@ -58,6 +60,15 @@ def download_url(url: str, dataset_dir: str, resume: bool = False) -> str:
 def get_file_name(url: str) -> str:
     """Returns the name of the file at an address."""
     return urllib.parse.unquote(urllib.parse.urlparse(url).path).rsplit("/", 1)[-1]
+
+
+def compute_md5(path: str) -> str:
+    """Returns the MD5 checksum of a file, as 32 hexadecimal digits."""
+    digest = hashlib.md5(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _download(url: str, path: str, resume: bool) -> None:
@@ -129,10 +140,22 @@ def download_and_uncompress_zipfile(zip_url: str, dataset_dir: str) -> None:
     """Downloads a zip archive and unpacks it into the folder.
 
     Raises:
-      OSError: as for `download_and_uncompress_tarball`, or if the archive is encrypted
-        or compressed by an unknown method.
+      OSError: if the archive cannot be downloaded, or as for `unpack_zipfile`.
     """
-    path = download_url(zip_url, dataset_dir)
+    unpack_zipfile(download_url(zip_url, dataset_dir), dataset_dir)
+
+
+def unpack_zipfile(path: str, folder: str) -> None:
+    """Unpacks a zip archive into a folder.
+
+    Args:
+      path: the archive.
+      folder: an existing folder.
+
+    Raises:
+      OSError: as for `unpack_tarball`, or if the archive is encrypted or compressed by
+        an unknown method.
+    """
     with _naming_damage(path), zipfile.ZipFile(path) as archive:
         members = archive.infolist()
         _check_growth(path, sum(member.file_size for member in members))
@@ -140,7 +163,7 @@ def download_and_uncompress_zipfile(zip_url: str, dataset_dir: str) -> None:
             parts = member.filename.replace("\\", "/").split("/")
             if parts[0] == "" or parts[0].endswith(":") or os.pardir in parts:
                 raise ValueError(f"{member.filename!r} would lie outside the folder")
-        archive.extractall(dataset_dir)
+        archive.extractall(folder)
 
 
 def _check_growth(path: str, total: int) -> None:

@@ -105,6 +105,17 @@ def load(path: str) -> EncodedImage:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
+def encode_png(pixels: np.ndarray) -> EncodedImage:
+    """Encodes pixels as PNG.
+
+    Args:
+      pixels: uint8 [height, width] or [height, width, 3].
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return EncodedImage(buffer.getvalue(), "png", *pixels.shape[:2])
+
+
 def find_other_type(path: str) -> str | None:
     """Returns what a path is if reading it may block, such as "named pipe", or None."""
     try:

@@ -14,4 +14,5 @@ TABLE = tfrecord_dataset.Table(
     shape=(28, 28, 1),
 )
 
+SPLITS_TO_SIZES = TABLE.splits_to_sizes
 get_split = TABLE.get_split

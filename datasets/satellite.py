@@ -16,4 +16,5 @@ TABLE = tfrecord_dataset.Table(
     },
 )
 
+SPLITS_TO_SIZES = TABLE.splits_to_sizes
 get_split = TABLE.get_split

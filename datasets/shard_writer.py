@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from datasets import (
     dataset_folder,
@@ -24,17 +24,26 @@ class ShardWriter:
     Use as a context manager; `finish` gives the shards their final names.
     """
 
-    def __init__(self, folder: str, name: str, num_shards: int):
+    def __init__(
+        self,
+        folder: str,
+        name: str,
+        num_shards: int = 1,
+        file_names: Mapping[str, Sequence[str]] | None = None,
+    ):
         """Opens no files yet.
 
         Args:
           folder: an existing folder.
           name: the first part of the files' names.
           num_shards: per split; fewer if a split has fewer records.
+          file_names: split name to the names of its shards, instead of those that
+            `name` and `num_shards` give; all are written, even without records.
         """
         self._folder = folder
         self._name = name
         self._num_shards = num_shards
+        self._file_names = file_names or {}
         self._writers = {}
         self._counts = {}
         self._hash = hashlib.sha256()
@@ -69,7 +78,7 @@ class ShardWriter:
         try:
             yield
         except tf.errors.OpError as error:
-            file = dataset_info.name_shard(self._name, split, index, self._num_shards)
+            file = self._get_name(split, index, self._count_shards(split))
             reason = error.message.split(";")[-1].strip()
             raise OSError(
                 dataset_folder.describe_failure(
@@ -108,8 +117,8 @@ class ShardWriter:
             feature["image/class/text"].bytes_list.value.append(class_name)
         record = example.SerializeToString(deterministic=True)
         self._hash.update(record)
-        counts = self._counts.setdefault(split, [0] * self._num_shards)
-        index = sum(counts) % self._num_shards
+        counts = self._counts.setdefault(split, [0] * self._count_shards(split))
+        index = sum(counts) % len(counts)
         counts[index] += 1
         with self._naming_errors(split, index):
             self._find_writer(split, index).write(record)
@@ -138,21 +147,34 @@ class ShardWriter:
         Raises:
           OSError: if a shard cannot be written; the message names it.
         """
+        for split, names in self._file_names.items():
+            self._counts.setdefault(split, [0] * len(names))
+            for index in range(len(names)):
+                self._find_writer(split, index)
         self._close()
         tag = self._hash.hexdigest()[:_TAG_DIGITS] if is_tagged else ""
         splits = {}
-        for split in filter(self._counts.get, image_source.SPLITS):
-            counts = [count for count in self._counts[split] if count]
+        known = self._file_names or image_source.SPLITS
+        for split in filter(self._counts.get, known):
+            counts = [n for n in self._counts[split] if n or self._file_names]
             splits[split] = tuple(
-                self._name_shard(split, index, len(counts), count, tag)
+                self._rename_shard(split, index, len(counts), count, tag)
                 for index, count in enumerate(counts)
             )
         return splits, self._hash.hexdigest()
 
-    def _name_shard(
+    def _count_shards(self, split: str) -> int:
+        return len(self._file_names.get(split, ())) or self._num_shards
+
+    def _get_name(self, split: str, index: int, num_shards: int, tag: str = "") -> str:
+        if split in self._file_names:
+            return self._file_names[split][index]
+        return dataset_info.name_shard(self._name, split, index, num_shards, tag)
+
+    def _rename_shard(
         self, split: str, index: int, num_shards: int, num_records: int, tag: str
     ) -> dataset_info.Shard:
-        file = dataset_info.name_shard(self._name, split, index, num_shards, tag)
+        file = self._get_name(split, index, num_shards, tag)
         path = os.path.join(self._folder, file)
         os.rename(self._partial_path(split, index), path)
         return dataset_info.Shard(file, os.path.getsize(path), num_records)

@@ -15,6 +15,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datasets import dataset_info, dataset_utils, shard_files
 from tf_slim_compat import slim, tf
 
+# Items of datasets whose records tell more of an image: the name of its class (string),
+# the boxes of its objects (float32 [n, 4]: top, left, bottom and right as fractions of
+# the image's size), and their classes (int64 [n]).
+OBJECT_ITEMS = ("label_text", "object/bbox", "object/label")
+_OBJECT_KEYS = {
+    "label_text": "image/class/text",
+    "object/label": "image/object/class/label",
+}
+_BOX_SIDES = ("ymin", "xmin", "ymax", "xmax")
+_BOX_PREFIX = "image/object/bbox/"
+_OBJECT_FEATURES = {
+    "image/class/text": tf.FixedLenFeature((), tf.string, default_value=""),
+    "image/object/class/label": tf.VarLenFeature(tf.int64),
+    **{f"{_BOX_PREFIX}{side}": tf.VarLenFeature(tf.float32) for side in _BOX_SIDES},
+}
 _SHARD_OF = re.compile(r"(\d+)-of-(\d+)")
 
 
@@ -26,7 +41,8 @@ class Table:
       file_pattern: names of the shards, `%s` for the split and `*` for anything.
       splits_to_sizes: split name to number of images.
       num_classes: number of classes.
-      items_to_descriptions: "image" and "label" to a sentence about them.
+      items_to_descriptions: each item to a sentence about it. "image" and "label" are
+        provided always, `OBJECT_ITEMS` where they are described.
       channels: of the decoded image; 1 for grayscale, 3 for color.
       shape: (height, width, channels) if all images have the same size, or None.
     """
@@ -99,7 +115,10 @@ class Table:
             data_sources=files,
             reader=reader or tf.TFRecordReader,
             decoder=_build_decoder(
-                self.channels, self.shape, None if has_classes else num_classes
+                self.channels,
+                self.shape,
+                None if has_classes else num_classes,
+                self.items_to_descriptions,
             ),
             num_samples=num_samples,
             items_to_descriptions=dict(self.items_to_descriptions),
@@ -279,9 +298,19 @@ def _shorten(names: Collection[str], limit: int = 6) -> str:
 
 
 def _build_decoder(
-    channels: int, shape: tuple[int, int, int] | None, num_floats: int | None
+    channels: int,
+    shape: tuple[int, int, int] | None,
+    num_floats: int | None,
+    items: Collection[str],
 ) -> slim.tfexample_decoder.TFExampleDecoder:
-    """Returns a decoder of class indices, or of `num_floats` numbers per image."""
+    """Returns a decoder of class indices, or of `num_floats` numbers per image.
+
+    Args:
+      channels: see `Table`.
+      shape: see `Table`.
+      num_floats: None for class indices.
+      items: which of `OBJECT_ITEMS` to decode too.
+    """
     if num_floats is None:
         label_key, label_feature = "image/class/label", tf.FixedLenFeature((), tf.int64)
     else:
@@ -296,4 +325,15 @@ def _build_decoder(
         "image": slim.tfexample_decoder.Image(shape=shape, channels=channels),
         "label": slim.tfexample_decoder.Tensor(label_key),
     }
+    for item in OBJECT_ITEMS:
+        if item in items:
+            handler = _build_object_handler(item)
+            items_to_handlers[item] = handler
+            keys_to_features |= {key: _OBJECT_FEATURES[key] for key in handler.keys}
     return slim.tfexample_decoder.TFExampleDecoder(keys_to_features, items_to_handlers)
+
+
+def _build_object_handler(item: str) -> slim.tfexample_decoder.ItemHandler:
+    if item == "object/bbox":
+        return slim.tfexample_decoder.BoundingBox(_BOX_SIDES, _BOX_PREFIX)
+    return slim.tfexample_decoder.Tensor(_OBJECT_KEYS[item])

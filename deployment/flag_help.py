@@ -13,11 +13,11 @@ from absl import flags
 # Themes and their flags, over all scripts, in the order in which they are listed.
 GROUPS = {
     "Data": (
-        "source labels file_column label_columns dataset_name dataset_dir "
+        "source source_dir labels file_column label_columns dataset_name dataset_dir "
         "dataset_split_name train_split_name image_file image_dir label_path "
         "labels_offset validation_fraction on_bad_image on_bad_record shards workers "
         "overwrite batch_size balanced_sampling num_readers num_preprocessing_threads "
-        "cache"
+        "cache small_object_area_threshold foreground_class_of_interest"
     ),
     "Model and weights": (
         "model_path model_name task num_classes image_size train_image_size "

@@ -56,7 +56,7 @@ def read_spec(
       flag_values: the parsed flags. Flags that the script does not define are skipped.
       card: the run card of the model; None if there is none.
       get_network: returns a network's record by name, with `default_image_size` and
-        `preprocessing`: `nets_factory.get_network`.
+        `preprocessing`: `network_lookup.get_network`.
       free: attributes of the specification that flags may override.
 
     Returns:

@@ -31,6 +31,7 @@ SPREAD = (
     "tests/test_training_survives.py",
     "tests/nets/test_lifecycle.py",
     "tests/nets/test_reference.py",
+    "tests/test_tf_slims_own_tests.py",
 )
 # Files with many tests of medium length, of which --quick runs only those marked
 # `quick`; the main path and the probes of networks run much of the same code.

@@ -52,10 +52,6 @@ KNOWN_FAILURES = {
         "DropoutTest.testCreateDropout": "expects tf.nn.dropout to end in a Mul "
         "node; TensorFlow ends it in SelectV2",
     },
-    "layers.rev_block_lib_test": {
-        "RecomputeTest.testWithIsRecomputeKwarg": "calls TensorFlow's "
-        "batch_normalization layer, which needs a module that no Keras release has",
-    },
     "metrics.classification_test": {
         "F1ScoreTest.testSomeCorrect": "expects seven decimals of a float32 quotient, "
         "which differs by 6e-8",

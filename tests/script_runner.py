@@ -21,7 +21,7 @@ def _forgotten_modules():
     registries = (
         augmentations._functions,
         dataset_factory.datasets_map,
-        nets_factory._registry,
+        getattr(nets_factory, "_registry", {}),  # A user's factory has none.
         preprocessing_factory.FAMILIES,
         tasks._tasks,
         user_modules._loaded,

@@ -153,7 +153,7 @@ def test_flags_have_the_defaults_of_the_reference(script):
 @pytest.mark.parametrize("name", DATASETS)
 def test_splits_of_datasets(name):
     module = importlib.import_module(f"datasets.{name}")
-    assert module.TABLE.splits_to_sizes == DATASETS[name]
+    assert DATASETS[name] == module.SPLITS_TO_SIZES
 
 
 @needs_reference

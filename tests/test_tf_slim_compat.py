@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import run_tf_slim_tests
 from conftest import REFERENCE, needs_reference
 from tf_slim.nets import inception_v3
 
@@ -23,19 +22,6 @@ from tf_slim_compat import (
 )
 
 pytestmark = pytest.mark.usefixtures("graph")
-
-# The modules that training and evaluation depend on, and the quickest of the others.
-SLIM_TESTS = [
-    "data.dataset_data_provider_test",
-    "data.tfexample_decoder_test",
-    "evaluation_test",
-    "layers.layers_test",
-    "learning_test",
-    "nets.resnet_v1_test",
-    "ops.variables_test",
-    "training.evaluation_test",
-    "training.training_test",
-]
 
 
 def count_ops(graph, op_type):
@@ -240,7 +226,7 @@ def test_seeds_must_be_integers():
         random_uniform([2])
 
 
-# Networks of tf_slim, and its own tests
+# Networks of tf_slim
 
 
 def build_loss(final_endpoint):
@@ -302,19 +288,6 @@ def test_a_network_of_tf_slim_has_the_names_of_public_checkpoints():
     assert {v.op.name for v in slim.get_model_variables()} == names
     updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
     assert len(updates) == reference["train"]["update_ops"]
-
-
-@pytest.fixture(scope="module")
-def slim_outcomes():
-    return run_tf_slim_tests.run_modules(SLIM_TESTS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("module", SLIM_TESTS)
-def test_tf_slims_own_tests(slim_outcomes, module):
-    outcome = slim_outcomes[module]
-    assert outcome.passed
-    assert not outcome.unexpected(module)
 
 
 def test_networks_of_tf_slim_are_found(monkeypatch):

@@ -1,7 +1,7 @@
 """Recipes: named sets of values for flags that were not given.
 
     recipes.define_flag(__name__)
-    recipes.apply(FLAGS, dataset, dataset_factory.get_dataset, nets_factory)
+    recipes.apply(FLAGS, dataset, dataset_lookup.get_dataset, network_lookup)
 
 Explicit flags always win. A resumed run keeps the recipe, and the values, that it began
 with. Each recipe has a file of its own, with the reason for each value.
@@ -70,7 +70,7 @@ def apply(
       flag_values: the parsed flags.
       dataset: the dataset to train on.
       get_dataset: returns another split, by (dataset's name, split's name, folder).
-      nets_factory: the module of that name.
+      nets_factory: the module `nets.network_lookup`.
       script: the script's name, for the command.
 
     Returns:

@@ -53,7 +53,7 @@ def choose(
     Args:
       budget_secs: the time that the run may take; None if that is not limited.
       num_images: images per epoch.
-      get_network_fn: `nets_factory.get_network_fn`.
+      get_network_fn: `network_lookup.get_network_fn`.
     """
     if budget_secs is None:
         return DEFAULT

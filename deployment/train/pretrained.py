@@ -1,7 +1,6 @@
 """Published weights as the start of training: fetched, checked and converted once."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,6 @@ from deployment.models import checkpoint, checkpoint_writing
 from deployment.models.checkpoint import Checkpoint
 
 _CHECKPOINT = "model.ckpt"
-_CHUNK_BYTES = 1 << 22
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,7 +102,7 @@ def _fetch(weights: Any, folder: str | None, downloads: Any, published: Any) -> 
             raise OSError(f"There is no {file_name} in --pretrained_dir={folder}.")
         logging.info("Downloading %s.", weights.address)
         path = downloads.download_url(weights.address, cache, resume=True)
-    md5 = _hash(path)
+    md5 = downloads.compute_md5(path)
     try:
         if weights.md5 not in (None, md5):
             raise ValueError(f"{path!r} has another checksum than was published")
@@ -118,14 +116,6 @@ def _fetch(weights: Any, folder: str | None, downloads: Any, published: Any) -> 
         if not folder:
             os.remove(path)
         raise OSError(f"{str(error).rstrip('.')}: download it again.") from error
-
-
-def _hash(path: str) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _unpack(

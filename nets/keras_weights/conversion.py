@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from nets import nets_factory
+from nets import network_lookup, network_table
 from nets.keras_weights.layer_files import Layers, read_layers
 from nets.keras_weights.tables import KERAS_NETWORKS, KerasNetwork
 from nets.net_utils import unknown_name
@@ -64,7 +64,7 @@ def find_keras_network(model_name: str) -> KerasNetwork:
     Raises:
       ValueError: there is no such network, or Keras has none like it.
     """
-    nets_factory.get_network(model_name)
+    network_lookup.get_network(model_name)
     if model_name not in KERAS_NETWORKS:
         error = unknown_name("network", model_name, list(KERAS_NETWORKS))
         raise ValueError(f"Keras Applications have no such network. {error}")
@@ -88,7 +88,7 @@ def convert(path: str, model_name: str, add_background: bool = False) -> Convert
     layers = read_layers(path)
     head = [layers.pop(name) for name in list(layers) if _HEAD.fullmatch(name)]
     num_classes = head[-1][-1].size if head else 0
-    network = nets_factory.get_network(model_name)
+    network = network_lookup.get_network(model_name)
     scope = f"{network.scope}/" if network.scope else ""
     graph, shapes = _build(network, num_classes)
     try:
@@ -119,13 +119,13 @@ def convert(path: str, model_name: str, add_background: bool = False) -> Convert
 
 
 def _build(
-    network: nets_factory.Network, num_classes: int
+    network: network_table.Network, num_classes: int
 ) -> tuple[tf.Graph, dict[str, tuple[int, ...]]]:
     """Returns a training graph, and the shapes of its model variables by name."""
     with tf.Graph().as_default() as graph:
         tf.set_random_seed(0)
         size = network.default_image_size
-        network_fn = nets_factory.get_network_fn(
+        network_fn = network_lookup.get_network_fn(
             network.name, num_classes, is_training=True
         )
         network_fn(tf.placeholder(tf.float32, [2, size, size, 3]))

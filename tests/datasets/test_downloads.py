@@ -1,30 +1,14 @@
 """Downloads, and archives that are damaged or hostile."""
 
-import functools
-import http.server
 import io
 import tarfile
-import threading
 import zipfile
 
+import local_site
 import numpy as np
 import pytest
 
 from datasets import downloads
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args):
-        pass
-
-    def do_GET(self):
-        if not self.path.startswith("/short"):
-            return super().do_GET()
-        # Announces more bytes than it sends.
-        self.send_response(200)
-        self.send_header("Content-Length", "100")
-        self.end_headers()
-        self.wfile.write(b"only this")
 
 
 @pytest.fixture
@@ -32,11 +16,8 @@ def site(tmp_path):
     """Returns (URL, folder) of a local web server."""
     folder = tmp_path / "site"
     folder.mkdir()
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", folder
-        server.shutdown()
+    with local_site.serve(folder) as url:
+        yield url, folder
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from datasets import (
 )
 from tf_slim_compat import slim, tf
 
+OBJECT_ITEMS = ("label_text", "object/bbox", "object/label")
 # The public facts of each dataset: file names, sizes of the splits, classes.
 MODULES = {
     "cifar10": ("cifar10_{}.tfrecord", {"train": 50000, "test": 10000}, 10),
@@ -90,9 +91,10 @@ def test_module(name, tmp_path):
         assert dataset.labels_to_names is None
         assert dataset.reader is tf.TFRecordReader
         assert dataset.data_sources == [str(tmp_path / file_name.format(split))]
-        assert set(dataset.items_to_descriptions) == {"image", "label"}
+        items = {"image", "label", *(OBJECT_ITEMS if name == "imagenet" else ())}
+        assert set(dataset.items_to_descriptions) == items
         assert (dataset.task, dataset.label_summary) == ("classification", None)
-        assert set(dataset.decoder.list_items()) == {"image", "label"}
+        assert set(dataset.decoder.list_items()) == items
         with tf.Graph().as_default(), tf.Session() as session:
             record = next(tf.io.tf_record_iterator(dataset.data_sources[0]))
             image, label = dataset.decoder.decode(record, ["image", "label"])

@@ -6,7 +6,13 @@ import inspect
 
 import pytest
 
-from nets import inception_v3, mobilenet_v1, nets_factory, resnet_utils
+from nets import (
+    inception_v3,
+    mobilenet_v1,
+    nets_factory,
+    network_table,
+    resnet_utils,
+)
 from nets.nets_factory import Network, get_network_fn
 from tf_slim_compat import slim, tf
 
@@ -71,7 +77,7 @@ def test_maps_contain_every_network():
 
 
 def test_network_names_are_unique():
-    names = [row.name for row in nets_factory._ROWS]
+    names = [row.name for row in network_table.ROWS]
     assert len(names) == len(set(names))
 
 
@@ -317,3 +323,25 @@ def test_mobilenet_v1_output_stride(output_stride, explicit):
 def test_mobilenet_v1_rejects_other_output_strides():
     with pytest.raises(ValueError, match="output_stride must be None, 8, 16 or 32"):
         mobilenet_v1.mobilenet_v1_base(images(224), output_stride=10)
+
+
+def test_networks_are_added_in_tf_slims_way(registry):
+    def bare(images, num_classes=None, is_training=False):
+        return tf.reduce_mean(images, [1, 2])[:, :num_classes], {}
+
+    nets_factory.networks_map["mine"] = bare
+    network = nets_factory.get_network("mine")
+    assert (network.default_image_size, network.preprocessing) == (224, "inception")
+    assert get_network_fn("mine", 2)(images(8))[0].shape == [2, 2]
+    assert "mine" in nets_factory.list_networks()
+    nets_factory.arg_scopes_map["mine"] = lambda weight_decay: {}
+    bare.default_image_size = 8
+    nets_factory.networks_map["inception_v3"] = bare
+    network = nets_factory.get_network("inception_v3")
+    assert (network.default_image_size, network.scope) == (8, "InceptionV3")
+    assert get_network_fn("inception_v3", 3)(images(8))[0].shape == [2, 3]
+    nets_factory.arg_scopes_map["half"] = lambda weight_decay: {}
+    with pytest.raises(ValueError, match="none in networks_map"):
+        get_network_fn("half", 2)(images(8))
+    del nets_factory.networks_map["mine"]
+    assert "mine" not in nets_factory.arg_scopes_map
