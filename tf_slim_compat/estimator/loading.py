@@ -1,0 +1,114 @@
+"""Loads tensorflow-estimator with what current TensorFlow lacks of it."""
+
+import contextlib
+import importlib
+import importlib.util
+import logging
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from tensorflow.python.util import deprecation, tf_export
+
+from tf_slim_compat.estimator import keras_names, strategies
+
+INSTALL = "pip install --no-deps tensorflow-estimator==2.15.0"
+_PACKAGE = "tensorflow_estimator"
+_TPU = "tensorflow.python.tpu"
+# Modules of the TPU estimator that TensorFlow has removed.
+_ABSENT = ("session_support", "tpu_embedding", "tpu_embedding_gradient")
+_API_NAME = "estimator"
+
+
+class _AbsentModule(types.ModuleType):
+    """Stands for a removed module; its names can be imported, not used."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+        def refuse(cls: type, *_: Any, **__: Any) -> NoReturn:
+            raise NotImplementedError(
+                f"{self.__name__}.{name} was removed from TensorFlow, so estimators "
+                "do not run on TPUs; use TPUEstimator with use_tpu=False, or Estimator."
+            )
+
+        absent = type(name, (), {"__new__": refuse})
+        setattr(self, name, absent)
+        return absent
+
+
+def _supply_modules() -> None:
+    """Makes the modules importable that the package imports and TensorFlow lacks."""
+    missing = {f"{_TPU}.{name}": _AbsentModule for name in _ABSENT}
+    for name, make in missing.items():
+        if importlib.util.find_spec(name) is None:
+            sys.modules[name] = make(name)
+    name = "tensorflow.python.distribute.estimator_training"
+    if importlib.util.find_spec(name) is None:
+        sys.modules[name] = strategies
+
+
+def _supply_api_names() -> None:
+    """Lets the package register its public names, as TensorFlow does its own."""
+    if hasattr(tf_export, "ESTIMATOR_API_NAME"):
+        return
+    tf_export.ESTIMATOR_API_NAME = _API_NAME
+    for table, version in ((tf_export.API_ATTRS, ""), (tf_export.API_ATTRS_V1, "_v1")):
+        attributes = type(table[tf_export.TENSORFLOW_API_NAME])
+        table[_API_NAME] = attributes(
+            f"_estimator_api_names{version}", f"_estimator_api_constants{version}"
+        )
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """Leaves out the warning on every name of the package to use Keras instead."""
+    original = deprecation.deprecated
+
+    def deprecated(date: str | None, advice: str, **options: Any) -> Callable:
+        if advice == "Use tf.keras instead.":
+            return lambda function: function
+        return original(date, advice, **options)
+
+    deprecation.deprecated = deprecated
+    try:
+        yield
+    finally:
+        deprecation.deprecated = original
+
+
+@contextlib.contextmanager
+def _imported_as(name: str, module: types.ModuleType) -> Iterator[None]:
+    """Makes `import name` give this module."""
+    original = sys.modules[name]
+    sys.modules[name] = module
+    try:
+        yield
+    finally:
+        sys.modules[name] = original
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """Returns False for deprecation warnings about calls that the package makes."""
+    message = record.getMessage()
+    packages = ("/tensorflow_estimator/", "/tf_keras/")
+    return "is deprecated" not in message or not any(p in message for p in packages)
+
+
+def load() -> types.ModuleType:
+    """Returns the mended public API of tensorflow-estimator.
+
+    Raises:
+      ImportError: if the package is not installed.
+    """
+    if importlib.util.find_spec(_PACKAGE) is None:
+        raise ImportError(
+            f"tf.estimator needs the package tensorflow-estimator: run {INSTALL}"
+        )
+    _supply_modules()
+    _supply_api_names()
+    logging.getLogger("tensorflow").addFilter(_is_for_users)
+    with _without_advice(), _imported_as("tensorflow", keras_names.with_tf_keras()):
+        return importlib.import_module(f"{_PACKAGE}._api.v1.estimator")
