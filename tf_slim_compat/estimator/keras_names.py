@@ -12,7 +12,8 @@ from typing import Any
 import tensorflow
 
 _KERAS_2 = "tf_keras.api._v2.keras"
-_LAYERS_1 = "tf_keras.api._v1.keras.__internal__.legacy.layers"
+_LAYERS = "tf_keras.api._v1.keras.__internal__.legacy.layers"
+_KERAS_1 = "tf_keras.api._v1.keras"
 
 
 class Reduction:
@@ -59,6 +60,15 @@ class _Name:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._look_up()(*args, **kwargs)
 
+    def __mro_entries__(self, bases: tuple) -> tuple[type, ...]:
+        """Returns the base of a subclass, which gets the true one when first used."""
+
+        def make(cls: type, *args: Any, **kwargs: Any) -> Any:
+            cls.__bases__ = (self._look_up(),)
+            return cls.__new__(cls, *args, **kwargs)
+
+        return (type(self._path[-1], (), {"__new__": make}),)
+
     def __instancecheck__(self, instance: Any) -> bool:
         return "tf_keras" in sys.modules and isinstance(instance, self._look_up())
 
@@ -79,14 +89,13 @@ def with_tf_keras() -> types.ModuleType:
     keras = _Name(_KERAS_2)
     losses = types.SimpleNamespace(Reduction=Reduction)
     v1 = tensorflow.compat.v1
-    initializers = types.SimpleNamespace(constant=v1.constant_initializer)
+    keras_1 = types.SimpleNamespace(
+        initializers=types.SimpleNamespace(constant=v1.constant_initializer),
+        layers=_Name(_KERAS_1, "layers"),
+    )
     compat = _View(
         tensorflow.compat,
-        v1=_View(
-            v1,
-            layers=_Name(_LAYERS_1),
-            keras=types.SimpleNamespace(initializers=initializers),
-        ),
+        v1=_View(v1, layers=_Name(_LAYERS), keras=keras_1),
         v2=_View(tensorflow.compat.v2, keras=keras),
     )
     return _View(

@@ -1,6 +1,7 @@
 """Loads tensorflow-estimator with what current TensorFlow lacks of it."""
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import logging
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 
 from tensorflow.python.util import deprecation, tf_export
 
+from tf_slim_compat import tf
 from tf_slim_compat.estimator import keras_names, strategies
 
 INSTALL = "pip install --no-deps tensorflow-estimator==2.15.0"
@@ -90,11 +92,39 @@ def _imported_as(name: str, module: types.ModuleType) -> Iterator[None]:
         sys.modules[name] = original
 
 
+# Parts of warnings about calls that tensorflow-estimator makes, or that say to use Keras
+# instead.
+_NOT_FOR_USERS = (
+    *("/tensorflow_estimator/", "/tf_keras/", "/tensorflow/python/"),
+    *("Use Keras preprocessing layers instead", "Trapezoidal rule is known"),
+)
+
+
 def _is_for_users(record: logging.LogRecord) -> bool:
-    """Returns False for deprecation warnings about calls that the package makes."""
+    """Returns False for warnings that a user of the package can do nothing about."""
     message = record.getMessage()
-    packages = ("/tensorflow_estimator/", "/tf_keras/")
-    return "is deprecated" not in message or not any(p in message for p in packages)
+    is_advice = "is deprecated" in message or message.startswith("Trapezoidal")
+    return not is_advice or not any(part in message for part in _NOT_FOR_USERS)
+
+
+def _accept_optimizers(base_head: types.ModuleType) -> None:
+    """Lets heads train with `tf.train.Optimizer`, not only with Keras optimizers."""
+    original = base_head.create_estimator_spec_train_op
+
+    @functools.wraps(original)
+    def build_train_op(head_name: str, optimizer: Any = None, **options: Any) -> Any:
+        if isinstance(optimizer, tf.train.Optimizer):
+            options["train_op_fn"] = functools.partial(
+                optimizer.minimize,
+                global_step=tf.train.get_global_step(),
+                var_list=options.get("trainable_variables"),
+            )
+            if options.get("update_ops") is None:
+                options["update_ops"] = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+            optimizer = None
+        return original(head_name, optimizer, **options)
+
+    base_head.create_estimator_spec_train_op = build_train_op
 
 
 def load() -> types.ModuleType:
@@ -111,4 +141,8 @@ def load() -> types.ModuleType:
     _supply_api_names()
     logging.getLogger("tensorflow").addFilter(_is_for_users)
     with _without_advice(), _imported_as("tensorflow", keras_names.with_tf_keras()):
-        return importlib.import_module(f"{_PACKAGE}._api.v1.estimator")
+        api = importlib.import_module(f"{_PACKAGE}._api.v1.estimator")
+    _accept_optimizers(
+        importlib.import_module(f"{_PACKAGE}.python.estimator.head.base_head")
+    )
+    return api
