@@ -14,13 +14,11 @@ from typing import Any
 from tf_slim_compat import tf
 from tf_slim_compat.estimator import loading
 
-# Names of the API that work only in part, and why; all others work as documented.
+# Names of the API that work only in part, each with what works; all others work as they
+# did in TensorFlow 2.12.
 EXCEPTIONS = {
-    "tf.estimator.tpu.TPUEstimator": "trains, evaluates and predicts on the CPU or GPU "
-    "with use_tpu=False; use_tpu=True raises an error, because TensorFlow has removed "
-    "the session support for TPUs that it is made of",
-    "tf.estimator.tpu.experimental.EmbeddingConfigSpec": "raises an error, because "
-    "TensorFlow has removed the embeddings on TPUs that it configures",
+    "tf.estimator.tpu.TPUEstimator": "with use_tpu=False",
+    "tf.estimator.tpu.experimental.EmbeddingConfigSpec": "nothing; it is for TPUs only",
 }
 
 _api = loading.load()

@@ -17,9 +17,16 @@ from tf_slim_compat.estimator import keras_names, strategies
 
 INSTALL = "pip install --no-deps tensorflow-estimator==2.15.0"
 _PACKAGE = "tensorflow_estimator"
-_TPU = "tensorflow.python.tpu"
 # Modules of the TPU estimator that TensorFlow has removed.
-_ABSENT = ("session_support", "tpu_embedding", "tpu_embedding_gradient")
+_ABSENT = (
+    "tensorflow.python.tpu.session_support",
+    "tensorflow.python.tpu.tpu_embedding",
+    "tensorflow.python.tpu.tpu_embedding_gradient",
+)
+NO_TPU = (
+    "TensorFlow has removed what estimators need on TPUs; use TPUEstimator with "
+    "use_tpu=False, or Estimator, on CPUs and GPUs."
+)
 _API_NAME = "estimator"
 
 
@@ -31,10 +38,7 @@ class _AbsentModule(types.ModuleType):
             raise AttributeError(name)
 
         def refuse(cls: type, *_: Any, **__: Any) -> NoReturn:
-            raise NotImplementedError(
-                f"{self.__name__}.{name} was removed from TensorFlow, so estimators "
-                "do not run on TPUs; use TPUEstimator with use_tpu=False, or Estimator."
-            )
+            raise NotImplementedError(f"{self.__name__}.{name}: {NO_TPU}")
 
         absent = type(name, (), {"__new__": refuse})
         setattr(self, name, absent)
@@ -43,13 +47,11 @@ class _AbsentModule(types.ModuleType):
 
 def _supply_modules() -> None:
     """Makes the modules importable that the package imports and TensorFlow lacks."""
-    missing = {f"{_TPU}.{name}": _AbsentModule for name in _ABSENT}
-    for name, make in missing.items():
-        if importlib.util.find_spec(name) is None:
-            sys.modules[name] = make(name)
-    name = "tensorflow.python.distribute.estimator_training"
-    if importlib.util.find_spec(name) is None:
-        sys.modules[name] = strategies
+    supplied = {name: _AbsentModule(name) for name in _ABSENT}
+    supplied["tensorflow.python.distribute.estimator_training"] = strategies
+    for name, module in supplied.items():
+        if name not in sys.modules and importlib.util.find_spec(name) is None:
+            sys.modules[name] = module
 
 
 def _supply_api_names() -> None:
@@ -127,6 +129,20 @@ def _accept_optimizers(base_head: types.ModuleType) -> None:
     base_head.create_estimator_spec_train_op = build_train_op
 
 
+def _refuse_tpus(tpu_context: types.ModuleType) -> None:
+    """Makes `TPUEstimator` with `use_tpu=True` raise an error at once."""
+    original = tpu_context._get_tpu_context
+
+    def get_context(
+        config: Any, train: Any, evaluate: Any, predict: Any, use_tpu: bool, *rest: Any
+    ) -> Any:
+        if use_tpu:
+            raise NotImplementedError(f"TPUEstimator with use_tpu=True: {NO_TPU}")
+        return original(config, train, evaluate, predict, use_tpu, *rest)
+
+    tpu_context._get_tpu_context = get_context
+
+
 def load() -> types.ModuleType:
     """Returns the mended public API of tensorflow-estimator.
 
@@ -142,7 +158,7 @@ def load() -> types.ModuleType:
     logging.getLogger("tensorflow").addFilter(_is_for_users)
     with _without_advice(), _imported_as("tensorflow", keras_names.with_tf_keras()):
         api = importlib.import_module(f"{_PACKAGE}._api.v1.estimator")
-    _accept_optimizers(
-        importlib.import_module(f"{_PACKAGE}.python.estimator.head.base_head")
-    )
+    estimators = f"{_PACKAGE}.python.estimator"
+    _accept_optimizers(importlib.import_module(f"{estimators}.head.base_head"))
+    _refuse_tpus(importlib.import_module(f"{estimators}.tpu.tpu_context"))
     return api

@@ -9,7 +9,10 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tensorflow.python.distribute import distribute_coordinator
+from tensorflow.python.distribute import (
+    distribute_coordinator,
+    distribute_coordinator_context,
+)
 
 from tf_slim_compat import tf
 
@@ -66,13 +69,21 @@ def _run(
     )
 
 
-def _for_strategy(estimator: Any, strategy: Any) -> Any:
-    """Returns a copy of the estimator that trains and evaluates with a strategy."""
+def _for_strategy(estimator: Any, strategy: Any, use: str) -> Any:
+    """Returns a copy of the estimator for a process of the cluster.
+
+    Args:
+      estimator: `tf.estimator.Estimator`.
+      strategy: the strategy, configured for the process.
+      use: "train" or "eval".
+    """
     local = copy.copy(estimator)
     local._config = copy.copy(estimator._config)
     local._config._distribute_coordinator_mode = None
-    local._config._train_distribute = strategy
-    local._train_distribution = strategy
+    worker = distribute_coordinator_context.get_current_worker_context()
+    local._config._evaluation_master = worker.master_target
+    setattr(local._config, f"_{use}_distribute", strategy)
+    setattr(local, f"_{use}_distribution", strategy)
     return local
 
 
@@ -88,7 +99,8 @@ def estimator_train(
     """
 
     def run(strategy: Any) -> Any:
-        return train_fn(_for_strategy(estimator, strategy), strategy, list(hooks or ()))
+        local = _for_strategy(estimator, strategy, "train")
+        return train_fn(local, strategy, list(hooks or ()))
 
     return _run(estimator, run, None, is_training=True)
 
@@ -108,7 +120,8 @@ def estimator_evaluate(
     """
 
     def run(strategy: Any) -> Any:
-        return evaluate_fn(estimator, strategy, list(hooks or ()))
+        local = _for_strategy(estimator, strategy, "eval")
+        return evaluate_fn(local, strategy, list(hooks or ()))
 
     return _run(estimator, run, None, is_training=False)
 
@@ -126,14 +139,15 @@ def train_and_evaluate(
     """
 
     def train(strategy: Any) -> Any:
-        executor = executor_cls(
-            _for_strategy(estimator, strategy), train_spec, eval_spec
+        return _for_strategy(estimator, strategy, "train").train(
+            train_spec.input_fn,
+            max_steps=train_spec.max_steps,
+            hooks=list(train_spec.hooks),
+            saving_listeners=train_spec.saving_listeners,
         )
-        return executor.run_worker()
 
     def evaluate(strategy: Any) -> Any:
-        local = copy.copy(estimator)
-        local._eval_distribution = strategy
+        local = _for_strategy(estimator, strategy, "eval")
         return executor_cls(local, train_spec, eval_spec).run_evaluator()
 
     return _run(estimator, train, evaluate, is_training=True)
