@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from tensorflow.python.util import deprecation, tf_export
 
 from tf_slim_compat import tf
-from tf_slim_compat.estimator import keras_names, strategies
+from tf_slim_compat.estimator import best_exporter, keras_names, strategies
 
 INSTALL = "pip install --no-deps tensorflow-estimator==2.15.0"
 _PACKAGE = "tensorflow_estimator"
@@ -94,8 +94,7 @@ def _imported_as(name: str, module: types.ModuleType) -> Iterator[None]:
         sys.modules[name] = original
 
 
-# Parts of warnings about calls that tensorflow-estimator makes, or that say to use Keras
-# instead.
+# Parts of warnings about calls that the package makes, or that advise to use Keras.
 _NOT_FOR_USERS = (
     *("/tensorflow_estimator/", "/tf_keras/", "/tensorflow/python/"),
     *("Use Keras preprocessing layers instead", "Trapezoidal rule is known"),
@@ -160,5 +159,6 @@ def load() -> types.ModuleType:
         api = importlib.import_module(f"{_PACKAGE}._api.v1.estimator")
     estimators = f"{_PACKAGE}.python.estimator"
     _accept_optimizers(importlib.import_module(f"{estimators}.head.base_head"))
+    best_exporter.mend(importlib.import_module(f"{estimators}.exporter"))
     _refuse_tpus(importlib.import_module(f"{estimators}.tpu.tpu_context"))
     return api
