@@ -7,6 +7,8 @@ import setuptools
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 OPENVINO = ["openvino>=2026.4"]
+# Programs for TensorFlow 1. The first has no requirements of its own.
+TF1 = ["tensorflow-estimator==2.15.0", "tf-keras>=2.21,<2.22"]
 
 setuptools.setup(
     name="slim-image-classifier",
@@ -57,6 +59,7 @@ setuptools.setup(
             *MULTILABEL,
             *ONNX,
             *OPENVINO,
+            *TF1,
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff==0.17.5",
@@ -64,5 +67,6 @@ setuptools.setup(
             "scipy>=1.11",
             "setuptools>=64",
         ],
+        "tf1": TF1,
     },
 )

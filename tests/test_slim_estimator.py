@@ -61,6 +61,7 @@ def runs(data_dir, tmp_path_factory):
             "--dataset_name=image_folder",
             f"--dataset_dir={data_dir}",
             f"--model_name={MODEL_NAME}",
+            "--recipe=classic",  # An Estimator has no recipes.
             "--save_summaries_secs=0",
             *(f"--{flag}={value}" for flag, value in flags.items()),
         )

@@ -44,9 +44,18 @@ def tokenize(sentence: str) -> list[int]:
     return ids + [_IDS["[PAD]"]] * (LENGTH - len(ids))
 
 
-def write_corpus(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns tokens int32 [count, LENGTH] and classes int32 [count]."""
+def write_corpus(
+    count: int, seed: int, noise: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns tokens int32 [count, LENGTH] and classes int32 [count].
+
+    Args:
+      count: sentences.
+      seed: random seed.
+      noise: fraction of wrong classes, which can be learned by heart only.
+    """
     rng = random.Random(seed)
     sentences, labels = zip(*(write_sentence(rng) for _ in range(count)), strict=True)
+    labels = [label ^ (rng.random() < noise) for label in labels]
     ids = [tokenize(sentence) for sentence in sentences]
     return np.array(ids, np.int32), np.array(labels, np.int32)
