@@ -102,6 +102,9 @@ def test_the_evaluation_is_that_of_the_script(runs, data_dir):
     assert found["global_step"] == 4
     assert found["accuracy"] == pytest.approx(expected["accuracy"])
     assert found["average_loss"] == pytest.approx(expected["loss"], rel=1e-4)
+    predicted = next(estimator.predict(model.input_fn("validation")))
+    assert predicted["probabilities"].sum() == pytest.approx(1)
+    assert len(predicted["class_names"]) == 5
 
 
 def test_an_export_classifies_files(runs, data_dir, pictures_dir, tmp_path):
