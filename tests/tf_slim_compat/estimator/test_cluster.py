@@ -31,6 +31,27 @@ def set_role(monkeypatch):
     return set_role
 
 
+class Meet(tf.estimator.SessionRunHook):
+    """Has the chief wait for a step of the worker, which begins after it."""
+
+    def __init__(self, role, is_ready, has_stepped):
+        self._role = role
+        self._is_ready = is_ready
+        self._has_stepped = has_stepped
+
+    def after_create_session(self, session, coord):
+        if self._role == "chief":
+            self._is_ready.set()
+
+    def before_run(self, run_context):
+        if self._role == "chief":
+            self._has_stepped.wait()
+
+    def after_run(self, run_context, run_values):
+        if self._role == "worker":
+            self._has_stepped.set()
+
+
 def test_chief_worker_parameter_server_and_evaluator(set_role, tmp_path):
     cluster = {role: [find_address()] for role in ("chief", "worker", "ps")}
     estimators, errors = {}, []
@@ -46,18 +67,26 @@ def test_chief_worker_parameter_server_and_evaluator(set_role, tmp_path):
     assert (config.is_chief, config.num_ps_replicas) == (False, 1)
     assert config.master == f"grpc://{cluster['worker'][0]}"
 
-    def run(estimator):
+    events = (threading.Event(), threading.Event())
+
+    def run(role, estimator):
         try:
-            train_spec = tf.estimator.TrainSpec(input_fn(), max_steps=40)
+            train_spec = tf.estimator.TrainSpec(
+                input_fn(), max_steps=40, hooks=[Meet(role, *events)]
+            )
+            if role == "worker":  # It would wait 30 seconds for the chief otherwise.
+                events[0].wait()
             tf.estimator.train_and_evaluate(
                 estimator, train_spec, eval_spec(throttle_secs=1)
             )
         except Exception as error:
             errors.append(error)
+            for event in events:
+                event.set()
 
     # The parameter server never ends by itself.
     threads = {
-        role: threading.Thread(target=run, args=[estimator], daemon=True)
+        role: threading.Thread(target=run, args=[role, estimator], daemon=True)
         for role, estimator in estimators.items()
     }
     for thread in threads.values():
