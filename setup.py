@@ -7,7 +7,8 @@ import setuptools
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 OPENVINO = ["openvino>=2026.4"]
-TF1 = ["tf-keras>=2.21,<2.22"]
+# Programs for TensorFlow 1. The first has no requirements of its own.
+TF1 = ["tensorflow-estimator==2.15.0", "tf-keras>=2.21,<2.22"]
 
 setuptools.setup(
     name="slim-image-classifier",
@@ -66,6 +67,6 @@ setuptools.setup(
             "scipy>=1.11",
             "setuptools>=64",
         ],
-        "tf1": TF1,  # For tf.layers.
+        "tf1": TF1,
     },
 )

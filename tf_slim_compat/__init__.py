@@ -165,6 +165,7 @@ with stderr_held_back(show_on_error=True), _warnings_held_back(_logger):
     # Searching for GPUs prints an error where there is none, but only the first time.
     tf.config.list_physical_devices("GPU")
     _restore_moved_names()
+    tf.estimator = _Later("tf_slim_compat.estimator")
     with _scikit_learn_deferred():
         import tf_slim as slim
     from tf_slim.layers import utils as _utils

@@ -114,7 +114,9 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
         pixels = tf.placeholder(tf.float32, [None, *model.image_shape], "pixels")
         logits, scores = model.build(pixels)
         encoded = tf.placeholder(tf.string, [None], "image_bytes")
-        prepare_all = _define_preparation(model, options.preprocessing_fn)
+        prepare_all = define_preparation(
+            model.image_shape, model.decoded_channels, options.preprocessing_fn
+        )
         _, found = model.build(prepare_all(encoded), name="image_bytes_network")
         outputs = tasks.get_task(model.spec.task).build_signature(found, model.spec)
         describe = tf.saved_model.signature_def_utils.predict_signature_def
@@ -145,15 +147,25 @@ def recognize(path: str, head: bytes) -> str | None:
     return path if is_saved_model else None
 
 
-def _define_preparation(model: FrozenModel, preprocessing_fn: Callable) -> Callable:
-    height, width, channels = model.image_shape
+def define_preparation(
+    image_shape: tuple[int, int, int], decoded_channels: int, preprocessing_fn: Callable
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns a function that decodes and preprocesses the content of image files.
+
+    Args:
+      image_shape: (height, width, channels) of the result.
+      decoded_channels: channels of images before preprocessing: 1 or 3.
+      preprocessing_fn: called with an image and the height and width of the result.
+
+    Returns:
+      Maps string [n] to float32 [n, height, width, channels].
+    """
+    height, width, channels = image_shape
 
     def prepare(encoded):
-        image = tf.io.decode_image(
-            encoded, model.decoded_channels, expand_animations=False
-        )
+        image = tf.io.decode_image(encoded, decoded_channels, expand_animations=False)
         image = exif_orientation.apply_orientation(image, encoded)
-        image.set_shape([None, None, model.decoded_channels])
+        image.set_shape([None, None, decoded_channels])
         image = preprocessing_fn(image, height, width)
         return tf.ensure_shape(image, [height, width, channels])
 

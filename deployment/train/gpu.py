@@ -81,7 +81,8 @@ def configure(session_config: tf.ConfigProto, config: TrainingConfig) -> tf.Conf
 
 
 def build_batch_source(
-    deployment: DeploymentConfig, batches: "tf.data.Dataset"
+    deployment: DeploymentConfig,
+    batches: "tf.data.Dataset | tuple[tf.Tensor, tf.Tensor]",
 ) -> Callable[[str], tuple[tf.Tensor, tf.Tensor]]:
     """Adds an iterator to the graph, to be initialized with the tables.
 
@@ -89,11 +90,14 @@ def build_batch_source(
 
     Args:
       deployment: where the clones are.
-      batches: endless dataset of `(images, labels)`.
+      batches: endless dataset of `(images, labels)`; or a pair of tensors, which are
+        a batch already.
 
     Returns:
       A function that adds the next batch for a clone on a device.
     """
+    if isinstance(batches, tuple):
+        return lambda device: batches
     sends_ahead = not (deployment.clone_on_cpu or deployment.num_ps_tasks)
     if not sends_ahead:
         iterator = tf.data.make_initializable_iterator(batches)
