@@ -3,9 +3,9 @@ r"""Compares the accuracy after equal times with Keras' and torchvision's recipe
   pip install -e '.[benchmark]'
   python -m benchmarks.accuracy_by_time --dataset_dir=PHOTOS --work_dir=WORK
 
-PHOTOS has one folder per class; every fifth image is held out. A time is that of the
-whole training command: ours includes the final validation and checkpoint, since
---time_budget does, while the peers train until the time is up and validate after it.
+PHOTOS has one folder per class; every fifth image is held out. For ours a time is that
+of the whole command, from its start to the final validation and checkpoint, as
+--time_budget is; for the peers it is that of their training loops alone.
 All train a MobileNet with a quarter of the channels. The contenders take turns; the
 accuracy is that of the last weights on the held-out images. Results that WORK has
 already are not measured again.
@@ -68,7 +68,10 @@ def train_peer(
         f"--train={options.work_dir}/photos/train",
         f"--validation={options.work_dir}/photos/validation",
         *(f"--image_size={options.image_size}", f"--batch_size={options.batch_size}"),
-        *(f"--secs={secs}", f"--seed={seed}", f"--begin={time.monotonic()}"),
+        *(
+            f"--secs={secs}",
+            f"--seed={seed}",
+        ),
     ]
     with open(folder.with_suffix(".log"), "w") as log:
         output = subprocess.run(

@@ -1,12 +1,12 @@
-r"""Compares training a head on cached features with training it the plain way.
+r"""Compares `--recipe=head`, which caches features, with training the plain way.
 
   python -m benchmarks.cached_features --photos=path/to/photos --work_dir=/tmp/features
 
-A trunk is trained on the first half of the classes. On top of it a head is trained on
-all classes, the plain way and on features, with the same flags and number of steps and
-validation after every epoch. Printed are the accuracy on the validation split and the
-seconds that each command took, start and validation included. What the work folder has
-already is not trained again.
+A trunk is trained on the first half of the classes with --recipe=scratch. On top of it
+a head is trained on all classes with --recipe=head, with and without
+--feature_copies. Printed are the accuracy on the validation split and the seconds that
+each command took, start and validation included. What the work folder has already is
+not trained again.
 """
 
 import os
@@ -19,10 +19,7 @@ from benchmarks import options as options_
 from datasets import convert_images
 from deployment.models.history import History
 
-_HEADS = {
-    "mobilenet_v1_025": "MobilenetV1/Logits",
-    "inception_v3": "InceptionV3/Logits,InceptionV3/AuxLogits",
-}
+NETWORKS = ("mobilenet_v1_025", "inception_v3")
 
 
 def train(options, data, name, *flags):
@@ -34,10 +31,6 @@ def train(options, data, name, *flags):
         "--dataset_name=image_folder",
         f"--dataset_dir={options.work_dir}/{data}",
         f"--model_name={options.network}",
-        f"--train_image_size={options.image_size}",
-        "--optimizer=adam",
-        "--learning_rate_decay_type=fixed",
-        "--log_every_n_steps=20",
         *flags,
     ]
     started = time.perf_counter()
@@ -48,34 +41,35 @@ def train(options, data, name, *flags):
 
 def compare(options):
     """Trains the trunk and the heads, and prints a line for each."""
-    head = _HEADS[options.network]
     if not os.path.isdir(f"{options.work_dir}/trunk"):
-        flags = [f"--max_number_of_steps={options.trunk_steps}"]
-        secs = train(options, "half", "trunk", "--learning_rate=0.002", *flags)
+        secs = train(
+            options,
+            "half",
+            "trunk",
+            "--recipe=scratch",
+            f"--train_image_size={options.trunk_image_size or options.image_size}",
+            f"--max_number_of_steps={options.trunk_steps}",
+        )
         print(f"trunk: {options.trunk_steps} steps in {secs:.1f} s", flush=True)
-    flags = [
-        f"--max_number_of_steps={options.steps}",
-        f"--learning_rate={options.learning_rate}",
-        f"--checkpoint_path={options.work_dir}/trunk",
-        f"--checkpoint_exclude_scopes={head}",
-        f"--trainable_scopes={head}",
-        "--eval_split_name=validation",
-        *options.flags.split(),
-    ]
-    for copies in options.copies:
-        for seed in range(options.seeds):
+    for seed in range(1, options.seeds + 1):
+        for copies in options.copies:
             name = f"copies_{copies}_seed_{seed}"
             secs = train(
-                options, "all", name, f"--feature_copies={copies}", f"--seed={seed}",
-                *flags,
-            )  # fmt: skip
-            rows = History(f"{options.work_dir}/{name}").rows("validation")
-            last = [row["accuracy"] for row in rows][-1]
-            best = max(row["accuracy"] for row in rows)
+                options,
+                "all",
+                name,
+                "--recipe=head",
+                f"--checkpoint_path={options.work_dir}/trunk",
+                f"--train_image_size={options.image_size}",
+                f"--max_number_of_epochs={options.epochs}",
+                f"--feature_copies={copies}",
+                f"--seed={seed}",
+            )
+            row = History(f"{options.work_dir}/{name}").rows("validation")[-1]
             what = f"{copies} copies" if copies else "plain"
             print(
-                f"{what}, seed {seed}: accuracy {last:.4f} after {options.steps} "
-                f"steps, {best:.4f} at best, {secs:.1f} s",
+                f"{what}, seed {seed}: accuracy {row['accuracy']:.4f} after "
+                f"{row['step']} steps, {secs:.1f} s",
                 flush=True,
             )
 
@@ -84,14 +78,13 @@ def main():
     parser = options_.make_parser(__doc__)
     parser.add_argument("--photos", required=True, help="one folder per class")
     parser.add_argument("--work_dir", required=True)
-    parser.add_argument("--network", default="mobilenet_v1_025", choices=_HEADS)
+    parser.add_argument("--network", default="mobilenet_v1_025", choices=NETWORKS)
     parser.add_argument("--image_size", type=int, default=128)
     parser.add_argument("--trunk_steps", type=int, default=600)
-    parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--learning_rate", type=float, default=0.002)
-    parser.add_argument("--copies", type=int, nargs="+", default=[0, 1, 4])
+    parser.add_argument("--trunk_image_size", type=int, help="default: --image_size")
+    parser.add_argument("--epochs", type=int, default=30, help="of the head")
+    parser.add_argument("--copies", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--flags", default="", help="further flags, by spaces")
     options = parser.parse_args()
     os.environ["XDG_CACHE_HOME"] = f"{options.work_dir}/cache"
     photos = pathlib.Path(options.photos).resolve()

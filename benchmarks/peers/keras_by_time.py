@@ -14,12 +14,16 @@ from benchmarks.peers import timed
 
 
 class Deadline(keras.callbacks.Callback):
-    """Ends the training at a time."""
+    """Ends the training after some seconds."""
 
-    def __init__(self, end: float):
+    def __init__(self, secs: float):
         super().__init__()
         self.steps = 0
-        self._end = end
+        self._secs = secs
+        self._end = None
+
+    def on_train_begin(self, logs=None):
+        self._end = time.monotonic() + self._secs
 
     def on_train_batch_end(self, batch, logs=None):
         self.steps += 1
@@ -53,7 +57,7 @@ def main():
         ]
     )
     model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    deadline = Deadline(options.begin + options.secs)
+    deadline = Deadline(options.secs)
     model.fit(train, epochs=10**6, verbose=0, callbacks=[deadline])
     validation = load(options.validation, shuffle=False)
     _, accuracy = model.evaluate(validation, verbose=0)

@@ -12,9 +12,6 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--image_size", type=int, required=True)
     parser.add_argument("--batch_size", type=int, required=True)
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument(
-        "--begin", type=float, required=True, help="of the process, by time.monotonic"
-    )
     parser.add_argument("--secs", type=float, required=True, help="for training")
     return parser.parse_args()
 

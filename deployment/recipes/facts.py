@@ -17,8 +17,10 @@ _VALIDATION = "validation"
 # Other networks are for digits and tiny images, which a crop or a mirror may change.
 _PHOTO_FAMILIES = ("inception", "vgg")
 _PHOTO_AUGMENTATION = "random_resized_crop(0.35, 1)|flip_lr"
-# The scopes of all built-in networks that hold the layers of the classes.
+# The scopes of all built-in networks that hold the layers of the classes; in SimpleCnn
+# fc8 is another layer.
 _HEAD = re.compile(
+    r"(?!SimpleCnn/fc8)"
     r"([^/]+/(?:Logits|AuxLogits|logits|fc8)|LeNet/fc4|final_layer|aux_\d+)(?=/)"
 )
 

@@ -178,6 +178,36 @@ def test_cropping_first_changes_nothing(family):
     assert not np.array_equal(first, other)
 
 
+# Where the defaults change nothing, or not at random.
+_ARGUMENTS = {
+    "affine": "(rotation_range=20)",
+    "grayscale": "(0.5)",
+    "random_resized_crop": "(0.35, 1)",
+}
+
+
+@pytest.mark.parametrize("name", augmentations.list_names())
+def test_results_are_functions_of_the_seed(name):
+    """So a resumed run, whose graph is another, gets the same images."""
+    text = name + _ARGUMENTS.get(name, "")
+    fn = preprocessing_factory.get_preprocessing(
+        preprocessing_factory.get_full_name("lenet", text), True, augment=text
+    )
+    image, seeds = noise_image(40, 44), [(1, number) for number in range(12)]
+
+    def run(seeds, graph_seed):
+        with tf.Graph().as_default(), tf.Session() as session:
+            tf.set_random_seed(graph_seed)
+            seed = tf.placeholder_with_default(np.int64([0, 0]), [2])
+            result = fn.with_seed(seed)(tf.constant(image), 28, 28)
+            return [session.run(result, {seed: value}) for value in seeds]
+
+    whole = run(seeds, graph_seed=1)
+    np.testing.assert_array_equal(whole, run(seeds[::-1], graph_seed=2)[::-1])
+    is_random = name != "letterbox"
+    assert (np.ptp(whole, axis=0).max() > 0) == is_random
+
+
 def test_without_a_seed_each_run_differs():
     fn = preprocessing_factory.get_preprocessing("lenet", True, augment="rot90")
     image = noise_image(28, 28)

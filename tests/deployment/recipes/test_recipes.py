@@ -149,6 +149,13 @@ def test_the_last_layers_of_every_network(name):
     assert facts.find_head(checkpoint, other_outputs_than=5) == scopes
 
 
+def test_the_last_layer_of_simple_cnn():
+    shapes = {"SimpleCnn/fc8/weights": (256, 64), "SimpleCnn/logits/weights": (64, 5)}
+    variables = {k: types.SimpleNamespace(shape=shape) for k, shape in shapes.items()}
+    checkpoint = types.SimpleNamespace(path="", variables=variables)
+    assert facts.find_head(checkpoint) == ["SimpleCnn/logits"]
+
+
 @pytest.mark.parametrize(
     ("name", "is_augmented"),
     [("mobilenet_v1", True), ("resnet_v1_50", True), ("lenet", False)],
