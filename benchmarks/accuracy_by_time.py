@@ -68,10 +68,7 @@ def train_peer(
         f"--train={options.work_dir}/photos/train",
         f"--validation={options.work_dir}/photos/validation",
         *(f"--image_size={options.image_size}", f"--batch_size={options.batch_size}"),
-        *(
-            f"--secs={secs}",
-            f"--seed={seed}",
-        ),
+        *(f"--secs={secs}", f"--seed={seed}"),
     ]
     with open(folder.with_suffix(".log"), "w") as log:
         output = subprocess.run(
@@ -80,14 +77,19 @@ def train_peer(
     return json.loads(output.splitlines()[-1])
 
 
+def make_key(secs: int, name: str, seed: int) -> str:
+    """Returns what the results call a run."""
+    return f"{secs} s, {name}, seed {seed}"
+
+
 def measure(options: argparse.Namespace) -> dict[str, dict]:
-    """Returns the results, by time, contender and seed; keeps them in the folder."""
+    """Returns the result of each run, by its key; keeps them in the folder."""
     path = options.work_dir / "results.json"
     results = json.loads(path.read_text()) if path.is_file() else {}
     for secs in options.times:
         for seed in options.seeds:
             for name in ("ours", *options.peers):
-                key = f"{secs} s, {name}, seed {seed}"
+                key = make_key(secs, name, seed)
                 if key in results:
                     continue
                 folder = options.work_dir / key.replace(", ", "_").replace(" ", "")
@@ -97,27 +99,28 @@ def measure(options: argparse.Namespace) -> dict[str, dict]:
                 else:
                     result = train_peer(options, name, folder, secs, seed)
                 result["secs"] = round(time.monotonic() - started, 1)
-                results[key] = {"time": secs, "name": name, **result}
+                results[key] = result
                 path.write_text(json.dumps(results, indent=2))
                 print(f"{key}: {json.dumps(result)}", flush=True)
     return results
 
 
 def report(results: dict[str, dict], options: argparse.Namespace) -> None:
-    """Prints the mean of each contender at each time, and our lead."""
+    """Prints the mean of each contender over the same seeds, and our lead."""
     for secs in options.times:
         means = {
             name: statistics.mean(
-                row["accuracy"]
-                for row in results.values()
-                if (row["time"], row["name"]) == (secs, name)
+                results[make_key(secs, name, seed)]["accuracy"]
+                for seed in options.seeds
             )
             for name in ("ours", *options.peers)
         }
-        words = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
+        line = ", ".join(f"{name} {mean:.4f}" for name, mean in means.items())
         ours = means.pop("ours")
-        lead = f"; ours leads by {100 * (ours - max(means.values())):.1f} points"
-        print(f"{secs} s: {words}{lead if means else ''}", flush=True)
+        if means:
+            lead = 100 * (ours - max(means.values()))
+            line += f"; ours leads by {lead:.1f} points"
+        print(f"{secs} s, {len(options.seeds)} seeds: {line}", flush=True)
 
 
 def main() -> None:

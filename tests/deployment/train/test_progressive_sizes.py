@@ -28,18 +28,22 @@ def build_batches(seed, start_image, image_height=8, image_width=8):
 
 
 class Network:
-    """A network for images of any size, which notes the sizes by the step.
+    """A network for images of any size.
+
+    It notes the sizes that it was built for, and the size at each step.
 
     Args:
       stop_at: a step at which the process gets a signal.
     """
 
     def __init__(self, stop_at=None):
+        self.built = set()
         self.sizes = {}
         self._stop_at = stop_at
 
     def __call__(self, images):
-        size = images.shape[1]
+        size = int(images.shape[1])
+        self.built.add(size)
 
         def note(step):
             self.sizes[int(step)] = size
@@ -81,13 +85,15 @@ def test_equal_parts_train_on_each_size(whole):
     assert sizes == {1: 2, 2: 2, 3: 2, 4: 4, 5: 4, 6: 8, 7: 8, 8: 8}
 
 
-@pytest.mark.parametrize("stop", [2, 4, 7])
-def test_it_resumes_exactly_in_any_part(tmp_path, whole, stop):
+@pytest.mark.parametrize(
+    ("stop", "left"), [(2, {2, 4, 8}), (3, {4, 8}), (4, {4, 8}), (7, {8})]
+)
+def test_it_resumes_exactly_in_any_part(tmp_path, whole, stop, left):
     first, second = Network(stop_at=stop), Network()
     assert not train(tmp_path, first).is_complete
     assert train(tmp_path, second).step == 8
     assert {**first.sizes, **second.sizes} == whole[1]
-    assert min(second.sizes) == stop + 1
+    assert (min(second.sizes), second.built) == (stop + 1, left)
     expected, found = read_all(whole[0]), read_all(tmp_path)
     assert expected.keys() == found.keys()
     for name, value in expected.items():
@@ -140,6 +146,7 @@ def test_parts_of_a_time_budget_end_with_the_clock(tmp_path, monkeypatch):
     result = train(tmp_path, network, **options)
     assert result.step == 18 and result.is_complete  # Two are kept for the ending.
     assert network.sizes == dict.fromkeys(range(13, 19), 8)
+    assert network.built == {8}
 
 
 @pytest.mark.parametrize(
