@@ -7,8 +7,13 @@ import setuptools
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 OPENVINO = ["openvino>=2026.4"]
-# Programs for TensorFlow 1. The first has no requirements of its own.
-TF1 = ["tensorflow-estimator==2.15.0", "tf-keras>=2.21,<2.22"]
+# Programs for TensorFlow 1. The first has no requirements of its own; the last
+# translates Python 2, which the standard library did until Python 3.12.
+TF1 = [
+    "tensorflow-estimator==2.15.0",
+    "tf-keras>=2.21,<2.22",
+    "fissix>=24.4.24; python_version >= '3.13'",
+]
 
 setuptools.setup(
     name="slim-image-classifier",

@@ -346,3 +346,12 @@ def test_dropout_scales_what_it_keeps(run, as_tensor):
     assert (values == values[:, :1]).all()
     assert 0.7 < (values > 0).mean() < 0.9
     assert (run(outputs, {training: False}) == 1).all()
+
+
+def test_cells_of_recurrent_networks_are_there():
+    with tf.Graph().as_default():
+        cell = tf.nn.rnn_cell.BasicLSTMCell(4)
+        outputs, _ = tf.nn.dynamic_rnn(cell, tf.zeros([2, 3, 5]), dtype=tf.float32)
+        names = [variable.op.name for variable in tf.trainable_variables()]
+    assert outputs.shape == [2, 3, 4]
+    assert names == ["rnn/basic_lstm_cell/kernel", "rnn/basic_lstm_cell/bias"]

@@ -345,4 +345,5 @@ slim.__getattr__ = _find_in_tf_slim
 _replace_in_tf_slim(slim.batch_norm, batch_norm)
 _replace_in_tf_slim(slim.dropout, dropout)
 tf.layers = _Later("tf_slim_compat.layers")
+tf.nn.rnn_cell = _Later("tf_keras.api._v1.keras.__internal__.legacy.rnn_cell")
 sys.modules["tensorflow.python.layers.normalization"].normalization = tf.layers

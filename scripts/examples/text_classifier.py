@@ -17,6 +17,7 @@ import sentences
 from absl import app, flags
 
 from tf_slim_compat import tf
+from tf_slim_compat.contrib import predictor
 
 flags.DEFINE_string("model_dir", None, "Folder of checkpoints and exports.")
 flags.DEFINE_boolean("xla", False, "Whether XLA compiles the model.")
@@ -258,21 +259,6 @@ def predict_with(
         yield row["class"].decode(), row["probabilities"]
 
 
-def load_predictor(folder: str) -> Callable[[dict], dict[str, np.ndarray]]:
-    """Returns a function that runs the default signature of a SavedModel."""
-    with tf.Graph().as_default() as graph:
-        session = tf.Session(graph=graph)
-        model = tf.saved_model.load(session, ["serve"], folder)
-    signature = model.signature_def["serving_default"]
-    outputs = {name: info.name for name, info in signature.outputs.items()}
-
-    def predict(feeds):
-        names = {signature.inputs[key].name: value for key, value in feeds.items()}
-        return session.run(outputs, names)
-
-    return predict
-
-
 def main(_: Sequence[str]) -> None:
     tf.logging.set_verbosity(tf.logging.WARN)
     estimator = train(pretrain(sentences.write_corpus(2000, seed=0)[0]))
@@ -286,7 +272,8 @@ def main(_: Sequence[str]) -> None:
         print(f"  {name} {scores.max():.3f}  {text}")
     exports = os.path.join(estimator.model_dir, "export", "best_exporter")
     best = os.path.join(exports, max(os.listdir(exports)))
-    found = load_predictor(best)({"ids": ids})["probabilities"].argmax(axis=1)
+    predict = predictor.from_saved_model(best)
+    found = predict({"ids": ids})["probabilities"].argmax(axis=1)
     print(f"Accuracy of {best}: {np.mean(found == labels):.3f}")
 
 
