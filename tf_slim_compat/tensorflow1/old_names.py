@@ -32,7 +32,7 @@ _NUMPY = {
     **{"product": np.prod, "cumproduct": np.cumprod},
     **{"alltrue": np.all, "sometrue": np.any, "in1d": np.isin},
     **{"asscalar": lambda array: array.item(), "mat": np.asmatrix},
-    **{"row_stack": np.vstack, "trapz": np.trapezoid},
+    **{"row_stack": np.vstack, "trapz": getattr(np, "trapezoid", None)},
 }
 _PYTHON = {
     collections: {
