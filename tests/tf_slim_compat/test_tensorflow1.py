@@ -66,6 +66,43 @@ def test_python_2_runs(capsys, source, name, value):
     assert run(source)[name] == value
 
 
+@pytest.mark.parametrize(
+    "expression, value",
+    [
+        ("7 / 2", 3),
+        ("-7 / 2", -4),
+        ("7 / 2.0", 3.5),
+        ("100 / 7 / 2 * 3", 21),
+        ("(1 + 6) / (4 / 2) + 9 / (\n  2 )", 7),
+        ("[a / 2 for a in (3, 5)]", [1, 2]),
+        ("'\u00e4/' + str(5 / 2)  # /", "\u00e4/2"),
+        ("(lambda a: a / 2 ** 2)(9)", 2),
+        ("np.array([7, -7]) / 2", [3, -4]),
+        ("np.array([7., 6.]) / 2", [3.5, 3]),
+        ("int(tf.TensorShape([9])[0] / 2)", 4),
+        ("tf.Session().run(tf.constant(9) / 2)", 4),
+        ("tf.Session().run(tf.constant(9.0) / 2)", 4.5),
+    ],
+)
+def test_python_2_divides_integers_to_integers(expression, value):
+    source = f"# coding: utf-8\nprint 0; y = 9\ny /= 5 / 2\nx = {expression}\n"
+    with tf.Graph().as_default():
+        code = python2.compile_source(source.encode(), "program.py")
+        names = {"np": np, "tf": tf}
+        exec(code, names)
+    assert np.all(names["x"] == value) and np.shape(names["x"]) == np.shape(value)
+    assert names["y"] == 4
+    true = f"from __future__ import print_function, division\nx = 0L + {expression}"
+    if value == 3:
+        assert run(true)["x"] == 3.5
+
+
+def test_lines_keep_their_numbers():
+    with pytest.raises(ZeroDivisionError) as error:
+        run("print 0\nx = (1 /\n  2)\ny = 1 / x\n")
+    assert error.traceback[-2].lineno + 1 == 4
+
+
 def test_python_3_stays_as_it_is():
     source = "x = {1: 2}.keys()\ny = map(str, x)\n"
     names = run(source)

@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow
 from absl import flags
+from tensorflow.python.autograph.pyct import inspect_utils
 
 from tf_slim_compat import contrib, tf
 from tf_slim_compat.tensorflow1 import mended, old_names, python2
@@ -242,6 +243,8 @@ def install() -> None:
         "tensorflow.python.pywrap_tensorflow"
     )
     _mend_flags()
+    # It would have AutoGraph read the files of sources that were translated.
+    inspect_utils._fix_linecache_record = lambda entity: None
     sys.modules["tensorflow"] = _TensorFlow()
     # Finders that come before the one of Python, such as pytest's, stay there.
     finder = importlib.machinery.PathFinder

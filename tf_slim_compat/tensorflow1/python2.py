@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tf_slim_compat.tensorflow1 import mended
+from tf_slim_compat.tensorflow1 import classic_division, mended
 
 _NAMES = frozenset(
     ("basestring", "execfile", "long", "raw_input", "reduce", "unichr", "unicode")
@@ -142,6 +142,8 @@ def _translate(source: str, path: str, is_certain: bool, why: str) -> str:
         except Exception as error:  # The parser's own errors share no base class.
             reason = error
         else:
+            if classic_division.applies(source):
+                translated = classic_division.translate(translated)
             mended.note(path, f"is Python 2 ({why}); translated by {package}")
             # AutoGraph and tracebacks read the source of functions there.
             lines = translated.splitlines(keepends=True)

@@ -28,6 +28,7 @@ _PARTS = {
     "tf.keras": "tf_keras",
     "tf.layers": "tf_slim_compat.layers",
 }
+_OWN_FOLDER = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 _NOT_BUILT = ("is not built in tf_slim_compat", "which is not installed")
 
 
@@ -47,14 +48,21 @@ def _list_frames(error: BaseException) -> list[types.TracebackType]:
     """Returns the entries of the traceback that are in the program, innermost last."""
     entries = []
     entry = error.__traceback__
-    own = os.path.dirname(os.path.dirname(__file__))
     while entry is not None:
         path = entry.tb_frame.f_code.co_filename
-        is_own = path.startswith((own, *python2.LIBRARY_FOLDERS, "<frozen"))
+        is_own = path.startswith((_OWN_FOLDER, *python2.LIBRARY_FOLDERS, "<frozen"))
         if not is_own:
             entries.append(entry)
         entry = entry.tb_next
     return entries
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Returns whether tf_slim_compat itself found that an argument cannot be."""
+    if not isinstance(error, OSError | ValueError):
+        return False
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code.co_filename.startswith(_OWN_FOLDER)
 
 
 def _explain(error: Exception) -> str:
@@ -62,8 +70,10 @@ def _explain(error: Exception) -> str:
     if isinstance(error, python2.Python2Error):
         return str(error)
     frames = _list_frames(error)
-    is_missing = isinstance(error, AttributeError | ImportError)
-    if is_missing and frames and any(part in str(error) for part in _NOT_BUILT):
+    is_missing = isinstance(error, AttributeError | ImportError) and any(
+        part in str(error) for part in _NOT_BUILT
+    )
+    if frames and (is_missing or _is_refusal(error)):
         path = frames[-1].tb_frame.f_code.co_filename
         return f"{path}, line {frames[-1].tb_lineno}: {error}"
     sentence = division.explain(error, frames)
