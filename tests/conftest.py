@@ -28,10 +28,10 @@ needs_satellite = pytest.mark.skipif(
 # Tests of a file share fixtures, so one process runs them all; except in these files,
 # whose tests are long and independent. They come last, to end at about the same time.
 SPREAD = (
+    "tests/test_tf_slims_own_tests.py",  # The longest.
     "tests/test_training_survives.py",
     "tests/nets/test_lifecycle.py",
     "tests/nets/test_reference.py",
-    "tests/test_tf_slims_own_tests.py",
 )
 # Files with many tests of medium length, of which --quick runs only those marked
 # `quick`; the main path and the probes of networks run much of the same code.
