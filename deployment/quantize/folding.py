@@ -26,8 +26,8 @@ def fold(layer: Layer, quantizer: Quantizer) -> tf.Tensor:
     norm = layer.batch_norm
     mean, variance = _read_moving(norm)
     with _open_scope(layer, "BatchNorm_Fold"):
-        root = tf.sqrt(variance + norm.epsilon)
-        scale = _multiply(norm.gamma, 1.0 / root)
+        inverse = tf.rsqrt(variance + norm.epsilon)
+        scale = _multiply(norm.gamma, inverse)
         bias = _offset(layer, mean, scale)
     with _open_scope(layer):
         weights = tf.multiply(
@@ -38,9 +38,9 @@ def fold(layer: Layer, quantizer: Quantizer) -> tf.Tensor:
         return _compute(layer, weights, bias)
     is_frozen = quantizer.is_frozen
     with _open_scope(layer, "BatchNorm_Fold"):
-        batch_root = tf.sqrt(norm.variance + norm.epsilon)
-        correction = root / batch_root
-        batch_scale = _multiply(norm.gamma, 1.0 / batch_root)
+        batch_inverse = tf.rsqrt(norm.variance + norm.epsilon)
+        correction = batch_inverse / inverse
+        batch_scale = _multiply(norm.gamma, batch_inverse)
         batch_bias = _offset(layer, norm.mean, batch_scale)
         if is_frozen is not None:
             _freeze(norm, is_frozen)
@@ -96,9 +96,9 @@ def _multiply(gamma: tf.Tensor | None, factor: tf.Tensor) -> tf.Tensor:
 
 def _offset(layer: Layer, mean: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
     """Returns what is added to the outputs of the folded layer, [channels]."""
-    center = -mean if layer.bias is None else layer.bias.inputs[1] - mean
+    center = mean if layer.bias is None else mean - layer.bias.inputs[1]
     beta = layer.batch_norm.beta
-    return center * scale if beta is None else beta + center * scale
+    return -center * scale if beta is None else beta - center * scale
 
 
 def _compute(layer: Layer, weights: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:

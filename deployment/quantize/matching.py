@@ -14,7 +14,7 @@ _LAYERS = ("Conv2D", "DepthwiseConv2dNative", "MatMul")
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A convolution or fully connected layer with biases or batch normalization.
+    """A convolution or fully connected layer.
 
     Attributes:
       op: the convolution or matrix product.
@@ -43,8 +43,9 @@ class Layer:
     @property
     def outputs(self) -> tf.Tensor:
         """The tensor after the biases and batch normalization, before activation."""
-        norm = self.batch_norm
-        return self.bias.outputs[0] if norm is None else norm.outputs
+        if self.batch_norm is not None:
+            return self.batch_norm.outputs
+        return (self.bias or self.batch_to_space or self.op).outputs[0]
 
     def spread_channels(self, vector: tf.Tensor) -> tf.Tensor:
         """Returns a tensor of shape [channels] that multiplies the weights."""
@@ -70,11 +71,7 @@ class Activation:
 def find_layers(
     graph: tf.Graph, is_chosen: Callable[[tf.Operation], bool]
 ) -> list[Layer]:
-    """Returns the layers whose weights are a variable, in the graph's order.
-
-    Layers without biases and batch normalization, such as the depthwise half of
-    `slim.separable_conv2d`, have no outputs of their own, and are left out.
-    """
+    """Returns the layers whose weights are a variable, in the graph's order."""
     found = []
     for op in graph.get_operations():
         if op.type not in _LAYERS or not is_chosen(op):
@@ -83,13 +80,12 @@ def find_layers(
         transposed = op.type == "MatMul" and op.get_attr("transpose_b")
         if variable is None or transposed:
             continue
-        layer = _complete(op, _find_clone(op.name, variable.name))
-        if layer is not None:
-            found.append(layer)
+        found.append(_complete(op, _find_clone(op.name, variable.name)))
     return found
 
 
-def _complete(op: tf.Operation, clone: str) -> Layer | None:
+def _complete(op: tf.Operation, clone: str) -> Layer:
+    """Returns the layer of a convolution or matrix product."""
     outputs = op.outputs[0]
     batch_to_space = _find_consumer(outputs, ("BatchToSpaceND",))
     if batch_to_space is not None:
@@ -97,10 +93,7 @@ def _complete(op: tf.Operation, clone: str) -> Layer | None:
     bias = _find_consumer(outputs, ("BiasAdd",))
     if bias is not None:
         outputs = bias.outputs[0]
-    norm = find_batch_norm(outputs)
-    if bias is None and norm is None:
-        return None
-    return Layer(op, clone, batch_to_space, bias, norm)
+    return Layer(op, clone, batch_to_space, bias, find_batch_norm(outputs))
 
 
 def _find_clone(node: str, variable: str) -> str:

@@ -58,8 +58,8 @@ class _Rewriter:
             place = f"the scope {scope!r}" if scope else "the graph"
             raise ValueError(
                 f"There is nothing to quantize in {place}: no convolution or fully "
-                "connected layer has a float32 variable as weights, and biases or "
-                "batch normalization; quantize after the network is built, and once."
+                "connected layer has a float32 variable as weights; quantize after the "
+                "network is built, and once."
             )
         # Sums and products that no layer follows are part of a loss.
         used = graph_edits.find_ancestors(layer.op.inputs[0] for layer in self._layers)
