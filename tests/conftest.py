@@ -29,6 +29,7 @@ needs_satellite = pytest.mark.skipif(
 # whose tests are long and independent. They come last, to end at about the same time.
 SPREAD = (
     "tests/test_training_survives.py",
+    "tests/deployment/quantize/test_reference.py",
     "tests/nets/test_lifecycle.py",
     "tests/nets/test_reference.py",
     "tests/test_tf_slims_own_tests.py",
