@@ -58,14 +58,22 @@ class Activation:
     """What follows a layer.
 
     Attributes:
-      outputs: the activated tensor; the layer's own outputs without an activation.
+      outputs: the activated tensor; that before an identity, which is an activation
+        that changes nothing.
+      last: what other layers read: `outputs`, or the identity's.
       bypass: the addition between the layer and its activation, or None.
       is_relu: whether the outputs are never negative.
     """
 
     outputs: tf.Tensor
-    bypass: tf.Operation | None
-    is_relu: bool
+    last: tf.Tensor
+    bypass: tf.Operation | None = None
+    is_relu: bool = False
+
+
+def list_operations(graph: tf.Graph) -> list[tf.Operation]:
+    """Returns all convolutions and matrix products of a graph."""
+    return [op for op in graph.get_operations() if op.type in _LAYERS]
 
 
 def find_layers(
@@ -73,9 +81,7 @@ def find_layers(
 ) -> list[Layer]:
     """Returns the layers whose weights are a variable, in the graph's order."""
     found = []
-    for op in graph.get_operations():
-        if op.type not in _LAYERS or not is_chosen(op):
-            continue
+    for op in filter(is_chosen, list_operations(graph)):
         variable = graph_edits.find_variable(op.inputs[1])
         transposed = op.type == "MatMul" and op.get_attr("transpose_b")
         if variable is None or transposed:
@@ -115,28 +121,34 @@ def choose_clone(node: str, clones: set[str]) -> str:
     )
 
 
-def find_activation(outputs: tf.Tensor, taken: set[str]) -> Activation:
+def find_activation(
+    outputs: tf.Tensor, is_free: Callable[[tf.Operation], bool]
+) -> Activation:
     """Returns what follows the outputs of a layer.
 
     Args:
       outputs: the layer's outputs.
-      taken: names of sums that belong to another layer.
+      is_free: whether a sum can be the layer's bypass.
     """
-    relu = find_relu(outputs)
-    if relu is not None:
-        return Activation(relu.outputs[0], None, True)
-    for op in graph_edits.list_consumers(outputs):
-        if op.type in ADDITIONS and op.outputs[0].name not in taken:
-            activation = find_relu(op.outputs[0]) or _find_consumer(
-                op.outputs[0], ("Identity",)
-            )
-            if activation is not None:
-                is_relu = activation.type in RELUS
-                return Activation(activation.outputs[0], op, is_relu)
-    identity = _find_consumer(outputs, ("Identity",))
-    if identity is not None:
-        return Activation(identity.outputs[0], None, False)
-    return Activation(outputs, None, False)
+    found = _activate(outputs, None)
+    if found is not None and found.is_relu:
+        return found
+    sums = [
+        _activate(op.outputs[0], op)
+        for op in graph_edits.list_consumers(outputs)
+        if op.type in ADDITIONS and is_free(op)
+    ]
+    activated = [after for after in sums if after is not None]
+    return (activated or [found or Activation(outputs, outputs)])[0]
+
+
+def _activate(tensor: tf.Tensor, bypass: tf.Operation | None) -> Activation | None:
+    """Returns the ReLU or identity that reads a tensor, or None."""
+    if (relu := find_relu(tensor)) is not None:
+        return Activation(relu.outputs[0], relu.outputs[0], bypass, is_relu=True)
+    if (identity := _find_consumer(tensor, ("Identity",))) is not None:
+        return Activation(tensor, identity.outputs[0], bypass)
+    return None
 
 
 def find_relu(tensor: tf.Tensor) -> tf.Operation | None:

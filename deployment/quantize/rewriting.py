@@ -24,8 +24,11 @@ from tf_slim_compat import tf
 
 _ELEMENTWISE = (*matching.ADDITIONS, "Mul")
 _PASSED = ("Identity", "Reshape", "Squeeze")
-# Names of the nodes that an earlier call has rewritten.
-_DONE = "fake_quantized_nodes"
+# Collections of names, for a later call on another scope: layers, tensors that are
+# quantized or need not be, and the results.
+_LAYERS = "fake_quantized_layers"
+_QUANTIZED = "fake_quantized_tensors"
+_RESULTS = "fake_quantization_results"
 
 
 def rewrite(graph: tf.Graph | None, options: Options, scope: str | None) -> None:
@@ -52,7 +55,9 @@ def rewrite(graph: tf.Graph | None, options: Options, scope: str | None) -> None
 class _Rewriter:
     def __init__(self, graph: tf.Graph, options: Options, scope: str | None):
         self._scope = (scope or "").strip("/")
-        self._earlier = set(tf.get_collection(_DONE))
+        self._earlier = set(tf.get_collection(_LAYERS))
+        self._quantized = set(tf.get_collection(_QUANTIZED))
+        self._results = set(tf.get_collection(_RESULTS))
         self._layers = matching.find_layers(graph, self._is_chosen)
         if not self._layers:
             place = f"the scope {scope!r}" if scope else "the graph"
@@ -62,24 +67,22 @@ class _Rewriter:
                 "network is built, and once."
             )
         # Sums and products that no layer follows are part of a loss.
-        used = graph_edits.find_ancestors(layer.op.inputs[0] for layer in self._layers)
+        self._used = graph_edits.find_ancestors(
+            op.inputs[0] for op in matching.list_operations(graph)
+        )
         self._elementwise = [
             op
             for op in graph.get_operations()
-            if op.type in _ELEMENTWISE and op.name in used and self._is_chosen(op)
+            if op.type in _ELEMENTWISE and self._is_free(op)
         ]
-        self._used = used
         self._clones = {layer.clone for layer in self._layers}
         self._quantizer = Quantizer(options)
-        # Names of tensors that are quantized or need not be, and of the results.
-        self._quantized: set[str] = set()
-        self._results: set[str] = set()
 
     def run(self) -> None:
         for layer in self._layers:
             with tf.device(layer.op.device):
                 self._quantize_layer(layer)
-            tf.add_to_collection(_DONE, layer.op.name)
+            tf.add_to_collection(_LAYERS, layer.op.name)
         for op in self._elementwise:
             with tf.device(op.device):
                 self._quantize_elementwise(op)
@@ -91,19 +94,20 @@ class _Rewriter:
 
     def _quantize_layer(self, layer: Layer) -> None:
         outputs = self._quantize_weights(layer)
-        after = matching.find_activation(outputs, self._quantized)
+        after = matching.find_activation(outputs, self._is_free)
         scope, clone = layer.scope, layer.clone
+        sums = []
+        if after.last is not outputs:
+            sums = graph_edits.list_consumers(after.last)
         if after.bypass is not None:
             self._quantize(outputs, scope, "conv_quant", clone)
             scope = graph_edits.parent_scope(scope)
             total = after.bypass.outputs[0]
-            self._quantized.add(total.name)
-            if not matching.is_fused(after.bypass):
+            self._mark(_QUANTIZED, self._quantized, total)
+            if after.is_relu and not matching.is_fused(after.bypass):
                 self._quantize(total, scope, "add_quant", clone)
-        consumers = graph_edits.list_consumers(after.outputs)
         self._quantize(after.outputs, scope, "act_quant", clone, after.is_relu)
-        if after.outputs.name != outputs.name:
-            self._quantize_sums(consumers, clone)
+        self._quantize_sums(sums, clone)
 
     def _quantize_weights(self, layer: Layer) -> tf.Tensor:
         """Returns the layer's outputs before its activation."""
@@ -119,8 +123,8 @@ class _Rewriter:
     def _quantize_sums(self, consumers: list[tf.Operation], clone: str) -> None:
         """Quantizes the sums among the consumers of an activation."""
         for op in consumers:
-            is_sum = op.type in matching.ADDITIONS and op.name in self._used
-            if is_sum and not self._is_done(op) and not matching.is_fused(op):
+            is_sum = op.type in matching.ADDITIONS and self._is_free(op)
+            if is_sum and not matching.is_fused(op):
                 scope = graph_edits.parent_scope(op.name)
                 name = "post_activation_bypass_quant"
                 self._quantize(op.outputs[0], scope, name, clone)
@@ -128,7 +132,7 @@ class _Rewriter:
     def _quantize_elementwise(self, op: tf.Operation) -> None:
         """Quantizes a sum or product, or the ReLU that is computed with it."""
         inputs = [self._skip_passed(value).name for value in op.inputs]
-        if self._is_done(op) or not self._results.intersection(inputs):
+        if not self._is_free(op) or not self._results.intersection(inputs):
             return
         relu = matching.find_relu(op.outputs[0]) if matching.is_fused(op) else None
         op = relu or op
@@ -136,8 +140,10 @@ class _Rewriter:
         clone = matching.choose_clone(op.name, self._clones)
         self._quantize(op.outputs[0], op.name, name, clone, relu is not None)
 
-    def _is_done(self, op: tf.Operation) -> bool:
-        return op.outputs[0].name in self._quantized
+    def _is_free(self, op: tf.Operation) -> bool:
+        """Whether a sum or product is part of the network and not quantized yet."""
+        is_done = op.outputs[0].name in self._quantized
+        return op.name in self._used and self._is_chosen(op) and not is_done
 
     def _skip_passed(self, value: tf.Tensor) -> tf.Tensor:
         while value.op.type in _PASSED:
@@ -157,5 +163,9 @@ class _Rewriter:
         scope = graph_edits.join_scopes(scope, name)
         quantized = self._quantizer.quantize_activations(values, scope, clone, is_relu)
         graph_edits.reroute(values, quantized, consumers)
-        self._quantized.add(values.name)
-        self._results.add(quantized.name)
+        self._mark(_QUANTIZED, self._quantized, values)
+        self._mark(_RESULTS, self._results, quantized)
+
+    def _mark(self, collection: str, names: set[str], tensor: tf.Tensor) -> None:
+        names.add(tensor.name)
+        tf.add_to_collection(collection, tensor.name)
