@@ -30,6 +30,7 @@ needs_satellite = pytest.mark.skipif(
 SPREAD = (
     "tests/test_tf_slims_own_tests.py",  # The longest.
     "tests/test_training_survives.py",
+    "tests/deployment/quantize/test_reference.py",
     "tests/nets/test_lifecycle.py",
     "tests/nets/test_reference.py",
 )

@@ -44,6 +44,7 @@ ALLOWED_IN_DEPLOYMENT = {
     "inspect": {"models"},
     "recipes": {"models", "tasks", "train"},
     "compare": {"models"},
+    "quantize": set(),
 }
 # The modules directly in deployment/ that may import from folders.
 ALLOWED_AT_THE_TOP = {"settings.py": {"models"}}

@@ -1,11 +1,6 @@
-"""`tf.contrib.quantize`: says that quantization-aware training comes later."""
+"""`tf.contrib.quantize`: quantization-aware training."""
 
 from tf_slim_compat.contrib.forwarding import make_getattr
 
-__getattr__ = make_getattr(
-    "quantize",
-    instead={
-        "": "quantization-aware training comes in a later version; until then "
-        "`python export_model.py --formats=tflite_int8` quantizes a trained model"
-    },
-)
+# By its name, since it is built on this package.
+__getattr__ = make_getattr("quantize", ["deployment.quantize"])

@@ -1,0 +1,138 @@
+"""Ranges of weights and activations follow the values as in NumPy."""
+
+import numpy as np
+import pytest
+
+from deployment import quantize
+from tf_slim_compat import slim, tf
+
+STREAM = np.random.RandomState(0)
+BATCHES = [STREAM.standard_normal([8, 3]).astype(np.float32) for _ in range(4)]
+WEIGHTS = [STREAM.standard_normal([3, 5]).astype(np.float32) for _ in range(4)]
+DECAY = 0.999
+
+
+class Network:
+    """One fully connected layer, quantized for training; a context manager."""
+
+    def __init__(self, activation_fn=None, **arguments):
+        self.graph = tf.Graph()
+        with self.graph.as_default():
+            self.inputs = tf.placeholder(tf.float32, [8, 3])
+            net = slim.fully_connected(
+                self.inputs, 5, activation_fn, biases_initializer=None, scope="fc"
+            )
+            self.values, self.outputs = net, tf.identity(net)
+            (self.weights,) = tf.global_variables()
+            quantize.experimental_create_training_graph(**arguments)
+            self.added = {v.op.name: v for v in tf.global_variables()[1:]}
+        self.session = tf.Session(graph=self.graph)
+
+    def __enter__(self):
+        self.session.__enter__()
+        self.session.run([v.initializer for v in self.added.values()])
+        return self
+
+    def __exit__(self, *error):
+        self.session.__exit__(*error)
+        self.session.close()
+
+    def step(self, weights, batch):
+        """Returns the values before and after quantization."""
+        self.weights.load(weights, self.session)
+        return self.session.run([self.values, self.outputs], {self.inputs: batch})
+
+    def read(self, name):
+        return self.session.run([self.added[f"fc/{name}/{x}"] for x in ("min", "max")])
+
+
+def quantize_array(values, low, high, bits=8, narrow=False):
+    """Rounds to the steps of a range that is shifted so that 0 is a step."""
+    least, most = int(narrow), 2**bits - 1
+    step = (high - low) / (most - least)
+    zero = np.clip(np.round(least - low / step), least, most)
+    return (np.clip(np.round(values / step + zero), least, most) - zero) * step
+
+
+def test_weights_have_the_range_of_the_step():
+    with Network() as network:
+        assert network.read("weights_quant") == [-6, 6]
+        for weights, batch in zip(WEIGHTS, BATCHES, strict=True):
+            before, _ = network.step(weights, batch)
+            low, high = network.read("weights_quant")
+            assert (low, high) == (weights.min(), weights.max())
+            expected = batch @ quantize_array(weights, low, high, narrow=True)
+            np.testing.assert_allclose(before, expected, atol=1e-4)
+
+
+def test_activations_have_a_moving_average_of_the_ranges():
+    biased = np.zeros(2)
+    with Network(tf.nn.relu6) as network:
+        assert network.read("act_quant") == [0, 6]
+        for number, batch in enumerate(BATCHES, 1):
+            before, after = network.step(WEIGHTS[0] / 9, batch * number)
+            biased = DECAY * biased + (1 - DECAY) * np.array([0, before.max()])
+            low, high = biased / (1 - DECAY**number)
+            np.testing.assert_allclose(
+                network.read("act_quant"), [low, high], rtol=1e-3
+            )
+            expected = quantize_array(before, *network.read("act_quant"))
+            np.testing.assert_allclose(after, expected, atol=1e-5)
+    assert high < before.max()
+
+
+def test_ranges_include_zero():
+    with Network() as network:
+        network.step(np.abs(WEIGHTS[0]), np.abs(BATCHES[0]))
+        assert network.read("weights_quant") == [0, np.abs(WEIGHTS[0]).max()]
+        assert network.read("act_quant")[0] == 0
+
+
+def test_weights_have_a_range_for_each_channel():
+    with Network(per_channel=True) as network:
+        before, _ = network.step(WEIGHTS[0], BATCHES[0])
+        low, high = network.read("weights_quant")
+        np.testing.assert_array_equal(low, np.minimum(WEIGHTS[0].min(0), 0))
+        np.testing.assert_array_equal(high, np.maximum(WEIGHTS[0].max(0), 0))
+        columns = [
+            quantize_array(WEIGHTS[0][:, n], low[n], high[n], narrow=True)
+            for n in range(5)
+        ]
+        expected = BATCHES[0] @ np.stack(columns, 1)
+        np.testing.assert_allclose(before, expected, atol=1e-4)
+        types = {op.type for op in network.graph.get_operations()}
+        assert "FakeQuantWithMinMaxVarsPerChannel" in types
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_symmetric_ranges(sign):
+    with Network(symmetric=True, weight_bits=4) as network:
+        weights = sign * np.concatenate([WEIGHTS[0][:2], [[9, -2, 0, 0, 0]]])
+        before, _ = network.step(weights, BATCHES[0])
+        assert network.read("weights_quant") == [-9, 9]
+        expected = BATCHES[0] @ quantize_array(weights, -9, 9, 4, narrow=True)
+        np.testing.assert_allclose(before, expected, atol=1e-3)
+        # -128 to 127: the range's ends are as many steps from zero.
+        low, high = network.read("act_quant")
+        assert low / high == pytest.approx(-128 / 127, rel=1e-4)
+        assert (low, high) == (
+            pytest.approx(min(before.min(), -before.max() * 128 / 127), rel=1e-3),
+            pytest.approx(max(before.max(), -before.min() * 127 / 128), rel=1e-3),
+        )
+
+
+def test_depthwise_weights_have_a_range_for_each_output_channel():
+    with tf.Graph().as_default(), tf.Session() as session:
+        images = tf.constant(STREAM.standard_normal([2, 6, 6, 3]), tf.float32)
+        net = slim.separable_conv2d(images, None, 3, 2, scope="depthwise")
+        (weights, _) = tf.global_variables()
+        quantize.experimental_create_training_graph(per_channel=True)
+        session.run(tf.global_variables_initializer())
+        session.run(net)
+        values = session.run(weights).reshape([9, 6])
+        (high,) = [
+            v for v in tf.global_variables() if v.op.name.endswith("weights_quant/max")
+        ]
+        np.testing.assert_array_equal(
+            session.run(high), np.maximum(values.max(axis=0), 0)
+        )
