@@ -99,7 +99,12 @@ flags.DEFINE_integer(
     lower_bound=1,
 )
 flags.DEFINE_boolean(
-    "quantize", False, "Simulate 8-bit arithmetic; not supported, leave it off."
+    "quantize", False, "Whether the network was trained with --quantize_delay."
+)
+flags.DEFINE_boolean(
+    "quantize_per_channel",
+    False,
+    "Whether each output channel of the weights has its own range, with --quantize.",
 )
 flags.DEFINE_boolean("use_grayscale", False, "Whether to convert images to grayscale.")
 entry.define_user_module(__name__)
@@ -228,8 +233,6 @@ def config_from_flags(
 
 
 def main(_: Sequence[str]) -> None:
-    if FLAGS.quantize:
-        raise ValueError("Quantized graphs are not supported: leave --quantize off.")
     cluster.wait_for_servers(FLAGS.master)
     card = find_card()
     checkpoint_path = choose_checkpoint()

@@ -23,6 +23,7 @@ from deployment.formats import freezing
 from deployment.models import checkpoint, graph_files, output_names, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
+from deployment.quantize import networks
 from nets import network_lookup
 from tf_slim_compat import tf
 
@@ -50,7 +51,12 @@ flags.DEFINE_string(
     "dataset_dir", "", "Folder of the dataset, if its classes are listed there."
 )
 flags.DEFINE_boolean(
-    "quantize", False, "Not supported: simulated 8-bit arithmetic. Leave it off."
+    "quantize", False, "Whether the graph has the fake quantization of its training."
+)
+flags.DEFINE_boolean(
+    "quantize_per_channel",
+    False,
+    "Whether each output channel of the weights has its own range, with --quantize.",
 )
 flags.DEFINE_boolean(
     "is_video_model", False, "Whether the input has a frame dimension."
@@ -159,6 +165,7 @@ def define_network(spec: ModelSpec) -> Callable:
     network_fn = network_lookup.get_network_fn(
         spec.model_name, num_classes=spec.num_outputs, is_training=FLAGS.is_training
     )
+    network_fn = networks.in_evaluation(network_fn, spec)
 
     def build(images):
         logits, end_points = network_fn(images)
@@ -171,8 +178,10 @@ def define_network(spec: ModelSpec) -> Callable:
 def main(_: Sequence[str]) -> None:
     if not FLAGS.output_file:
         raise ValueError("Give the file to write: --output_file=graph.pb.")
-    if FLAGS.quantize:
-        raise ValueError("Quantized graphs are not supported: leave --quantize out.")
+    if FLAGS.quantize and FLAGS.is_training:
+        raise ValueError(
+            "--quantize is for graphs of evaluation: leave --is_training out."
+        )
     if FLAGS.num_frames and not FLAGS.is_video_model:
         raise ValueError(
             f"--num_frames={FLAGS.num_frames} is for videos: add --is_video_model, or "

@@ -33,6 +33,7 @@ from deployment.models import checkpoint, graph_files, run_card
 from deployment.models.run_card import RunCard
 from deployment.models.spec import ModelSpec
 from deployment.optimize import learning_rates, optimizers
+from deployment.quantize import networks
 from deployment.tasks.base import LossOptions
 from deployment.train import gpu, precision_choice, step, warm_start
 from deployment.train.config import TrainingConfig
@@ -105,6 +106,8 @@ class ImageModel:
                 name, self._inputs.augment
             ),
             moving_average_decay=moving_average_decay,
+            quantize=options.get("quantize_delay", -1) >= 0,
+            quantize_per_channel=options.get("quantize_per_channel", False),
         )
         self._class_names, spec = _describe_outputs(dataset, spec)
         self.config = _take(
@@ -282,13 +285,16 @@ class ImageModel:
     def _build_network_fn(self, is_training):
         optimizer = self.config.optimizer
         in_update = optimizers.is_decoupled(optimizer.name)
-        return nets_factory.get_network_fn(
+        network_fn = nets_factory.get_network_fn(
             self.config.spec.model_name,
             num_classes=self.config.spec.num_outputs,
             weight_decay=0.0 if in_update else optimizer.weight_decay,
             is_training=is_training,
             drop_path=self.config.drop_path,
         )
+        if is_training:
+            return network_fn
+        return networks.in_evaluation(network_fn, self.config.spec)
 
     def _get_dataset(self, split_name):
         dataset_name, dataset_dir, _ = self._data

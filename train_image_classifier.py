@@ -164,6 +164,8 @@ def spec_from_flags(dataset: slim.dataset.Dataset) -> ModelSpec:
             FLAGS.preprocessing_name or network.preprocessing, FLAGS.augment
         ),
         moving_average_decay=FLAGS.moving_average_decay,
+        quantize=FLAGS.quantize_delay >= 0,
+        quantize_per_channel=FLAGS.quantize_per_channel,
         task_state=task.initial_state(summarize_labels(dataset, task), num_outputs),
         user_modules=user_modules.load(FLAGS.user_module),
     )

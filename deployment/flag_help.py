@@ -48,6 +48,9 @@ GROUPS = {
         "regression_loss huber_delta augment mixup_alpha cutmix_alpha "
         "drop_path"
     ),
+    "Quantization": (
+        "quantize quantize_delay quantize_per_channel quantize_freeze_bn_delay"
+    ),
     "Validation and best checkpoints": (
         "eval_split_name eval_every eval_batch_size eval_num_batches best_metric "
         "num_best_checkpoints early_stopping_patience early_stopping_min_change "
@@ -83,9 +86,7 @@ GROUPS = {
         "log_every_n_steps precision seed deterministic on_bad_numbers "
         "max_skipped_steps ignore_run_card user_module verbosity"
     ),
-    "Accepted for old commands": (
-        "quantize quantize_delay restore_op_name filename_tensor_name"
-    ),
+    "Accepted for old commands": ("restore_op_name filename_tensor_name"),
 }
 UNGROUPED = "Other flags"
 _MOST_COLUMNS = 88

@@ -23,8 +23,16 @@ _SPEC = {
     "use_grayscale": (None, ("use_grayscale",)),
     "preprocessing_name": (None, ("preprocessing_name",)),
     "moving_average_decay": (None, ("moving_average_decay",)),
+    "quantize": (None, ("quantize",)),
+    "quantize_per_channel": (None, ("quantize_per_channel",)),
 }
-_DEFAULTS = {"task": "classification", "labels_offset": 0, "use_grayscale": False}
+_DEFAULTS = {
+    "task": "classification",
+    "labels_offset": 0,
+    "use_grayscale": False,
+    "quantize": False,
+    "quantize_per_channel": False,
+}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -199,7 +199,7 @@ def test_errors_are_one_sentence(outcomes):
         ("forced contradiction", "is of another network"),
         ("size", "--eval_image_size is 28, but"),
         ("no split", "There is no split 'test'"),
-        ("quantize", "leave --quantize off"),
+        ("quantize", "--quantize is True, but the run was trained with False"),
         ("metric", "--metric is 'top_5', but task classification with 5 outputs"),
         ("batch size", "--batch_size must be 1 or more, but is 0"),
         ("no step", "no checkpoint of step 7"),

@@ -25,6 +25,7 @@ from deployment.model_deploy import DeploymentConfig
 from deployment.models import averages, restoring
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
+from deployment.quantize import networks
 from deployment.tasks.base import Predictions
 from tf_slim_compat import slim, tf
 
@@ -117,6 +118,7 @@ class Evaluator:
             with tf.device(deployment.inputs_device()):
                 iterator = tf.data.make_initializable_iterator(build_batches())
                 images, labels = iterator.get_next()
+            network_fn = networks.in_evaluation(network_fn, config.spec)
             logits = views.build_logits(network_fn, images, config.spec, config.tta)
             self._fetches = (labels, logits)
             self._variables = averages.get_variables_to_restore(

@@ -20,6 +20,7 @@ from deployment.models import (
 )
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
+from deployment.quantize import networks
 from tf_slim_compat import slim, tf
 
 _VARIABLE_OPS = {"Variable", "VariableV2"}
@@ -199,7 +200,8 @@ def _build_network(
         images = tf.placeholder(
             tf.float32, [None, size, size, channels], graph_files.INPUT_NAME
         )
-        logits, end_points = config.network_fn(images)
+        network_fn = networks.in_evaluation(config.network_fn, config.spec)
+        logits, end_points = network_fn(images)
         if logits.shape[-1] != config.spec.num_outputs:
             raise ValueError(
                 f"The network has {logits.shape[-1]} outputs, but its specification "

@@ -43,6 +43,8 @@ _FIXED = {
     "image_size": "--train_image_size",
     "use_grayscale": "--use_grayscale",
     "preprocessing_name": "--preprocessing_name",
+    "quantize": "--quantize_delay",
+    "quantize_per_channel": "--quantize_per_channel",
     "class_names": "--dataset_dir",
     "data_fingerprint": "--dataset_dir",
 }
@@ -103,8 +105,7 @@ class RunCard:
       moving_average_decay: decay of the weights' moving averages; None if there are
         none.
       weight_decay: weight of the L2 loss on the weights.
-      task_state: see `ModelSpec.task_state`.
-      user_modules: see `ModelSpec.user_modules`.
+      quantize, quantize_per_channel, task_state, user_modules: see `ModelSpec`.
       dataset_name: the dataset's name.
       dataset_dir: the dataset's folder, an absolute path.
       dataset_split_name: the split that was trained on.
@@ -133,6 +134,8 @@ class RunCard:
     use_grayscale: bool = False
     preprocessing_name: Name
     moving_average_decay: Decay | None = None
+    quantize: bool = False
+    quantize_per_channel: bool = False
     weight_decay: NonNegative | None = None
     task_state: dict[str, Any] = dataclasses.field(default_factory=dict)
     user_modules: Texts = ()
@@ -196,19 +199,10 @@ class RunCard:
     @property
     def spec(self) -> ModelSpec:
         """The specification of the model that the run trains."""
-        return ModelSpec(
-            task=self.task,
-            model_name=self.model_name,
-            num_outputs=self.num_classes,
-            output_names=self.output_names,
-            labels_offset=self.labels_offset,
-            image_size=self.image_size,
-            use_grayscale=self.use_grayscale,
-            preprocessing_name=self.preprocessing_name,
-            moving_average_decay=self.moving_average_decay,
-            task_state=self.task_state,
-            user_modules=self.user_modules,
-        )
+        shared = {field.name for field in dataclasses.fields(ModelSpec)}
+        shared.remove("num_outputs")
+        values = {name: getattr(self, name) for name in shared}
+        return ModelSpec(num_outputs=self.num_classes, **values)
 
     def with_spec(self, spec: ModelSpec) -> "RunCard":
         """Returns the card with another model; its names are the outputs' own."""

@@ -30,6 +30,9 @@ class ModelSpec:
       preprocessing_name: the preprocessing's name; None if unknown.
       moving_average_decay: decay of the weights' moving averages; None if training
         kept none.
+      quantize: whether it was trained with fake quantization; see
+        `deployment.quantize`.
+      quantize_per_channel: whether each channel of the weights has its own range.
       task_state: what the task has learned from the data and needs for prediction,
         such as thresholds or the mean and scale of targets; JSON values.
       user_modules: files or module names to import before the model is built.
@@ -44,6 +47,8 @@ class ModelSpec:
     use_grayscale: bool = False
     preprocessing_name: Name | None = None
     moving_average_decay: Decay | None = None
+    quantize: bool = False
+    quantize_per_channel: bool = False
     task_state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     user_modules: Texts = ()
 

@@ -24,6 +24,7 @@ from deployment.models import (
 )
 from deployment.models.checkpoint import Checkpoint
 from deployment.models.spec import ModelSpec
+from deployment.quantize import networks
 from tf_slim_compat import slim, tf
 
 FLOAT32 = "float32"
@@ -273,7 +274,8 @@ def _fit(checkpoint: Checkpoint, get_network_fn: Callable, spec: ModelSpec) -> t
     shape = [None, spec.image_size, spec.image_size, spec.channels]
     with tf.Graph().as_default():
         images = tf.placeholder(tf.float32, shape, graph_files.INPUT_NAME)
-        logits, _ = get_network_fn(spec.num_outputs)(images)
+        network_fn = networks.in_evaluation(get_network_fn(spec.num_outputs), spec)
+        logits, _ = network_fn(images)
         if logits.shape.rank != 2:
             logits = tf.reshape(logits, [-1, spec.num_outputs])
         variables = averages.get_variables_to_restore(

@@ -17,7 +17,13 @@ Papers: https://arxiv.org/abs/1712.05877, https://arxiv.org/abs/1806.08342.
 
 from deployment.quantize.fake_quantization import Options
 from deployment.quantize.rewriting import rewrite
+from deployment.quantize.value_ranges import RANGES
 from tf_slim_compat import tf
+
+
+def list_ranges() -> list[tf.Variable]:
+    """Returns the variables of the default graph that hold ranges of values."""
+    return tf.get_collection(RANGES)
 
 
 def create_training_graph(

@@ -4,6 +4,8 @@ from tf_slim_compat import tf
 
 _DECAY = 0.999
 _INITIAL_MAX = 6.0
+# Collection of the variables that a network in float does not have.
+RANGES = "fake_quantization_ranges"
 
 Range = tuple[tf.Tensor, tf.Tensor]
 
@@ -94,7 +96,11 @@ def _build_variables(
     scope: str, shape: list[int], is_relu: bool
 ) -> tuple[tf.Variable, tf.Variable]:
     low = 0.0 if is_relu else -_INITIAL_MAX
-    return (
+    variables = (
         build_variable(f"{scope}/min", low, shape),
         build_variable(f"{scope}/max", _INITIAL_MAX, shape),
     )
+    for variable in variables:
+        tf.add_to_collection(tf.GraphKeys.MODEL_VARIABLES, variable)
+        tf.add_to_collection(RANGES, variable)
+    return variables

@@ -147,8 +147,19 @@ class TrainingConfig:
     )
     quantize_delay: int = setting(
         -1,
-        "Steps before quantization-aware training starts; only -1 (never) is "
-        "supported yet.",
+        "Steps in float before fake quantization to 8 bits begins; -1 for never, 0 for "
+        "a network that starts from a trained one (--checkpoint_path).",
+    )
+    quantize_per_channel: bool = setting(
+        False,
+        "Whether each output channel of the weights has its own range, with "
+        "--quantize_delay.",
+    )
+    quantize_freeze_bn_delay: int | None = setting(
+        None,
+        "Steps after which batch normalization keeps its moving averages and uses "
+        "them in training too, with --quantize_delay; None for never.",
+        kind=int,
     )
     master: str = setting(
         "", "Address of the TensorFlow server; empty for this process."
@@ -277,11 +288,6 @@ class TrainingConfig:
             warmup_steps=bool(self.schedule.warmup_steps),
             warmup_epochs=bool(self.schedule.warmup_epochs),
         )
-        if self.quantize_delay >= 0:
-            raise SettingError(
-                "Quantization-aware training is not supported yet: leave "
-                f"{{{{quantize_delay}}}} at -1 (it is {self.quantize_delay})."
-            )
         precision.check(self.precision, self.deployment.clone_on_cpu)
         ranges.check(
             self,
@@ -298,6 +304,7 @@ class TrainingConfig:
             feature_copies=ranges.AT_LEAST_ZERO,
             mixup_alpha=ranges.AT_LEAST_ZERO,
             cutmix_alpha=ranges.AT_LEAST_ZERO,
+            quantize_freeze_bn_delay=ranges.AT_LEAST_ZERO,
             drop_path=ranges.BELOW_ONE,
         )
         if self.number_of_steps is not None and self.number_of_steps < 1:

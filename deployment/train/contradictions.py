@@ -18,6 +18,13 @@ def check(config: Any) -> None:
         _check_progressive_sizes(config)
     if config.feature_copies:
         _check_feature_copies(config)
+    if config.quantize_delay >= 0:
+        _check_quantization(config)
+    elif config.quantize_per_channel or config.quantize_freeze_bn_delay is not None:
+        raise SettingError(
+            "{{quantize_per_channel}} and {{quantize_freeze_bn_delay}} are for "
+            "quantization-aware training: also give {{quantize_delay}}, 0 or more."
+        )
     if config.sync_replicas and (
         config.gradient_accumulation_steps > 1 or config.on_bad_numbers == "skip"
     ):
@@ -54,6 +61,21 @@ def _check_feature_copies(config: Any) -> None:
                 f"{{{{feature_copies}}}}={config.feature_copies} keeps the features "
                 f"of images for the whole run, but {reason}, or set "
                 "{{feature_copies}} to 0."
+            )
+
+
+def _check_quantization(config: Any) -> None:
+    what = f"{{{{quantize_delay}}}}={config.quantize_delay}"
+    if config.precision in ("bfloat16", "float16"):
+        raise SettingError(
+            f"{what} simulates 8 bits in float32, which {config.precision} has not: "
+            "leave {{precision}} out."
+        )
+    others = ("feature_copies", "sync_replicas", "master")
+    for name in others:
+        if getattr(config, name):
+            raise SettingError(
+                f"{what} and {{{{{name}}}}} cannot be combined: leave one of them out."
             )
 
 

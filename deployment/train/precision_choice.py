@@ -129,6 +129,8 @@ def build_session_config(config: TrainingConfig) -> tf.ConfigProto:
 def _find_reason_for_float32(config):
     """Returns why no other precision is tried; None if others are."""
     deployment = config.deployment
+    if config.quantize_delay >= 0:
+        return "because fake quantization simulates 8 bits in it"
     if config.deterministic:
         return "because --deterministic excludes choices that depend on measured times"
     if deployment.num_replicas > 1 or config.master:

@@ -8,7 +8,7 @@ import functools
 import itertools
 from collections.abc import Callable
 
-from deployment import model_deploy, tasks
+from deployment import model_deploy, quantize, tasks
 from deployment.models import restoring
 from deployment.optimize import (
     gradients,
@@ -98,6 +98,9 @@ def build_training_graph(
             _build_clone,
             [config, network_fn, next_batch_fn, batch_number, itertools.count()],
         )
+
+    if config.quantize_delay >= 0:
+        _quantize(config)
 
     # Gradients and update.
     with tf.device(deployment.optimizer_device()):
@@ -193,6 +196,18 @@ def _build_clone(config, network_fn, next_batch_fn, batch_number, clone_numbers)
     loss = tf.add_n(tf.get_collection(tf.GraphKeys.LOSSES)[num_others:])
     batch_metric = task.build_batch_metric(targets, logits, config.spec)
     return _CloneOutputs(end_points, loss, batch_metric, waited_secs)
+
+
+def _quantize(config):
+    """Adds fake quantization to all clones, which share its ranges."""
+    # Its counter counts batches.
+    batches_per_step = config.gradient_accumulation_steps
+    freeze_delay = config.quantize_freeze_bn_delay
+    quantize.experimental_create_training_graph(
+        quant_delay=config.quantize_delay * batches_per_step,
+        freeze_bn_delay=freeze_delay and freeze_delay * batches_per_step,
+        per_channel=config.quantize_per_channel,
+    )
 
 
 def _build_next_batch(config, next_batch_fn):

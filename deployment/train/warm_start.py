@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from absl import logging
 
-from deployment import files, text
+from deployment import files, quantize, text
 from deployment.models import best_record, checkpoint, checkpoint_state, restoring
 from deployment.models.checkpoint import Checkpoint
 from deployment.train import saving
@@ -137,7 +137,12 @@ def _fit_warm_start(config):
     variables = slim.get_model_variables()
     scopes = restoring.split_scopes(config.checkpoint_exclude_scopes)
     excluded = restoring.get_variables_in_scopes(variables, scopes, flag)
-    fitted = restoring.fit(Checkpoint(config.checkpoint_path), variables, excluded)
+    start = Checkpoint(config.checkpoint_path)
+    # A network that was trained in float has no ranges; the first step measures them.
+    known = start.variables
+    new = {v.op.name for v in quantize.list_ranges() if v.op.name not in known}
+    variables = [v for v in variables if v.op.name not in new]
+    fitted = restoring.fit(start, variables, excluded)
     wanted = fitted
     if config.ignore_missing_vars and fitted.restored:
         wanted = dataclasses.replace(fitted, missing=())

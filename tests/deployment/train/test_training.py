@@ -183,7 +183,11 @@ def test_a_train_dir_that_cannot_be_written_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"quantize_delay": 0}, "not supported yet"),
+        (
+            {"quantize_delay": 0, "feature_copies": 1, "trainable_scopes": "Net"},
+            "quantize_delay=0 and feature_copies cannot be combined",
+        ),
+        ({"quantize_per_channel": True}, "also give quantize_delay, 0 or more"),
         ({"steps": 0}, "number_of_steps must be 1 or more"),
         ({"batch_size": 0}, "batch_size must be 1 or more, but is 0"),
         ({"gradient_accumulation_steps": 0}, "steps must be 1 or more, but is 0"),
