@@ -67,6 +67,7 @@ def experimental_create_training_graph(
     scope: str | None = None,
     *,
     per_channel: bool = False,
+    symmetric_weights: bool = False,
 ) -> None:
     """Same as `create_training_graph`, with more options.
 
@@ -79,7 +80,10 @@ def experimental_create_training_graph(
       freeze_bn_delay: steps after which batch normalization uses its moving averages
         and no longer updates them; None never freezes them.
       scope: name scope to restrict the rewriting to, or None.
-      per_channel: whether weights have a range for each output channel.
+      per_channel: whether weights have a range for each output channel, symmetric
+        about zero.
+      symmetric_weights: whether the ranges of the weights are symmetric about zero, as
+        8-bit kernels of TFLite need.
 
     Raises:
       ValueError: if it is no graph, has nothing to quantize, or a number is out of
@@ -91,6 +95,7 @@ def experimental_create_training_graph(
         activation_bits=activation_bits,
         symmetric=symmetric,
         per_channel=per_channel,
+        symmetric_weights=symmetric_weights,
         quant_delay=quant_delay,
         freeze_bn_delay=freeze_bn_delay,
     )
@@ -113,7 +118,7 @@ def experimental_create_eval_graph(
       input_graph: the graph; the default graph if None.
       weight_bits: bits of the weights, 2 to 16.
       activation_bits: bits of the activations, 2 to 16.
-      symmetric: whether ranges are symmetric about zero.
+      symmetric: changes nothing, since evaluation reads the ranges of the training.
       quant_delay: steps in float of the training, to evaluate checkpoints from before
         in float; None quantizes always.
       scope: name scope to restrict the rewriting to, or None.

@@ -49,19 +49,17 @@ class BatchNorm:
 def find_batch_norm(inputs: tf.Tensor) -> BatchNorm | None:
     """Returns the batch normalization of a tensor, or None."""
     for op in graph_edits.list_consumers(inputs):
+        found = None
         if op.type in _FUSED and op.inputs[0].name == inputs.name:
-            return _read_fused(op, op.outputs[0])
-        if op.type == "Reshape" and op.inputs[0].name == inputs.name:
+            found = _read_fused(op, op.outputs[0])
+        elif op.type == "Reshape" and op.inputs[0].name == inputs.name:
             # The fused kernel gets matrices as images of one pixel.
-            for fused in graph_edits.list_consumers(op.outputs[0]):
-                if fused.type in _FUSED:
-                    back = [
-                        reader
-                        for reader in graph_edits.list_consumers(fused.outputs[0])
-                        if reader.type == "Reshape"
-                    ]
-                    return _read_fused(fused, back[0].outputs[0]) if back else None
-        if op.type == "Mul" and (found := _read_unfused(op, inputs)) is not None:
+            kernel = graph_edits.find_consumer(op.outputs[0], _FUSED)
+            back = kernel and graph_edits.find_consumer(kernel.outputs[0], ["Reshape"])
+            found = back and _read_fused(kernel, back.outputs[0])
+        elif op.type == "Mul":
+            found = _read_unfused(op, inputs)
+        if found:
             return found
     return None
 
@@ -74,7 +72,8 @@ def _read_fused(op: tf.Operation, outputs: tf.Tensor) -> BatchNorm | None:
         moving = _find_moving(mean, corrected)
         if moving is None:
             return None
-        with tf.name_scope(graph_edits.parent_scope(op.name) + "_Fold/"):
+        scope = graph_edits.parent_scope(op.name) or "BatchNorm"
+        with tf.name_scope(f"{scope}_Fold/"):
             channels = tf.size(mean, out_type=tf.int32)
             count = tf.cast(tf.size(x) // channels, tf.float32)
             variance = corrected * tf.maximum(count - 1.0, 1.0) / count
@@ -111,6 +110,8 @@ def _read_unfused(scaling: tf.Operation, inputs: tf.Tensor) -> BatchNorm | None:
         return None
     mean = means[0].op.inputs[0] if means[0].op.type == "Neg" else means[0]
     variance, epsilon = added.inputs
+    if variance.shape.rank != 1:
+        return None
     moving = None
     if graph_edits.find_variable(variance) is None:
         moving = _find_moving(mean, variance)

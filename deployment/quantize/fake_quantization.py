@@ -24,7 +24,9 @@ class Options:
       weight_bits: bits of the weights, 2 to 16.
       activation_bits: bits of the activations, 2 to 16.
       symmetric: whether ranges are symmetric about zero.
-      per_channel: whether the weights have a range for each output channel.
+      symmetric_weights: whether those of the weights are; without `symmetric`.
+      per_channel: whether the weights have a range for each output channel, symmetric
+        about zero.
       quant_delay: steps without quantization.
       freeze_bn_delay: steps after which batch normalization uses its moving averages
         and leaves them as they are, or None.
@@ -37,6 +39,7 @@ class Options:
     weight_bits: int = 8
     activation_bits: int = 8
     symmetric: bool = False
+    symmetric_weights: bool = False
     per_channel: bool = False
     quant_delay: int = 0
     freeze_bn_delay: int | None = None
@@ -149,7 +152,8 @@ class Quantizer:
         options = self._options
         bits = options.weight_bits if is_weights else options.activation_bits
         found = value_ranges.measure(values, is_weights and options.per_channel)
-        if options.symmetric:
+        has_symmetric_weights = options.symmetric_weights or options.per_channel
+        if options.symmetric or (is_weights and has_symmetric_weights):
             return value_ranges.make_symmetric(found, bits, narrow=is_weights)
         return found
 

@@ -12,6 +12,11 @@ def list_consumers(tensor: tf.Tensor) -> list[tf.Operation]:
     return list({op.name: op for op in tensor.consumers()}.values())
 
 
+def find_consumer(tensor: tf.Tensor, types: Sequence[str]) -> tf.Operation | None:
+    """Returns the first operation of these types that reads a tensor, or None."""
+    return next((op for op in list_consumers(tensor) if op.type in types), None)
+
+
 def reroute(
     tensor: tf.Tensor, replacement: tf.Tensor, consumers: Iterable[tf.Operation]
 ) -> None:

@@ -93,10 +93,10 @@ def find_layers(
 def _complete(op: tf.Operation, clone: str) -> Layer:
     """Returns the layer of a convolution or matrix product."""
     outputs = op.outputs[0]
-    batch_to_space = _find_consumer(outputs, ("BatchToSpaceND",))
+    batch_to_space = graph_edits.find_consumer(outputs, ("BatchToSpaceND",))
     if batch_to_space is not None:
         outputs = batch_to_space.outputs[0]
-    bias = _find_consumer(outputs, ("BiasAdd",))
+    bias = graph_edits.find_consumer(outputs, ("BiasAdd",))
     if bias is not None:
         outputs = bias.outputs[0]
     return Layer(op, clone, batch_to_space, bias, find_batch_norm(outputs))
@@ -107,11 +107,6 @@ def _find_clone(node: str, variable: str) -> str:
     scopes, first = node.split("/"), variable.split("/")[0]
     depth = scopes.index(first) if first in scopes else 0
     return "".join(f"{scope}/" for scope in scopes[:depth])
-
-
-def _find_consumer(tensor: tf.Tensor, types: tuple[str, ...]) -> tf.Operation | None:
-    consumers = graph_edits.list_consumers(tensor)
-    return next((op for op in consumers if op.type in types), None)
 
 
 def choose_clone(node: str, clones: set[str]) -> str:
@@ -146,18 +141,17 @@ def _activate(tensor: tf.Tensor, bypass: tf.Operation | None) -> Activation | No
     """Returns the ReLU or identity that reads a tensor, or None."""
     if (relu := find_relu(tensor)) is not None:
         return Activation(relu.outputs[0], relu.outputs[0], bypass, is_relu=True)
-    if (identity := _find_consumer(tensor, ("Identity",))) is not None:
+    if (identity := graph_edits.find_consumer(tensor, ("Identity",))) is not None:
         return Activation(tensor, identity.outputs[0], bypass)
     return None
 
 
 def find_relu(tensor: tf.Tensor) -> tf.Operation | None:
-    """Returns the ReLU that reads a tensor, also through identities, or None."""
-    relu = _find_consumer(tensor, RELUS)
-    if relu is None:
-        identity = _find_consumer(tensor, ("Identity",))
-        return None if identity is None else find_relu(identity.outputs[0])
-    return relu
+    """Returns the ReLU that reads a tensor, also through an identity, or None."""
+    consumers = graph_edits.list_consumers(tensor)
+    if len(consumers) == 1 and consumers[0].type == "Identity":
+        return find_relu(consumers[0].outputs[0])
+    return graph_edits.find_consumer(tensor, RELUS)
 
 
 def is_fused(op: tf.Operation) -> bool:

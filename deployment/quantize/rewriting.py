@@ -24,6 +24,7 @@ from tf_slim_compat import tf
 
 _ELEMENTWISE = (*matching.ADDITIONS, "Mul")
 _PASSED = ("Identity", "Reshape", "Squeeze")
+_GRADIENTS = ("BiasAddGrad", "Conv2DBackpropFilter", "FusedBatchNormGradV3")
 # Collections of names, for a later call on another scope: layers, tensors that are
 # quantized or need not be, and the results.
 _LAYERS = "fake_quantized_layers"
@@ -40,13 +41,20 @@ def rewrite(graph: tf.Graph | None, options: Options, scope: str | None) -> None
       scope: name scope to restrict it to, with or without the scope of a clone.
 
     Raises:
-      ValueError: if there is no graph, or nothing to quantize.
+      ValueError: if there is no graph, nothing to quantize, or gradients in a graph
+        for training.
     """
     graph = tf.get_default_graph() if graph is None else graph
     if not isinstance(graph, tf.Graph):
         raise ValueError(
             f"input_graph must be a tf.Graph, but is a {type(graph).__name__}; build "
             "the network in `with graph.as_default():` and pass that graph."
+        )
+    types = {op.type for op in graph.get_operations()}
+    if options.is_training and types.intersection(_GRADIENTS):
+        raise ValueError(
+            "The graph has gradients, which would be those of the network before its "
+            "quantization; quantize before the optimizer adds them."
         )
     with graph.as_default(), tf.control_dependencies(None), tf.name_scope(None):
         _Rewriter(graph, options, scope).run()

@@ -251,6 +251,31 @@ def test_errors_are_one_sentence(arguments, sentence):
         assert len(tf.global_variables()) == before
 
 
+def test_gradients_must_come_after():
+    with tf.Graph().as_default():
+        tf.gradients(add_conv(), tf.trainable_variables())
+        with pytest.raises(ValueError, match="quantize before the optimizer adds"):
+            quantize.create_training_graph()
+
+
+def test_batch_normalization_freezes():
+    with tf.Graph().as_default(), tf.Session() as session:
+        outputs = tf.nn.relu(add_conv(normalizer_fn=slim.batch_norm))
+        updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+        quantize.experimental_create_training_graph(quant_delay=9, freeze_bn_delay=2)
+        initialize(session)
+        moving = [v for v in tf.global_variables() if "/moving_" in v.op.name]
+        values, results = [], []
+        for _ in range(4):
+            results.append(session.run([outputs, *updates])[0])
+            values.append(np.concatenate(session.run(moving)))
+    assert np.abs(values[1] - values[0]).min() > 0
+    np.testing.assert_array_equal(values[2:], [values[1]] * 2)
+    np.testing.assert_allclose(results[1], results[0], atol=1e-6)
+    assert np.abs(results[2] - results[1]).max() > 0.1
+    np.testing.assert_array_equal(results[3], results[2])
+
+
 def test_a_graph_is_quantized_once():
     with tf.Graph().as_default():
         add_conv(normalizer_fn=slim.batch_norm)

@@ -92,8 +92,8 @@ def test_weights_have_a_range_for_each_channel():
     with Network(per_channel=True) as network:
         before, _ = network.step(WEIGHTS[0], BATCHES[0])
         low, high = network.read("weights_quant")
-        np.testing.assert_array_equal(low, np.minimum(WEIGHTS[0].min(0), 0))
-        np.testing.assert_array_equal(high, np.maximum(WEIGHTS[0].max(0), 0))
+        np.testing.assert_array_equal(low, -high)
+        np.testing.assert_array_equal(high, np.abs(WEIGHTS[0]).max(0))
         columns = [
             quantize_array(WEIGHTS[0][:, n], low[n], high[n], narrow=True)
             for n in range(5)
@@ -102,6 +102,16 @@ def test_weights_have_a_range_for_each_channel():
         np.testing.assert_allclose(before, expected, atol=1e-4)
         types = {op.type for op in network.graph.get_operations()}
         assert "FakeQuantWithMinMaxVarsPerChannel" in types
+
+
+def test_only_weights_have_symmetric_ranges():
+    with Network(tf.nn.relu, symmetric_weights=True) as network:
+        before, after = network.step(WEIGHTS[0], BATCHES[0])
+        largest = np.abs(WEIGHTS[0]).max()
+        assert network.read("weights_quant") == [-largest, largest]
+        low, high = network.read("act_quant")
+        assert low == 0
+        assert high == pytest.approx(before.max(), rel=1e-3)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -133,6 +143,4 @@ def test_depthwise_weights_have_a_range_for_each_output_channel():
         (high,) = [
             v for v in tf.global_variables() if v.op.name.endswith("weights_quant/max")
         ]
-        np.testing.assert_array_equal(
-            session.run(high), np.maximum(values.max(axis=0), 0)
-        )
+        np.testing.assert_array_equal(session.run(high), np.abs(values).max(axis=0))
