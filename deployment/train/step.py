@@ -206,6 +206,7 @@ def _quantize(config):
     quantize.experimental_create_training_graph(
         quant_delay=config.quantize_delay * batches_per_step,
         freeze_bn_delay=freeze_delay and freeze_delay * batches_per_step,
+        symmetric_weights=True,  # Integer kernels have no others.
         per_channel=config.quantize_per_channel,
     )
 
