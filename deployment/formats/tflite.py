@@ -8,6 +8,7 @@ arXiv:1712.05877. The metadata entry `model_spec` is the model's specification.
 """
 
 import contextlib
+import dataclasses
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ import numpy as np
 from absl import logging
 
 from deployment import files
-from deployment.formats import base
+from deployment.formats import base, fake_quantized
 from deployment.formats.freezing import FrozenModel
 from deployment.models import graph_guard
 from deployment.models.spec import ModelSpec
@@ -180,8 +181,13 @@ def write_float16(model: FrozenModel, path: str, options: base.ExportOptions) ->
 def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     """Writes an int8 TFLite file, calibrated on the range of each activation.
 
+    A model that was trained with fake quantization has its ranges from there.
     Operations without an 8-bit implementation remain in floating point.
     """
+    if model.spec.quantize:
+        converter = _build_quantized_converter(model, options, tf.float32)
+        _write(model, path, "tflite_int8", converter)
+        return
     opsets = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     for extra in ([], [tf.lite.OpsSet.TFLITE_BUILTINS]):
         converter = _build_converter(model)
@@ -197,6 +203,47 @@ def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> No
             if extra:
                 raise
             logging.warning("%s Such operations remain in floating point.", error)
+
+
+def write_int8_io(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
+    """Writes an int8 TFLite file with int8 input and output, for integer devices."""
+    if model.spec.quantize:
+        converter = _build_quantized_converter(model, options, tf.int8)
+    else:
+        converter = _build_converter(model)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [image[None]] for image in options.calibration_images
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.int8
+    _write(model, path, "tflite_int8_io", converter)
+
+
+def _build_quantized_converter(
+    model: FrozenModel, options: base.ExportOptions, io_type: tf.DType
+) -> Any:
+    """Returns the converter of a graph with fake quantization.
+
+    Args:
+      model: a model that was trained with fake quantization.
+      options: the images whose range is the input's.
+      io_type: type of input and output; float32 adds a conversion at either end.
+    """
+    prepared = dataclasses.replace(
+        model, graph_def=fake_quantized.prepare(model.graph_def)
+    )
+    graph, images, scores = prepared.build_graph(batch_size=1)
+    with tf.Session(graph=graph) as session:
+        converter = tf.compat.v1.lite.TFLiteConverter.from_session(
+            session, [images], [scores]
+        )
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.inference_type = tf.int8
+    converter.inference_input_type = converter.inference_output_type = io_type
+    stats = fake_quantized.choose_input_stats(options.calibration_images)
+    converter.quantized_input_stats = {images.op.name: stats}
+    return converter
 
 
 def _build_converter(model: FrozenModel) -> tf.lite.TFLiteConverter:

@@ -10,7 +10,7 @@ from google.protobuf import text_format
 
 from deployment import files
 from deployment.inspect.graph_loading import GraphFile, list_inputs
-from deployment.models import graph_guard
+from deployment.models import graph_guard, subgraphs
 from deployment.text import format_bytes, format_shape, format_table, nearest
 from tf_slim_compat import tf
 
@@ -89,7 +89,7 @@ def find_candidates(graph: GraphFile) -> tuple[list[Candidate], list[Candidate]]
 def _list_ends(nodes: Iterable[Any], sources: Mapping[str, list[str]]) -> list[Any]:
     """Lists the nodes that depend on an input and may be results."""
     fed = {node.name for node in nodes if node.op in _SOURCES}
-    for node in _sort_topologically(nodes, sources):
+    for node in subgraphs.sort(nodes, sources):
         if any(name in fed for name in sources[node.name]):
             fed.add(node.name)
     return [
@@ -110,24 +110,6 @@ def _rank_output(node: Any, is_used: bool) -> int:
         return 3 if named else 2
     is_end = node.op in {*_RESULT_OPS, "Squeeze", "Reshape", "BiasAdd", "Identity"}
     return 1 if named and is_end and not node.name.endswith("/read") else 0
-
-
-def _sort_topologically(
-    nodes: Iterable[Any], sources: Mapping[str, list[str]]
-) -> Iterator[Any]:
-    """Generates the nodes, each after those it reads; loops are cut anywhere."""
-    by_name = {node.name: node for node in nodes}
-    done = set()
-    for start in nodes:
-        waiting = [(start.name, False)]
-        while waiting:
-            name, is_ready = waiting.pop()
-            if is_ready:
-                yield by_name[name]
-            elif name not in done:
-                done.add(name)
-                waiting.append((name, True))
-                waiting += [(source, False) for source in sources[name]]
 
 
 class _Describer:

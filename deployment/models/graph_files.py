@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from deployment import files, text
+from deployment.models import subgraphs
 from deployment.models.spec import ModelSpec
 from tf_slim_compat import tf
 
@@ -88,11 +89,14 @@ def find_outputs(graph_def: tf.GraphDef) -> list[str]:
     Outputs are nodes that depend on the input and that no other node reads: the
     scores of the task if there are any, else the predictions, else all of them.
     """
-    read, fed = set(), set()
-    for node in graph_def.node:  # Nodes are in topological order.
-        sources = {name.split(":")[0].lstrip("^") for name in node.input}
-        read |= sources
-        if node.op == "Placeholder" or sources & fed:
+    known = {node.name for node in graph_def.node}
+    sources = {
+        node.name: known.intersection(map(subgraphs.get_node_name, node.input))
+        for node in graph_def.node
+    }
+    read, fed = set().union(*sources.values()), set()
+    for node in subgraphs.sort(graph_def.node, sources):
+        if node.op == "Placeholder" or sources[node.name] & fed:
             fed.add(node.name)
     ends = [node.name for node in graph_def.node if node.name in fed - read]
     if SCORES_NAME in ends:

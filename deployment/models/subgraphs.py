@@ -37,6 +37,29 @@ def extract(graph_def: tf.GraphDef, names: Iterable[str]) -> tf.GraphDef:
     return result
 
 
+def sort(
+    nodes: Iterable[tf.NodeDef], sources: Mapping[str, Iterable[str]]
+) -> Iterator[tf.NodeDef]:
+    """Generates nodes, each after those it reads; loops are cut anywhere.
+
+    Args:
+      nodes: the nodes; those in order keep their order.
+      sources: name of each node -> names of the nodes that it reads, all of `nodes`.
+    """
+    by_name = {node.name: node for node in nodes}
+    done = set()
+    for start in nodes:
+        waiting = [(start.name, False)]
+        while waiting:
+            name, is_ready = waiting.pop()
+            if is_ready:
+                yield by_name[name]
+            elif name not in done:
+                done.add(name)
+                waiting.append((name, True))
+                waiting += [(source, False) for source in sources[name]]
+
+
 def get_node_name(source: str) -> str:
     """Returns the node of an input, such as 'conv' of 'conv:0' and '^conv'."""
     return source.lstrip("^").split(":")[0]
