@@ -80,8 +80,8 @@ def experimental_create_training_graph(
       freeze_bn_delay: steps after which batch normalization uses its moving averages
         and no longer updates them; None never freezes them.
       scope: name scope to restrict the rewriting to, or None.
-      per_channel: whether weights have a range for each output channel, symmetric
-        about zero.
+      per_channel: whether the weights of convolutions have a range for each output
+        channel; ranges of all weights are symmetric then.
       symmetric_weights: whether the ranges of the weights are symmetric about zero, as
         8-bit kernels of TFLite need.
 
@@ -122,7 +122,8 @@ def experimental_create_eval_graph(
       quant_delay: steps in float of the training, to evaluate checkpoints from before
         in float; None quantizes always.
       scope: name scope to restrict the rewriting to, or None.
-      per_channel: whether weights have a range for each output channel.
+      per_channel: whether the weights of convolutions have a range for each output
+        channel.
 
     Raises:
       ValueError: if it is no graph, has nothing to quantize, or a number is out of

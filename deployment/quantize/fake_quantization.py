@@ -7,6 +7,8 @@ https://arxiv.org/abs/1806.08342, section 2.4.
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
+
 from deployment.quantize import graph_edits, value_ranges
 from deployment.quantize.matching import Layer
 from tf_slim_compat import tf
@@ -25,8 +27,8 @@ class Options:
       activation_bits: bits of the activations, 2 to 16.
       symmetric: whether ranges are symmetric about zero.
       symmetric_weights: whether those of the weights are; without `symmetric`.
-      per_channel: whether the weights have a range for each output channel, symmetric
-        about zero.
+      per_channel: whether the weights of convolutions have a range for each output
+        channel; ranges of all weights are symmetric then.
       quant_delay: steps without quantization.
       freeze_bn_delay: steps after which batch normalization uses its moving averages
         and leaves them as they are, or None.
@@ -58,6 +60,32 @@ class Options:
                 )
 
 
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """How one tensor is quantized."""
+
+    bits: int
+    is_narrow: bool
+    is_symmetric: bool
+    per_channel: bool
+
+    def measure(self, values: tf.Tensor) -> value_ranges.Range:
+        """Returns the range that the values need."""
+        found = value_ranges.measure(values, self.per_channel)
+        if self.is_symmetric:
+            return value_ranges.make_symmetric(found, self.bits, self.is_narrow)
+        return found
+
+    def fake_quantize(self, values: tf.Tensor, limits: value_ranges.Range) -> tf.Tensor:
+        """Returns the values rounded to the steps of a range."""
+        fake_quantize = tf.quantization.fake_quant_with_min_max_vars
+        if self.per_channel:
+            fake_quantize = tf.quantization.fake_quant_with_min_max_vars_per_channel
+        return fake_quantize(
+            values, *limits, num_bits=self.bits, narrow_range=self.is_narrow
+        )
+
+
 class Quantizer:
     """Adds fake quantization to the default graph.
 
@@ -85,17 +113,30 @@ class Quantizer:
           layer: the layer.
         """
         options, shape = self._options, weights.shape
+        kind = _Kind(
+            bits=options.weight_bits,
+            is_narrow=True,
+            is_symmetric=options.symmetric
+            or options.symmetric_weights
+            or options.per_channel,
+            per_channel=options.per_channel and layer.op.type != "MatMul",
+        )
         scope = self._make_unique(graph_edits.join_scopes(layer.scope, "weights_quant"))
         with tf.name_scope(f"{scope}/"):
-            if options.per_channel:
-                channels = shape[-layer.channel_axes :].num_elements()
-                weights = tf.reshape(weights, [-1, channels])
-            limits = self._share_range(
-                scope.removeprefix(layer.clone),
-                lambda name: self._follow_weights(name, weights),
-            )
-            quantized = self._fake_quantize(weights, limits, is_weights=True)
-            return tf.reshape(quantized, shape) if options.per_channel else quantized
+            is_spread = kind.per_channel and layer.channel_axes > 1
+            if is_spread:
+                height, width, *channels = shape.as_list()
+                weights = tf.reshape(weights, [1, height, width, np.prod(channels)])
+
+            def build_range(name: str) -> value_ranges.Range:
+                if not options.is_training:
+                    limits = weights.shape[-1:].as_list() if kind.per_channel else []
+                    return value_ranges.read_range(name, limits, is_relu=False)
+                return value_ranges.follow_last_values(name, kind.measure(weights))
+
+            limits = self._share_range(scope.removeprefix(layer.clone), build_range)
+            quantized = self._fake_quantize(weights, limits, kind)
+            return tf.reshape(quantized, shape) if is_spread else quantized
 
     def quantize_activations(
         self, values: tf.Tensor, scope: str, clone: str, is_relu: bool
@@ -110,13 +151,19 @@ class Quantizer:
           clone: start of the scope that the variables lack.
           is_relu: whether the values are never negative.
         """
+        options = self._options
+        kind = _Kind(options.activation_bits, False, options.symmetric, False)
         scope = self._make_unique(scope)
         with tf.name_scope(f"{scope}/"):
-            limits = self._share_range(
-                scope.removeprefix(clone),
-                lambda name: self._follow_activations(name, values, is_relu),
-            )
-            return self._fake_quantize(values, limits, is_weights=False)
+
+            def build_range(name: str) -> value_ranges.Range:
+                if not options.is_training:
+                    return value_ranges.read_range(name, [], is_relu)
+                measured = kind.measure(values)
+                return value_ranges.follow_average(name, measured, is_relu)
+
+            limits = self._share_range(scope.removeprefix(clone), build_range)
+            return self._fake_quantize(values, limits, kind)
 
     def _make_unique(self, scope: str) -> str:
         count = self._times_used.get(scope, 0)
@@ -130,52 +177,14 @@ class Quantizer:
             self._ranges[name] = build(name)
         return self._ranges[name]
 
-    def _follow_weights(self, name: str, weights: tf.Tensor) -> value_ranges.Range:
-        options = self._options
-        if not options.is_training:
-            shape = weights.shape[-1:].as_list() if options.per_channel else []
-            return value_ranges.read_range(name, shape, is_relu=False)
-        return value_ranges.follow_last_values(
-            name, self._measure(weights, is_weights=True)
-        )
-
-    def _follow_activations(
-        self, name: str, values: tf.Tensor, is_relu: bool
-    ) -> value_ranges.Range:
-        if not self._options.is_training:
-            return value_ranges.read_range(name, [], is_relu)
-        return value_ranges.follow_average(
-            name, self._measure(values, is_weights=False), is_relu
-        )
-
-    def _measure(self, values: tf.Tensor, is_weights: bool) -> value_ranges.Range:
-        options = self._options
-        bits = options.weight_bits if is_weights else options.activation_bits
-        found = value_ranges.measure(values, is_weights and options.per_channel)
-        has_symmetric_weights = options.symmetric_weights or options.per_channel
-        if options.symmetric or (is_weights and has_symmetric_weights):
-            return value_ranges.make_symmetric(found, bits, narrow=is_weights)
-        return found
-
     def _fake_quantize(
-        self, values: tf.Tensor, limits: value_ranges.Range, is_weights: bool
+        self, values: tf.Tensor, limits: value_ranges.Range, kind: _Kind
     ) -> tf.Tensor:
-        options = self._options
-        fake_quant = tf.quantization.fake_quant_with_min_max_vars
-        if is_weights and options.per_channel:
-            fake_quant = tf.quantization.fake_quant_with_min_max_vars_per_channel
-
-        def quantize() -> tf.Tensor:
-            return fake_quant(
-                values,
-                *limits,
-                num_bits=options.weight_bits if is_weights else options.activation_bits,
-                narrow_range=is_weights,
-            )
-
         if self.is_active is None:
-            return quantize()
-        return tf.cond(self.is_active, quantize, lambda: values)
+            return kind.fake_quantize(values, limits)
+        return tf.cond(
+            self.is_active, lambda: kind.fake_quantize(values, limits), lambda: values
+        )
 
 
 def _has_reached(delay: int | None, is_training: bool) -> tf.Tensor | None:

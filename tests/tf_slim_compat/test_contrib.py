@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from deployment import quantize
 from tf_slim_compat import contrib, slim, tf
 
 pytestmark = pytest.mark.usefixtures("graph")
@@ -47,6 +48,10 @@ def test_names_lead_to_what_is_there(name, there):
     assert found is there()
 
 
+def test_quantize_leads_to_the_rewriter():
+    assert contrib.quantize.create_eval_graph is quantize.create_eval_graph
+
+
 def test_hooks_of_estimators_lead_to_tf_estimator():
     pytest.importorskip("tf_slim_compat.estimator", exc_type=ImportError)
     for name in ("stop_if_no_increase_hook", "stop_if_no_decrease_hook"):
@@ -57,11 +62,7 @@ def test_hooks_of_estimators_lead_to_tf_estimator():
 @pytest.mark.parametrize(
     "module, name, instead",
     [
-        (
-            "quantize",
-            "create_eval_graph",
-            "quantization-aware training comes in a later",
-        ),
+        ("quantize", "nonsense", "nothing here replaces it"),
         ("opt", "AdamWOptimizer", "deployment.optimize.decoupled_optimizers"),
         ("layers", "embed_sequence", "use tf.nn.embedding_lookup"),
         ("predictor", "from_estimator", "use tf.contrib.predictor.from_saved_model"),

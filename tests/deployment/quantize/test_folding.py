@@ -67,9 +67,14 @@ def debiased(x, is_training):
     return slim.conv2d(x, 5, 3, **norm(is_training, zero_debias_moving_mean=True))
 
 
+def of_tf_layers(x, is_training):
+    y = tf.layers.conv2d(x, 5, 3)
+    return tf.layers.batch_normalization(y, training=is_training)
+
+
 LAYERS = (
     *(conv, strided, dilated, depthwise, dilated_depthwise, fully_connected),
-    *(unfused, unfused_without_variables, with_biases, debiased),
+    *(unfused, unfused_without_variables, with_biases, debiased, of_tf_layers),
 )
 
 
@@ -87,6 +92,7 @@ def assert_close(ours, theirs):
         np.testing.assert_allclose(ours_, theirs_, rtol=0, atol=limit)
 
 
+@pytest.mark.filterwarnings("ignore:`tf.layers:UserWarning")
 @pytest.mark.parametrize("is_training", [False, True])
 @pytest.mark.parametrize("layer", LAYERS)
 def test_outputs_and_gradients_stay(layer, is_training):

@@ -1,5 +1,7 @@
 """Ranges of weights and activations follow the values as in NumPy."""
 
+import collections
+
 import numpy as np
 import pytest
 
@@ -88,20 +90,50 @@ def test_ranges_include_zero():
         assert network.read("act_quant")[0] == 0
 
 
-def test_weights_have_a_range_for_each_channel():
-    with Network(per_channel=True) as network:
-        before, _ = network.step(WEIGHTS[0], BATCHES[0])
-        low, high = network.read("weights_quant")
-        np.testing.assert_array_equal(low, -high)
-        np.testing.assert_array_equal(high, np.abs(WEIGHTS[0]).max(0))
-        columns = [
-            quantize_array(WEIGHTS[0][:, n], low[n], high[n], narrow=True)
-            for n in range(5)
+@pytest.mark.parametrize("is_training", [True, False])
+def test_weights_of_convolutions_have_a_range_for_each_channel(is_training):
+    images = STREAM.standard_normal([2, 6, 6, 3]).astype(np.float32)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        nets = [
+            slim.conv2d(tf.constant(images), 4, 3, scope="conv"),
+            slim.separable_conv2d(tf.constant(images), None, 3, 2, scope="depthwise"),
+            slim.fully_connected(slim.flatten(tf.constant(images)), 4, scope="full"),
         ]
-        expected = BATCHES[0] @ np.stack(columns, 1)
-        np.testing.assert_allclose(before, expected, atol=1e-4)
-        types = {op.type for op in network.graph.get_operations()}
-        assert "FakeQuantWithMinMaxVarsPerChannel" in types
+        if is_training:
+            quantize.experimental_create_training_graph(per_channel=True)
+        else:
+            quantize.experimental_create_eval_graph(per_channel=True)
+        variables = {v.op.name: v for v in tf.global_variables()}
+        session.run(tf.global_variables_initializer())
+        types = collections.Counter(op.type for op in graph.get_operations())
+        assert types["FakeQuantWithMinMaxVarsPerChannel"] == 2
+        session.run(nets)
+        for name, kernel, shape in (
+            ("conv", "weights", [-1, 4]),
+            ("depthwise", "depthwise_weights", [-1, 6]),
+            ("full", "weights", [-1]),
+        ):
+            weights = session.run(variables[f"{name}/{kernel}"]).reshape(shape)
+            ends = [variables[f"{name}/weights_quant/{end}"] for end in ("min", "max")]
+            low, high = session.run(ends)
+            largest = np.abs(weights).max(0) if is_training else np.full(shape[1:], 6)
+            np.testing.assert_array_equal(high, largest)
+            np.testing.assert_array_equal(low, -largest)
+
+
+def test_channels_are_quantized_by_their_own_ranges():
+    images = STREAM.standard_normal([2, 6, 6, 3]).astype(np.float32)
+    with tf.Graph().as_default() as graph, tf.Session() as session:
+        net = slim.separable_conv2d(tf.constant(images), None, 3, 2, scope="layer")
+        (weights, _) = tf.global_variables()
+        quantize.experimental_create_training_graph(per_channel=True, weight_bits=4)
+        session.run(tf.global_variables_initializer())
+        (conv,) = [o for o in graph.get_operations() if o.type.startswith("Depthwise")]
+        values, quantized, _ = session.run([weights, conv.inputs[1], net])
+    largest = np.abs(values).max((0, 1))
+    expected = quantize_array(values, -largest, largest, 4, narrow=True)
+    np.testing.assert_allclose(quantized, expected, atol=1e-6)
+    assert np.abs(quantized - values).max() > 0.01
 
 
 def test_only_weights_have_symmetric_ranges():
@@ -129,18 +161,3 @@ def test_symmetric_ranges(sign):
             pytest.approx(min(before.min(), -before.max() * 128 / 127), rel=1e-3),
             pytest.approx(max(before.max(), -before.min() * 127 / 128), rel=1e-3),
         )
-
-
-def test_depthwise_weights_have_a_range_for_each_output_channel():
-    with tf.Graph().as_default(), tf.Session() as session:
-        images = tf.constant(STREAM.standard_normal([2, 6, 6, 3]), tf.float32)
-        net = slim.separable_conv2d(images, None, 3, 2, scope="depthwise")
-        (weights, _) = tf.global_variables()
-        quantize.experimental_create_training_graph(per_channel=True)
-        session.run(tf.global_variables_initializer())
-        session.run(net)
-        values = session.run(weights).reshape([9, 6])
-        (high,) = [
-            v for v in tf.global_variables() if v.op.name.endswith("weights_quant/max")
-        ]
-        np.testing.assert_array_equal(session.run(high), np.abs(values).max(axis=0))
