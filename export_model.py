@@ -310,7 +310,8 @@ def main(_: Sequence[str]) -> None:
     split = None
     count = FLAGS.check_images
     if count is None:
-        count = max(formats.get_format(n).tolerance.num_images for n in names)
+        chosen = map(formats.get_format, names)
+        count = max(format_.get_tolerance(spec).num_images for format_ in chosen)
     if card is None or (count and not FLAGS.image_dir):
         split = open_split(data, choose_splits(card, "validation"))
     config = define_model(complete_spec(spec, split))

@@ -141,6 +141,9 @@ class Format:
         does not exist yet, in the same folder, and `ExportOptions`. It writes the
         model's `spec` into the file if the format has a place for it.
       tolerance: decides whether the exported model is as good as its checkpoint.
+      runs_in_tensorflow: whether TensorFlow runs the file. Other kernels may round a
+        value to the other one of two integers, so the answers of a model with fake
+        quantization count there, not its scores.
       packages: names of optional packages that writing and checking need.
       signatures: signatures of the file to check; None for a file without signatures.
       needs_calibration: whether `ExportOptions.calibration_images` are required.
@@ -150,9 +153,16 @@ class Format:
     file_name: str
     write: Callable[[FrozenModel, str, ExportOptions], None]
     tolerance: MaxDifference | SameAnswers = MaxDifference()
+    runs_in_tensorflow: bool = False
     packages: tuple[str, ...] = ()
     signatures: tuple[str | None, ...] = (None,)
     needs_calibration: bool = False
+
+    def get_tolerance(self, spec: ModelSpec) -> MaxDifference | SameAnswers:
+        """Returns the tolerance for a model."""
+        if spec.quantize and not self.runs_in_tensorflow:
+            return SameAnswers()
+        return self.tolerance
 
 
 @dataclasses.dataclass(frozen=True)

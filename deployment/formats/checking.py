@@ -161,7 +161,7 @@ def check(
             scores, millisecs = _predict(build, samples)
             comparison = compare(scores, expected)
             title = f"{name}, {signature}" if signature else name
-            verdict = format_.tolerance.judge(comparison)
+            verdict = format_.get_tolerance(spec).judge(comparison)
             rows.append(Row(title, measure_size(path), comparison, millisecs, verdict))
     return rows
 

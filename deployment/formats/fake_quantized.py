@@ -1,5 +1,7 @@
 """Models that were trained with fake quantization, made ready for integer kernels."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from deployment.models import graph_folding
@@ -9,12 +11,12 @@ _OF_CHANNELS = "FakeQuantWithMinMaxVarsPerChannel"
 _OF_TENSORS = "FakeQuantWithMinMaxVars"
 
 
-def prepare(graph_def: tf.GraphDef) -> tf.GraphDef:
+def make_convertible(graph_def: tf.GraphDef) -> tf.GraphDef:
     """Returns a frozen graph that TFLite's converter turns into integers.
 
     The ranges of weights become symmetric about zero, which they are after a training
     by this project; others are widened on their shorter side. Weights with a range for
-    each channel become constants, for which the converter finds the same ranges.
+    each channel become constants, for which the converter finds such ranges again.
 
     Args:
       graph_def: a frozen graph with fake quantization; it is not changed.
@@ -22,20 +24,33 @@ def prepare(graph_def: tf.GraphDef) -> tf.GraphDef:
     result = tf.GraphDef()
     result.CopyFrom(graph_def)
     nodes = {node.name: node for node in result.node}
-    for node in result.node:
-        is_fake = node.op in (_OF_TENSORS, _OF_CHANNELS)
-        if is_fake and node.attr["narrow_range"].b:
-            low, high = (nodes[name] for name in node.input[1:])
-            limits = np.maximum(-_read(low), _read(high))
-            graph_folding.set_constant(low, -limits)
-            graph_folding.set_constant(high, limits)
-    names = [node.name for node in result.node if node.op == _OF_CHANNELS]
+    for node in _list_weights(result, (_OF_TENSORS, _OF_CHANNELS)):
+        low, high = (nodes[name] for name in node.input[1:])
+        limits = np.maximum(-_read(low), _read(high))
+        graph_folding.set_constant(low, -limits)
+        graph_folding.set_constant(high, limits)
+    return fold_weights(result, (_OF_CHANNELS,))
+
+
+def fold_weights(
+    graph_def: tf.GraphDef, types: Sequence[str] = (_OF_TENSORS, _OF_CHANNELS)
+) -> tf.GraphDef:
+    """Returns a frozen graph with quantized weights as constants.
+
+    Args:
+      graph_def: a frozen graph with fake quantization; it is not changed.
+      types: types of fake quantization whose results become constants.
+    """
+    result = tf.GraphDef()
+    result.CopyFrom(graph_def)
+    weights = _list_weights(result, types)
+    names = [f"{node.name}:0" for node in weights]
     with tf.Graph().as_default() as graph:
-        tensors = tf.import_graph_def(result, return_elements=[f"{n}:0" for n in names])
+        tensors = tf.import_graph_def(result, return_elements=names, name="")
         with tf.Session(graph=graph) as session:
             values = session.run(tensors)
-    for name, value in zip(names, values, strict=True):
-        graph_folding.set_constant(nodes[name], value)
+    for node, value in zip(weights, values, strict=True):
+        graph_folding.set_constant(node, value)
     return result
 
 
@@ -50,6 +65,15 @@ def choose_input_stats(images: np.ndarray) -> tuple[float, float]:
         return 0.0, 127 / max(high, -low)
     scale = 255 / max(high - low, 1e-6)
     return float(np.round(-128 - low * scale)), scale
+
+
+def _list_weights(graph_def: tf.GraphDef, types: Sequence[str]) -> list[tf.NodeDef]:
+    """Returns the fake quantization of weights, which alone has a narrow range."""
+    return [
+        node
+        for node in graph_def.node
+        if node.op in types and node.attr["narrow_range"].b
+    ]
 
 
 def _read(node: tf.NodeDef) -> np.ndarray:

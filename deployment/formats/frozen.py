@@ -123,5 +123,5 @@ FILE_TYPE = base.FileType(
     ),
     is_guarded=True,
     endings=(".pb",),
-    formats=(base.Format("frozen", "frozen_graph.pb", write),),
+    formats=(base.Format("frozen", "frozen_graph.pb", write, runs_in_tensorflow=True),),
 )

@@ -6,6 +6,7 @@ scopes of its nodes.
 """
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 import checked_json
 from deployment import files
-from deployment.formats import base
+from deployment.formats import base, fake_quantized
 from deployment.formats.freezing import FrozenModel
 from deployment.models import graph_guard
 from deployment.models.spec import ModelSpec
@@ -116,6 +117,9 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     del options
     tf2onnx = base.import_package("tf2onnx", _PACKAGES, "The format onnx")
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    if model.spec.quantize:  # tf2onnx would round weights to the full range.
+        graph_def = fake_quantized.fold_weights(model.graph_def)
+        model = dataclasses.replace(model, graph_def=graph_def)
     graph, images, scores = model.build_graph()
     try:
         converted, _ = tf2onnx.convert.from_graph_def(

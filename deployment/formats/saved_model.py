@@ -232,7 +232,11 @@ FILE_TYPE = base.FileType(
     is_guarded=True,
     formats=(
         base.Format(
-            "saved_model", "saved_model", write, signatures=("pixels", "image_bytes")
+            "saved_model",
+            "saved_model",
+            write,
+            runs_in_tensorflow=True,
+            signatures=("pixels", "image_bytes"),
         ),
     ),
 )

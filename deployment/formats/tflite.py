@@ -230,10 +230,9 @@ def _build_quantized_converter(
       options: the images whose range is the input's.
       io_type: type of input and output; float32 adds a conversion at either end.
     """
-    prepared = dataclasses.replace(
-        model, graph_def=fake_quantized.prepare(model.graph_def)
-    )
-    graph, images, scores = prepared.build_graph(batch_size=1)
+    graph_def = fake_quantized.make_convertible(model.graph_def)
+    model = dataclasses.replace(model, graph_def=graph_def)
+    graph, images, scores = model.build_graph(batch_size=1)
     with tf.Session(graph=graph) as session:
         converter = tf.compat.v1.lite.TFLiteConverter.from_session(
             session, [images], [scores]
@@ -360,6 +359,13 @@ FILE_TYPE = base.FileType(
             "tflite_int8",
             "model_int8.tflite",
             write_int8,
+            tolerance=base.SameAnswers(),
+            needs_calibration=True,
+        ),
+        base.Format(
+            "tflite_int8_io",
+            "model_int8_io.tflite",
+            write_int8_io,
             tolerance=base.SameAnswers(),
             needs_calibration=True,
         ),

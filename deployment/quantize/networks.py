@@ -28,9 +28,9 @@ def in_evaluation(network_fn: _NetworkFn, spec: Any) -> _NetworkFn:
     @functools.wraps(network_fn)
     def build(images: tf.Tensor, **options: Any) -> tuple[tf.Tensor, dict[str, Any]]:
         logits, end_points = network_fn(images, **options)
-        # Reads what the rewriter puts behind the last layer.
-        logits = tf.identity(logits, name="logits")
+        # Will read what the rewriter puts behind the last layer.
+        reader = tf.identity(logits).op
         quantize.experimental_create_eval_graph(per_channel=spec.quantize_per_channel)
-        return logits, end_points
+        return reader.inputs[0], end_points
 
     return build
