@@ -1,6 +1,7 @@
 """Models that were trained with fake quantization, made ready for integer kernels."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,6 +10,21 @@ from tf_slim_compat import tf
 
 _OF_CHANNELS = "FakeQuantWithMinMaxVarsPerChannel"
 _OF_TENSORS = "FakeQuantWithMinMaxVars"
+_LEVELS = 127  # Of the integers of weights, on either side of the middle.
+
+
+class Weights(NamedTuple):
+    """Quantized weights, `scales * (integers - zero_points)`.
+
+    Attributes:
+      values: float32.
+      scales: float64, [] or [channels].
+      zero_points: whole numbers in float64, [] or [channels].
+    """
+
+    values: np.ndarray
+    scales: np.ndarray
+    zero_points: np.ndarray
 
 
 def make_convertible(graph_def: tf.GraphDef) -> tf.GraphDef:
@@ -44,14 +60,22 @@ def fold_weights(
     result = tf.GraphDef()
     result.CopyFrom(graph_def)
     weights = _list_weights(result, types)
-    names = [f"{node.name}:0" for node in weights]
-    with tf.Graph().as_default() as graph:
-        tensors = tf.import_graph_def(result, return_elements=names, name="")
-        with tf.Session(graph=graph) as session:
-            values = session.run(tensors)
-    for node, value in zip(weights, values, strict=True):
+    for node, value in zip(weights, _compute(result, weights), strict=True):
         graph_folding.set_constant(node, value)
     return result
+
+
+def list_weights(graph_def: tf.GraphDef) -> list[Weights]:
+    """Returns the quantized weights of a frozen graph with fake quantization."""
+    nodes = {node.name: node for node in graph_def.node}
+    found = []
+    weights = _list_weights(graph_def, (_OF_TENSORS, _OF_CHANNELS))
+    for node, values in zip(weights, _compute(graph_def, weights), strict=True):
+        low, high = (_read(nodes[name]).astype(np.float64) for name in node.input[1:])
+        scales = (high - low) / (2 * _LEVELS)
+        zero_points = np.floor(0.5 - _LEVELS - low / scales)  # As TensorFlow rounds.
+        found.append(Weights(values, scales, zero_points))
+    return found
 
 
 def choose_input_stats(images: np.ndarray) -> tuple[float, float]:
@@ -74,6 +98,15 @@ def _list_weights(graph_def: tf.GraphDef, types: Sequence[str]) -> list[tf.NodeD
         for node in graph_def.node
         if node.op in types and node.attr["narrow_range"].b
     ]
+
+
+def _compute(graph_def: tf.GraphDef, nodes: Sequence[tf.NodeDef]) -> list[np.ndarray]:
+    """Returns the values of nodes of a frozen graph."""
+    names = [f"{node.name}:0" for node in nodes]
+    with tf.Graph().as_default() as graph:
+        tensors = tf.import_graph_def(graph_def, return_elements=names, name="")
+        with tf.Session(graph=graph) as session:
+            return session.run(tensors)
 
 
 def _read(node: tf.NodeDef) -> np.ndarray:

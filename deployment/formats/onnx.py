@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 import checked_json
 from deployment import files
-from deployment.formats import base, fake_quantized
+from deployment.formats import base, fake_quantized, onnx_weights
 from deployment.formats.freezing import FrozenModel
 from deployment.models import graph_guard
 from deployment.models.spec import ModelSpec
@@ -117,7 +117,9 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     del options
     tf2onnx = base.import_package("tf2onnx", _PACKAGES, "The format onnx")
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    weights = []
     if model.spec.quantize:  # tf2onnx would round weights to the full range.
+        weights = fake_quantized.list_weights(model.graph_def)
         graph_def = fake_quantized.fold_weights(model.graph_def)
         model = dataclasses.replace(model, graph_def=graph_def)
     graph, images, scores = model.build_graph()
@@ -132,6 +134,7 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
         raise ValueError(
             f"The network cannot be converted to onnx: {str(error).splitlines()[0]}."
         ) from error
+    onnx_weights.quantize(converted, weights)
     scopes = sorted({op.name.split("/")[0] for op in graph.get_operations()})
     converted.metadata_props.add(key=_SPEC_KEY, value=model.spec.to_json())
     converted.metadata_props.add(key=_SCOPES_KEY, value=json.dumps(scopes))
