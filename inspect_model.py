@@ -59,6 +59,7 @@ from deployment.inspect import (
     filters,
     graph_loading,
     network,
+    quantization,
     tensorboard,
 )
 from deployment.inspect import checkpoint as checkpoint_report
@@ -303,6 +304,7 @@ def inspect_checkpoint() -> Iterator[str]:
         if card:
             yield from checkpoint_report.describe_card(card)
             yield ""
+        yield from quantization.describe_ranges(reader)
         yield from checkpoint_report.describe_checkpoint(reader, FLAGS.statistics)
 
 

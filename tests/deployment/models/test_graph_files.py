@@ -29,3 +29,16 @@ def test_a_failed_write_leaves_the_older_file_alone(as_text, tmp_path, little_sp
         graph_files.write_graph(large, str(path), as_text)
     assert [file.name for file in path.parent.iterdir()] == ["graph.pb"]
     assert graph_files.load_graph_def(str(path), not as_text) == small
+
+
+def test_outputs_are_found_in_any_order_of_nodes():
+    with tf.Graph().as_default() as graph:
+        images = tf.placeholder(tf.float32, [1, 4], name="input")
+        logits = tf.identity(images * 2, name="logits")
+        tf.identity(tf.nn.softmax(logits), name="Predictions")
+        tf.add(tf.constant(1.0), 1.0, name="unrelated")
+    graph_def = graph.as_graph_def()
+    mixed = tf.GraphDef()
+    mixed.node.extend(reversed(graph_def.node))
+    assert graph_files.find_outputs(graph_def) == ["Predictions"]
+    assert graph_files.find_outputs(mixed) == ["Predictions"]
