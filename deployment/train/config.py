@@ -152,8 +152,8 @@ class TrainingConfig:
     )
     quantize_per_channel: bool = setting(
         False,
-        "Whether each output channel of the weights has its own range, with "
-        "--quantize_delay.",
+        "Whether each output channel of a convolution has its own range of weights, "
+        "with --quantize_delay.",
     )
     quantize_freeze_bn_delay: int | None = setting(
         None,

@@ -11,12 +11,13 @@ from tf_slim_compat import tf
 
 
 def test_formats_are_listed():
-    assert formats.list_formats()[:7] == [
+    assert formats.list_formats()[:8] == [
         "frozen",
         "saved_model",
         "tflite",
         "tflite_float16",
         "tflite_int8",
+        "tflite_int8_io",
         "onnx",
         "openvino",
     ]
