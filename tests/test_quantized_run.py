@@ -43,6 +43,8 @@ def test_evaluation_knows_from_the_run_card(folder):
     succeed(*evaluate)
     found = json.loads((folder / "int8" / "eval" / "eval.json").read_text())
     assert found["accuracy"] == pytest.approx(card["results"]["best"]["value"])
+    report = succeed("inspect_model.py", f"--checkpoint_path={folder}/int8")
+    assert "Ranges of 8 bits:" in report
 
 
 @pytest.mark.slow

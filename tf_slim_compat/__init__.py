@@ -15,6 +15,7 @@ import logging
 import numbers
 import operator
 import os
+import pkgutil
 import sys
 import tempfile
 import warnings
@@ -71,13 +72,13 @@ def _keras_deferred() -> Iterator[None]:
 
 
 class _Later:
-    """A module that is imported when its first attribute is read."""
+    """A module, or "module:name" in one, imported when an attribute is first read."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(importlib.import_module(self._name), attribute)
+        return getattr(pkgutil.resolve_name(self._name), attribute)
 
 
 @contextlib.contextmanager
@@ -345,5 +346,5 @@ slim.__getattr__ = _find_in_tf_slim
 _replace_in_tf_slim(slim.batch_norm, batch_norm)
 _replace_in_tf_slim(slim.dropout, dropout)
 tf.layers = _Later("tf_slim_compat.layers")
-tf.nn.rnn_cell = _Later("tf_keras.api._v1.keras.__internal__.legacy.rnn_cell")
+tf.nn.rnn_cell = _Later("tf_slim_compat.layers:rnn_cell")
 sys.modules["tensorflow.python.layers.normalization"].normalization = tf.layers

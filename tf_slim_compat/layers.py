@@ -12,6 +12,7 @@ from tf_slim_compat import tf
 
 try:
     from tf_keras.api._v1.keras.__internal__.legacy import layers as _released
+    from tf_keras.api._v1.keras.__internal__.legacy import rnn_cell  # noqa: F401
     from tf_keras.src import backend as _backend
 except ModuleNotFoundError as _error:
     raise ModuleNotFoundError(

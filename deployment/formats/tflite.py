@@ -190,11 +190,7 @@ def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> No
         return
     opsets = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     for extra in ([], [tf.lite.OpsSet.TFLITE_BUILTINS]):
-        converter = _build_converter(model)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (
-            [image[None]] for image in options.calibration_images
-        )
+        converter = _build_calibrated_converter(model, options)
         converter.target_spec.supported_ops = [*opsets, *extra]
         try:
             _write(model, path, "tflite_int8", converter)
@@ -210,14 +206,21 @@ def write_int8_io(model: FrozenModel, path: str, options: base.ExportOptions) ->
     if model.spec.quantize:
         converter = _build_quantized_converter(model, options, tf.int8)
     else:
-        converter = _build_converter(model)
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = lambda: (
-            [image[None]] for image in options.calibration_images
-        )
+        converter = _build_calibrated_converter(model, options)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.int8
     _write(model, path, "tflite_int8_io", converter)
+
+
+def _build_calibrated_converter(
+    model: FrozenModel, options: base.ExportOptions
+) -> tf.lite.TFLiteConverter:
+    converter = _build_converter(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: (
+        [image[None]] for image in options.calibration_images
+    )
+    return converter
 
 
 def _build_quantized_converter(

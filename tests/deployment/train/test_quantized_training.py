@@ -10,6 +10,8 @@ from toy_training import make_spec, read, read_all, train
 from deployment import model_deploy
 from deployment.evaluate import evaluation
 from deployment.models.run_card import RunCard
+from deployment.quantize import networks
+from tf_slim_compat import tf
 
 CARD = RunCard(
     model_name="toy", num_classes=3, image_size=8, preprocessing_name="lenet"
@@ -54,6 +56,9 @@ def test_a_run_starts_from_a_network_in_float(in_float, quantized):
     assert not any("quant" in name for name in read_all(in_float))
     for name in RANGES:
         assert np.shape(found[name]) == ()
+    for layer in ("Net/Conv", "Net/Logits"):  # Integer kernels have no zero point.
+        low, high = (found[f"{layer}/weights_quant/{end}"] for end in ("min", "max"))
+        assert low == -high
     assert found["Net/Conv/act_quant/max"] > found["Net/Conv/act_quant/min"] == 0
     weights = np.abs(found["Net/Logits/weights"])
     # The last step has updated the weights since.
@@ -125,6 +130,17 @@ def test_frozen_layers_keep_their_statistics(tmp_path, in_float):
         np.testing.assert_array_equal(read(tmp_path, name), read(in_float, name), name)
     assert read(tmp_path, "Net/Conv/act_quant/max") != 6
     assert evaluate(tmp_path)["Accuracy"] > 0.9
+
+
+def test_logits_of_evaluation_are_quantized():
+    spec = make_spec(quantize=True)
+    network_fn = networks.in_evaluation(toy_training.network_in_evaluation, spec)
+    with tf.Graph().as_default(), tf.Session() as session:
+        logits, _ = network_fn(tf.constant(toy_training.IMAGES))
+        session.run(tf.global_variables_initializer())
+        steps = session.run(logits) / (12 / 255)  # Of the initial range, -6 to 6.
+    assert len(np.unique(steps.round())) > 3
+    np.testing.assert_allclose(steps, steps.round(), atol=1e-3)
 
 
 def test_precision_is_float32_and_the_log_says_why(tmp_path, caplog):
