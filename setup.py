@@ -7,6 +7,7 @@ import setuptools
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 OPENVINO = ["openvino>=2026.4"]
+RAY = ["ray>=2.50"]
 # Programs for TensorFlow 1. The first has no requirements of its own; the last
 # translates Python 2, which the standard library did until Python 3.12.
 TF1 = [
@@ -60,11 +61,14 @@ setuptools.setup(
         "multilabel": MULTILABEL,  # For splitting datasets with several labels.
         "onnx": ONNX,
         "openvino": OPENVINO,
+        "ray": RAY,  # For scripts/cluster/ray_train.py.
         "test": [
             *MULTILABEL,
             *ONNX,
             *OPENVINO,
+            *RAY,
             *TF1,
+            "kubeflow-training>=1.9,<2",  # The schema of TFJob.
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff==0.17.5",

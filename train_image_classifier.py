@@ -22,15 +22,14 @@ to resume, however the last run ended. Ctrl-C saves a checkpoint and ends.
 import dataclasses
 import functools
 import os
-import platform
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from typing import Any
 
 from absl import flags
 
 from datasets import dataset_lookup, dataset_utils, downloads, input_pipeline
 from deployment import (
+    cluster,
     config_flags,
     durations,
     entry,
@@ -39,6 +38,7 @@ from deployment import (
     settings,
     tasks,
     user_modules,
+    versions,
 )
 from deployment.cluster import ClusterConfig
 from deployment.config_flags import from_flags
@@ -117,22 +117,6 @@ flags.DEFINE_float(
 flags.DEFINE_string(
     "eval_split_name", None, "Split to validate on. If unset, there is no validation."
 )
-flags.DEFINE_integer(
-    "eval_batch_size", 100, "Images per batch of the validation.", lower_bound=1
-)
-flags.DEFINE_integer(
-    "eval_num_batches",
-    None,
-    "Batches per validation. If unset, the whole split.",
-    lower_bound=1,
-)
-flags.DEFINE_boolean(
-    "export_best",
-    False,
-    "Whether to export each new best checkpoint, as frozen graph and SavedModel, to "
-    "--train_dir/export/best.",
-)
-
 for config_class in (
     TrainingConfig, ValidationConfig, InputConfig, learning_rates.Schedule,
     ClusterConfig, modes.Mode, pretrained.PretrainedConfig,
@@ -144,7 +128,6 @@ entry.define_user_module(__name__)
 entry.define_ignore_run_card(__name__)
 
 FLAGS = flags.FLAGS
-_VERSIONED = ("tensorflow", "tf-slim", "numpy")
 
 
 def spec_from_flags(dataset: slim.dataset.Dataset) -> ModelSpec:
@@ -180,21 +163,29 @@ def summarize_labels(dataset: slim.dataset.Dataset, task: Task) -> dict[str, lis
     return task.summarize(values, dataset.num_classes)
 
 
-def config_from_flags(dataset: slim.dataset.Dataset) -> TrainingConfig:
-    """Returns the training configuration."""
+def config_from_flags(
+    dataset: slim.dataset.Dataset, task: cluster.Task | None = None
+) -> TrainingConfig:
+    """Returns the training configuration, once the processes of `task` are there."""
     spec = spec_from_flags(dataset)
+    schedule = from_flags(learning_rates.Schedule, FLAGS)
+    optimizer = from_flags(optimizers.OptimizerConfig, FLAGS)
+    validation = validation_from_flags()
+    placement = from_flags(ClusterConfig, FLAGS).join(
+        tasks.split_flag(FLAGS.task)[1], FLAGS.master, task, FLAGS.sync_replicas
+    )
     config = from_flags(
         TrainingConfig,
         FLAGS,
         train_dir=FLAGS.train_dir,
         spec=spec,
         num_samples=dataset.num_samples,
-        deployment=from_flags(ClusterConfig, FLAGS).deploy(
-            tasks.split_flag(FLAGS.task)[1], FLAGS.master
-        ),
-        schedule=from_flags(learning_rates.Schedule, FLAGS),
-        optimizer=from_flags(optimizers.OptimizerConfig, FLAGS),
-        validation=validation_from_flags(),
+        deployment=placement.deployment,
+        master=placement.master,
+        workers=placement.workers,
+        schedule=schedule,
+        optimizer=optimizer,
+        validation=validation,
         class_weights=compute_class_weights(dataset, spec),
     )
     network_fn = build_network_fn(spec, is_training=True)
@@ -248,8 +239,7 @@ def card_from_flags(dataset: slim.dataset.Dataset, config: TrainingConfig) -> Ru
         seed=config.seed,
         deterministic=config.deterministic,
         flags=FLAGS.flag_values_dict(),
-        versions={"python": platform.python_version()}
-        | {name: metadata.version(name) for name in _VERSIONED},
+        versions=versions.list_versions(),
     )
 
 
@@ -300,6 +290,7 @@ def train_batches_fn(dataset: slim.dataset.Dataset, config: TrainingConfig) -> C
         is_distorting=config.feature_copies != 1,
         batch_size=config.batch_size,
         class_counts=counts,
+        part=config.part,
         **options.list_reading_options(FLAGS.master),
     )
 
@@ -318,20 +309,24 @@ def evaluator_fn(config: TrainingConfig) -> Callable | None:
             eval_dir=None,
             spec=config.spec,
             num_images=dataset.num_samples,
-            batch_size=FLAGS.eval_batch_size,
-            max_num_batches=FLAGS.eval_num_batches,
+            batch_size=config.validation.eval_batch_size,
             show_progress=False,
         ),
         build_network_fn(config.spec, is_training=False),
         batches_fn(
-            dataset, config.spec, is_training=False, batch_size=FLAGS.eval_batch_size
+            dataset,
+            config.spec,
+            is_training=False,
+            batch_size=config.validation.eval_batch_size,
+            part=config.part,
+            most_images=config.validation.num_images,
         ),
     )
 
 
 def exporter_fn(config: TrainingConfig, card: RunCard) -> Callable | None:
     """Returns what exports a new best checkpoint; None if that is not wanted."""
-    if not FLAGS.export_best:
+    if config.validation is None or not config.validation.export_best:
         return None
 
     def export(checkpoint_path: str, spec: ModelSpec) -> str:
@@ -362,15 +357,20 @@ def suggest_new_run() -> str:
 
 
 def main(_: Sequence[str]) -> None:
+    task = cluster.read_task(os.environ)
+    if task is not None and task.is_parameter_server:
+        cluster.serve(task, from_flags(ClusterConfig, FLAGS).worker_timeout.value)
+        return
     dataset = dataset_lookup.get_dataset(
         FLAGS.dataset_name, FLAGS.dataset_split_name, FLAGS.dataset_dir
     )
     pretrained.settle(FLAGS, dataset.num_classes, downloads, published)
     command = recipes.apply(FLAGS, dataset, dataset_lookup.get_dataset, network_lookup)
-    config = config_from_flags(dataset)
+    config = config_from_flags(dataset, task)
     advice.log_warnings(config)
     card = dataclasses.replace(card_from_flags(dataset, config), command=command)
-    run = from_flags(modes.Mode, FLAGS).get_function()
+    is_evaluator = task is not None and task.is_evaluator
+    run = from_flags(modes.Mode, FLAGS).get_function(is_evaluator)
     try:
         with input_pipeline.naming_broken_files(dataset):
             run(

@@ -39,6 +39,8 @@ def build_batches(
     skip_bad_records: bool = False,
     cache: str = "off",
     free_memory: int | None = None,
+    part: tuple[int, int] = (0, 1),
+    most_images: int | None = None,
 ) -> tf.data.Dataset:
     """Builds the pipeline that reads, decodes, preprocesses and batches.
 
@@ -84,6 +86,11 @@ def build_batches(
       cache: where training keeps decoded images: "ram", "disk", "off" or "auto"; see
         `decoded_images.open_cache`. The batches have the same bits.
       free_memory: bytes that the cache may count on; None if unknown.
+      part: index and number of the processes that share the images. Image i of those
+        from `start_image` on, or of the split in evaluation, is read by process
+        i % number. Together they have the same images as one process alone, in
+        batches as much larger.
+      most_images: of the split, in evaluation; None for all.
 
     Returns:
       A `tf.data.Dataset` of (images float32 [batch, height, width, channels], labels
@@ -96,11 +103,7 @@ def build_batches(
         floats, or if the cache is impossible.
       FileNotFoundError: if no file matches `dataset.data_sources`.
     """
-    if dataset.reader not in (None, tf.TFRecordReader):
-        raise ValueError(
-            f"The dataset's reader is {dataset.reader!r}: only tf.TFRecordReader is "
-            "supported; convert the data to TFRecord shards."
-        )
+    _check_reader(dataset)
     for datasets in _read_datasets[-1:]:
         datasets.append(dataset)
     files = shard_files.list_shards(dataset)
@@ -124,9 +127,10 @@ def build_batches(
             seed,
             start_image,
             class_counts,
+            part,
         )
     else:
-        records = tf.data.TFRecordDataset(shard_files.build_guard(dataset)(files))
+        records = _read_once(dataset, files, most_images, part)
     loading = {
         "num_parallel_calls": num_preprocessing_threads * _PENDING_PER_THREAD,
         "deterministic": seed is not None or not is_training,
@@ -136,7 +140,6 @@ def build_batches(
     else:
         images = records.map(load, **loading)
     batches = images.batch(batch_size, drop_remainder=is_training)
-    batches = batches.prefetch(PREFETCHED_BATCHES)
     return _with_own_threads(batches, num_preprocessing_threads)
 
 
@@ -171,6 +174,26 @@ def naming_broken_files(dataset: slim.dataset.Dataset) -> Iterator[None]:
         _read_datasets.pop()
 
 
+def _check_reader(dataset: slim.dataset.Dataset) -> None:
+    if dataset.reader not in (None, tf.TFRecordReader):
+        raise ValueError(
+            f"The dataset's reader is {dataset.reader!r}: only tf.TFRecordReader is "
+            "supported; convert the data to TFRecord shards."
+        )
+
+
+def _read_once(
+    dataset: slim.dataset.Dataset,
+    files: Sequence[str],
+    most_images: int | None,
+    part: tuple[int, int],
+) -> tf.data.Dataset:
+    """Returns a process's part of the first records, in file order."""
+    records = tf.data.TFRecordDataset(shard_files.build_guard(dataset)(files))
+    index, count = part
+    return records.take(-1 if most_images is None else most_images).shard(count, index)
+
+
 def _with_own_threads(batches: tf.data.Dataset, num_threads: int) -> tf.data.Dataset:
     options = tf.data.Options()
     # Its own threads: the session's may be few, or busy with the network.
@@ -178,7 +201,7 @@ def _with_own_threads(batches: tf.data.Dataset, num_threads: int) -> tf.data.Dat
     options.threading.max_intra_op_parallelism = 1
     # All parallelism is given: there is nothing to tune.
     options.autotune.enabled = False
-    return batches.with_options(options)
+    return batches.prefetch(PREFETCHED_BATCHES).with_options(options)
 
 
 def _is_from_pipeline(error: tf.errors.OpError | UnicodeDecodeError) -> bool:

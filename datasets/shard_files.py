@@ -14,6 +14,8 @@ import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+import numpy as np
+
 import checked_json
 from datasets import dataset_info
 from tf_slim_compat import as_written, slim, tf
@@ -196,6 +198,24 @@ def count_by_length(path: str) -> int:
 def _count_unchanged(path: str, *_: int) -> int:
     """Counts the records of a local file once, until it changes."""
     return sum(1 for _ in _walk(path))
+
+
+def locate_records(path: bytes) -> np.ndarray:
+    """Returns where the records of a file are.
+
+    Args:
+      path: of the file, as a TensorFlow function gives it.
+
+    Returns:
+      int64 [records, 3]: the bytes before a payload, its length, the bytes after it.
+
+    Raises:
+      OSError: if the file does not end at the end of a record.
+    """
+    path = path.decode()
+    size = measure(path)
+    places = [(start, length, size - start - length) for start, length in _walk(path)]
+    return np.array(places, np.int64).reshape(-1, 3)
 
 
 def find_record(files: Iterable[str], record: bytes) -> tuple[str, int] | None:

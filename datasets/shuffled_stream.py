@@ -7,6 +7,7 @@ epoch's number.
 """
 
 import dataclasses
+import os
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -37,8 +38,9 @@ def build_stream(
     seed: int | None = None,
     start_image: int = 0,
     class_counts: Sequence[int] | None = None,
+    part: tuple[int, int] = (0, 1),
 ) -> tf.data.Dataset:
-    """Builds the stream.
+    """Builds the stream, or the part of it that one of several processes takes.
 
     Args:
       files: paths of the shards.
@@ -52,6 +54,9 @@ def build_stream(
         skipped without reading, the rest without decoding.
       class_counts: the number of images of each class, to balance the classes, or None;
         see `input_pipeline.build_batches`.
+      part: index and number of the processes that share the stream: image i, counted
+        from `start_image`, is for process i % number. Of local files that do not stay
+        in memory, a process reads its own records only.
 
     Returns:
       A `tf.data.Dataset` of (record, int64 [2]: the seed and the image's index in the
@@ -84,6 +89,12 @@ def build_stream(
         record_counts=record_counts,
         class_counts=class_counts,
         read_label=read_label,
+        part=part,
+        # Elsewhere it takes a request to find the next record.
+        is_indexed=part[1] > 1
+        and class_counts is None
+        and _sum_bytes(files) > SHUFFLE_BYTES
+        and all(map(os.path.isfile, files)),
     )
     return stream.open(epoch, skipped)
 
@@ -119,6 +130,8 @@ class _Stream:
     Attributes:
       group_size: shards per group.
       record_counts: of each shard; None if nothing is skipped.
+      is_indexed: whether the places of records are shuffled instead of the records,
+        which are read after other processes' ones are left out.
     """
 
     files: Sequence[str]
@@ -131,6 +144,8 @@ class _Stream:
     record_counts: Sequence[int] | None
     class_counts: np.ndarray | None
     read_label: Callable[[tf.Tensor], tf.Tensor]
+    part: tuple[int, int]
+    is_indexed: bool
 
     def open(self, first_epoch: int, skipped: int) -> tf.data.Dataset:
         """Returns the stream without the first images of its first epoch."""
@@ -149,8 +164,17 @@ class _Stream:
         def add_seed(index, record):
             return record, tf.stack([self.seed, index])
 
+        index, count = self.part
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
-        return epochs.flat_map(read_epoch).map(add_seed)
+        images = epochs.flat_map(read_epoch).shard(count, index)
+        if self.is_indexed:
+            images = images.interleave(
+                _read_at,
+                cycle_length=self.num_readers,
+                num_parallel_calls=self.num_readers,
+                deterministic=self.is_deterministic,
+            )
+        return images.map(add_seed)
 
     def _read_epoch(
         self, epoch: tf.Tensor, skipped: tf.Tensor, resident: tf.data.Dataset | None
@@ -197,7 +221,7 @@ class _Stream:
         """Returns the records of shards, with labels if classes are balanced."""
         num_mixed = min(MIXED_SHARDS, len(self.files))
         records = tf.data.Dataset.from_tensor_slices(self.guard(files)).interleave(
-            tf.data.TFRecordDataset,
+            _locate if self.is_indexed else tf.data.TFRecordDataset,
             cycle_length=num_mixed,
             num_parallel_calls=min(self.num_readers, num_mixed),
             deterministic=self.is_deterministic,
@@ -238,6 +262,23 @@ class _Stream:
     def _derive(self, purpose: str, place: tf.Tensor) -> tf.Tensor:
         """Returns a seed, int64 [2], for one purpose at one place of the stream."""
         return tf.stack([self.seed + zlib.crc32(purpose.encode()), place])
+
+
+@as_written
+def _locate(path: tf.Tensor) -> tf.data.Dataset:
+    """Returns the places of a shard's records, in the order of the file."""
+    places = tf.numpy_function(shard_files.locate_records, [path], tf.int64)
+    places.set_shape([None, 3])
+    places = tf.data.Dataset.from_tensor_slices(places)
+    return places.map(lambda place: (path, place))
+
+
+@as_written
+def _read_at(index: tf.Tensor, place: tuple[tf.Tensor, tf.Tensor]) -> tf.data.Dataset:
+    """Returns one record with its index in the stream."""
+    path, (before, length, after) = place[0], tf.unstack(place[1])
+    record = tf.data.FixedLengthRecordDataset(path, length, before, after)
+    return record.map(lambda record: (index, record))
 
 
 def _sample(seed: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:

@@ -1,7 +1,6 @@
 """What is said when a program has a fault of its own, or runs out of memory."""
 
 import datetime
-import importlib.metadata
 import platform
 import re
 import shlex
@@ -11,7 +10,7 @@ import traceback
 
 from absl import flags
 
-from deployment import text
+from deployment import text, versions
 
 _VERSIONED = ("tensorflow", "tf-slim", "numpy", "absl-py")
 _PREFIX = "slim-classifier-error-"
@@ -77,12 +76,8 @@ def explain_lack_of_memory(error: BaseException) -> str | None:
 
 def _describe(error: BaseException) -> str:
     """Returns the traceback, the command line, versions and the platform."""
-    lines = [f"python: {platform.python_version()}"]
-    for name in _VERSIONED:
-        try:
-            lines.append(f"{name}: {importlib.metadata.version(name)}")
-        except importlib.metadata.PackageNotFoundError:
-            lines.append(f"{name}: not installed")
+    found = versions.list_versions(_VERSIONED)
+    lines = [f"{name}: {version}" for name, version in found.items()]
     return "\n".join(
         [
             f"command: {shlex.join(sys.argv)}",

@@ -52,7 +52,8 @@ GROUPS = {
         "quantize quantize_delay quantize_per_channel quantize_freeze_bn_delay"
     ),
     "Validation and best checkpoints": (
-        "eval_split_name eval_every eval_batch_size eval_num_batches best_metric "
+        "eval_split_name validate_on eval_every eval_batch_size eval_num_batches "
+        "best_metric "
         "num_best_checkpoints early_stopping_patience early_stopping_min_change "
         "export_best"
     ),
@@ -78,7 +79,8 @@ GROUPS = {
         "gallery gallery_size x metrics smoothing compare"
     ),
     "Devices and distribution": (
-        "num_clones clone_on_cpu worker_replicas num_ps_tasks sync_replicas "
+        "num_clones clone_on_cpu distribution worker_timeout sync_batch_norm "
+        "worker_replicas num_ps_tasks sync_replicas "
         "replicas_to_aggregate master xla"
     ),
     "Run": (

@@ -40,11 +40,12 @@ ALLOWED_IN_DEPLOYMENT = {
     "predict": {"models", "tasks", "quantize"},
     "formats": {"models", "tasks", "predict", "quantize"},
     "evaluate": {"models", "tasks", "quantize"},
-    "train": {"models", "tasks", "optimize", "evaluate", "quantize"},
+    "train": {"models", "tasks", "optimize", "evaluate", "quantize", "cluster"},
     "inspect": {"models"},
     "recipes": {"models", "tasks", "train"},
     "compare": {"models"},
     "quantize": set(),
+    "cluster": set(),
 }
 # The modules directly in deployment/ that may import from folders.
 ALLOWED_AT_THE_TOP = {"settings.py": {"models"}}

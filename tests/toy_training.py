@@ -38,14 +38,17 @@ def network_in_evaluation(images):
     return network(images, is_training=False)
 
 
+def list_examples():
+    return tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
+
+
 def build_batches(seed=None, start_image=0, batch_size=BATCH_SIZE):
-    examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
+    examples = list_examples()
     return examples.repeat().skip(start_image).batch(batch_size, drop_remainder=True)
 
 
 def build_one_pass():
-    examples = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS.astype(np.int64)))
-    return examples.batch(7)
+    return list_examples().batch(7)
 
 
 def make_spec(**options):

@@ -154,7 +154,9 @@ _logger.addFilter(_is_for_users)
 for _message in ("`.*` is deprecated", "Attempting to use a closed FileWriter"):
     warnings.filterwarnings("ignore", _message, UserWarning, r"tensorflow\.python\.")
 # Leaves out the notes on the processor's instruction sets.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+# In a cluster every operation that another process aborts is logged as an error; the
+# exception says it.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if "TF_CONFIG" in os.environ else "1")
 
 # TensorFlow's C++ code writes to standard error before any setting can reach it.
 with stderr_held_back(show_on_error=True), _warnings_held_back(_logger):
@@ -171,7 +173,7 @@ with stderr_held_back(show_on_error=True), _warnings_held_back(_logger):
         import tf_slim as slim
     from tf_slim.layers import utils as _utils
 
-    from tf_slim_compat.slim_batch_norm import batch_norm
+    from tf_slim_compat.slim_batch_norm import batch_norm, synchronized_batch_norm
     from tf_slim_compat.slim_moving_averages import (
         batch_norm_decay_warmup,
         frozen_batch_norm,
@@ -186,6 +188,7 @@ __all__ = [
     "random_uniform",
     "slim",
     "stateless_dropout",
+    "synchronized_batch_norm",
     "stderr_held_back",
     "tf",
 ]

@@ -3,7 +3,9 @@
 Part of `tf_slim_compat`, which loads TensorFlow first; import it from there.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import contextvars
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import tensorflow.compat.v1 as tf
@@ -12,6 +14,8 @@ from tf_slim.layers import utils as _utils
 
 from tf_slim_compat.slim_moving_averages import is_frozen, update_averages
 
+# A function that averages over workers, and their number.
+_SYNCHRONIZED = contextvars.ContextVar("synchronized_batch_norm", default=None)
 # gamma and beta, each None if the layer lacks it; moving_mean; moving_variance.
 _Variables = tuple[tf.Variable | None, tf.Variable | None, tf.Variable, tf.Variable]
 
@@ -126,6 +130,7 @@ def _normalize_unfused(
     is_training: bool | tf.Tensor,
     batch_weights: tf.Tensor | None,
     adjustment: Callable | None,
+    is_shared: bool = False,
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
     """Normalizes with separate operations, where the fused kernel lacks a feature.
 
@@ -141,6 +146,8 @@ def _normalize_unfused(
     x = tf.cast(inputs, dtype)
 
     def batch_moments() -> list[tf.Tensor]:
+        if is_shared:
+            return _build_shared_moments(x, axes, moving[0])
         if batch_weights is None:
             return list(tf.nn.moments(x, axes))
         weights = tf.cast(batch_weights, dtype)
@@ -170,6 +177,74 @@ def _normalize_unfused(
     outputs = tf.cast(outputs, inputs.dtype)
     outputs.set_shape(inputs.shape)
     return outputs, moments
+
+
+def _normalize(
+    inputs: tf.Tensor,
+    variables: _Variables,
+    epsilon: float,
+    data_format: str,
+    is_training: bool | tf.Tensor,
+    fused: bool | None,
+    batch_weights: tf.Tensor | None,
+    adjustment: Callable | None,
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Normalizes with the operations that can do it; see `_normalize_fused`."""
+    arguments = (inputs, variables, epsilon, data_format, is_training)
+    is_plain = batch_weights is None and adjustment is None
+    if is_plain and is_training is True and _SYNCHRONIZED.get():
+        outputs, moments = _normalize_unfused(*arguments, None, None, is_shared=True)
+        return outputs, _correct_variance(inputs, moments)
+    if is_plain and inputs.dtype.base_dtype != tf.float64 and fused is not False:
+        return _normalize_fused(*arguments)
+    return _normalize_unfused(*arguments, batch_weights, adjustment)
+
+
+@contextlib.contextmanager
+def synchronized_batch_norm(
+    average: Callable[[tf.Tensor], tf.Tensor], count: int
+) -> Iterator[None]:
+    """Normalizes with the statistics of the batches of all workers.
+
+    Every `slim.batch_norm` built in this context for training, without batch weights or
+    adjustment, uses the mean and the variance over all these batches, as one worker
+    with the whole batch would; with separate operations.
+
+    Args:
+      average: maps a float vector to its mean over the workers, with its gradient.
+      count: number of workers, whose batches have one size.
+
+    Yields:
+      None.
+    """
+    token = _SYNCHRONIZED.set((average, count))
+    try:
+        yield
+    finally:
+        _SYNCHRONIZED.reset(token)
+
+
+def _build_shared_moments(
+    x: tf.Tensor, axes: Sequence[int], moving_mean: tf.Variable
+) -> list[tf.Tensor]:
+    """Returns the mean and the variance over the batches of all workers."""
+    average, _ = _SYNCHRONIZED.get()
+    # Relative to a value near the mean, or digits would cancel.
+    center = tf.stop_gradient(tf.convert_to_tensor(moving_mean))
+    mean, variance = tf.nn.moments(x, axes)
+    shift = mean - center
+    shared = average(tf.concat([shift, variance + tf.square(shift)], 0))
+    shift, square = tf.split(shared, 2)
+    return [center + shift, tf.maximum(square - tf.square(shift), 0.0)]
+
+
+def _correct_variance(inputs: tf.Tensor, moments: Sequence[tf.Tensor]) -> list:
+    """Applies Bessel's correction for the batches of all workers."""
+    _, count = _SYNCHRONIZED.get()
+    mean, variance = moments
+    values = tf.size(inputs) // tf.size(mean) * count
+    values = tf.cast(values, variance.dtype)
+    return [mean, variance * values / tf.maximum(values - 1.0, 1.0)]
 
 
 def _channel_axis(inputs: tf.Tensor, data_format: str) -> int:
@@ -305,11 +380,7 @@ def batch_norm(
         if is_frozen(variables[2]):
             is_training = False
         arguments = (inputs, variables, epsilon, data_format, is_training)
-        is_plain = batch_weights is None and adjustment is None
-        if is_plain and inputs.dtype.base_dtype != tf.float64 and fused is not False:
-            outputs, moments = _normalize_fused(*arguments)
-        else:
-            outputs, moments = _normalize_unfused(*arguments, batch_weights, adjustment)
+        outputs, moments = _normalize(*arguments, fused, batch_weights, adjustment)
         outputs = update_averages(
             outputs,
             variables,

@@ -61,10 +61,10 @@ def settle(
     """
     if config.batch_size is not None:
         return config
-    if config.master or config.sync_replicas:
+    if not config.is_alone:
         raise SettingError(
             "{{batch_size}}=auto fits the batch into the memory of one process, but "
-            "several train together ({{master}}, {{sync_replicas}}): give a number."
+            "several train together (TF_CONFIG, {{master}}): give a number."
         )
     card = _find_card(config)
     if card is None:

@@ -3,6 +3,7 @@
 import dataclasses
 
 from deployment import precision, ranges
+from deployment.cluster import Workers
 from deployment.config_flags import AUTO, IntegerOrAuto, SettingError, setting
 from deployment.durations import Duration, parse_duration
 from deployment.model_deploy import DeploymentConfig
@@ -12,64 +13,9 @@ from deployment.tasks.base import LossOptions
 from deployment.train import contradictions
 from deployment.train.phase import Phase, parse_sizes
 from deployment.train.time_budget import Clock, check_budget
+from deployment.train.validation_config import ValidationConfig
 
-
-@dataclasses.dataclass(frozen=True)
-class ValidationConfig:
-    """How a run is validated while it trains.
-
-    Attributes:
-      split_name: the split to evaluate.
-      every: how often to evaluate; the last step is always evaluated.
-      best_metric: the metric that selects the best checkpoints and stops early; None
-        for the task's own.
-      num_best_checkpoints: how many of the best to keep in `train_dir/best`.
-      patience: evaluations in a row without improvement after which training stops; 0
-        never stops.
-      min_change: smallest improvement that counts.
-    """
-
-    split_name: str = "validation"
-    every: Duration = setting(
-        Duration(1, "epochs"),
-        "How often to validate: steps (500), epochs (2epochs) or time (10mins).",
-        flag="eval_every",
-        flag_default="1epoch",
-        kind=str,
-        parse=lambda text: parse_duration(text, "--eval_every"),
-    )
-    best_metric: str | None = setting(
-        None,
-        "Metric that selects the best checkpoints and stops training early, such as "
-        "accuracy, loss or top_5. If unset: accuracy for classification, "
-        "mean_average_precision for multilabel, r2 for regression.",
-    )
-    num_best_checkpoints: int = setting(
-        1, "Number of best checkpoints to keep in --train_dir/best."
-    )
-    patience: int = setting(
-        0,
-        "Stop after this many validations in a row without improvement; 0: never.",
-        flag="early_stopping_patience",
-    )
-    min_change: float = setting(
-        0.0,
-        "Smallest improvement of the metric that counts for early stopping.",
-        flag="early_stopping_min_change",
-    )
-
-    def __post_init__(self):
-        ranges.check(
-            self,
-            num_best_checkpoints=ranges.AT_LEAST_ZERO,
-            patience=ranges.AT_LEAST_ZERO,
-            min_change=ranges.AT_LEAST_ZERO,
-        )
-        if not self.every.value:
-            raise SettingError(
-                "{{every}} must be above 0, but is 0: give steps (500), epochs "
-                "(2epochs) or time (10mins)."
-            )
+__all__ = ["TrainingConfig", "ValidationConfig"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +31,7 @@ class TrainingConfig:
       num_samples: images per epoch.
       batch_size: if None, `batch_size.settle` has to choose it.
       is_auto_batch_size: whether it did, and scaled the learning rate.
+      workers: the workers that train together by all-reduce; None if there are none.
       deployment: where clones and variables are placed.
       schedule: the learning rate over time.
       optimizer: the update rule.
@@ -120,6 +67,7 @@ class TrainingConfig:
         kind=str,
         parse=lambda text: parse_duration(text, "--time_budget"),
     )
+    workers: Workers | None = None
     deployment: DeploymentConfig = dataclasses.field(default_factory=DeploymentConfig)
     schedule: learning_rates.Schedule = learning_rates.Schedule()
     optimizer: optimizers.OptimizerConfig = optimizers.OptimizerConfig()
@@ -160,6 +108,11 @@ class TrainingConfig:
         "Steps after which batch normalization keeps its moving averages and uses "
         "them in training too, with --quantize_delay; None for never.",
         kind=int,
+    )
+    sync_batch_norm: bool = setting(
+        False,
+        "Whether batch normalization uses the statistics of the batches of all workers "
+        "(all_reduce) instead of each worker's own.",
     )
     master: str = setting(
         "", "Address of the TensorFlow server; empty for this process."
@@ -331,7 +284,32 @@ class TrainingConfig:
     @property
     def is_chief(self) -> bool:
         """Whether this worker saves checkpoints and reports progress."""
-        return self.deployment.replica_id == 0
+        is_first = self.workers is None or self.workers.is_chief
+        return is_first and self.deployment.replica_id == 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether one process trains, without others."""
+        return not (self.workers or self.master or self.sync_replicas)
+
+    @property
+    def validates(self) -> bool:
+        """Whether validation takes place between steps."""
+        return self.validation is not None and self.validation.validate_on == "workers"
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Index and number of the processes that share the images of a step."""
+        return (
+            (0, 1) if self.workers is None else (self.workers.index, len(self.workers))
+        )
+
+    @property
+    def num_synchronous(self) -> int:
+        """Number of workers whose gradients make one step."""
+        if self.workers is not None:
+            return len(self.workers)
+        return self.replicas_to_aggregate if self.sync_replicas else 1
 
     @property
     def loss_options(self) -> LossOptions:
@@ -342,12 +320,11 @@ class TrainingConfig:
     @property
     def images_per_step(self) -> int:
         """Images per global step, over all clones and replicas."""
-        replicas = self.replicas_to_aggregate if self.sync_replicas else 1
         return (
             self.batch_size
             * self.deployment.num_clones
             * self.gradient_accumulation_steps
-            * replicas
+            * self.num_synchronous
         )
 
     @property
@@ -368,9 +345,7 @@ class TrainingConfig:
         return {
             "num_samples": self.num_samples,
             "batch_size": self.batch_size * self.gradient_accumulation_steps,
-            "replicas_to_aggregate": (
-                self.replicas_to_aggregate if self.sync_replicas else 1
-            ),
+            "replicas_to_aggregate": self.num_synchronous,
         }
 
     def steps_to_epochs(self, steps: int) -> float:

@@ -1,6 +1,7 @@
 """Settings of a training run that contradict each other."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 from deployment.config_flags import SettingError
@@ -12,6 +13,7 @@ def check(config: Any) -> None:
     Raises:
       SettingError: if two of its settings contradict each other.
     """
+    _check_workers(config)
     if config.head_first is not None:
         _check_head_first(config)
     if config.progressive_sizes:
@@ -49,10 +51,8 @@ def _check_feature_copies(config: Any) -> None:
         "images are mixed anew in every step: leave {{mixup_alpha}} and "
         "{{cutmix_alpha}} at 0": config.mixup_alpha or config.cutmix_alpha,
         "one clone in one process reads them: leave {{num_clones}} at 1, and "
-        "{{master}} and {{worker_replicas}} out": (
-            max(deployment.num_clones, deployment.num_replicas) > 1
-            or config.sync_replicas
-            or config.master
+        "{{master}} and TF_CONFIG out": (
+            deployment.num_clones > 1 or not config.is_alone
         ),
     }
     for reason, is_so in reasons.items():
@@ -71,12 +71,7 @@ def _check_quantization(config: Any) -> None:
             f"{what} simulates 8 bits in float32, which {config.precision} has not: "
             "leave {{precision}} out."
         )
-    others = ("feature_copies", "sync_replicas", "master")
-    for name in others:
-        if getattr(config, name):
-            raise SettingError(
-                f"{what} and {{{{{name}}}}} cannot be combined: leave one of them out."
-            )
+    _check_others(config, what, ("feature_copies",))
 
 
 def _check_head_first(config: Any) -> None:
@@ -101,9 +96,36 @@ def _check_progressive_sizes(config: Any) -> None:
             f"{what} must increase from 1 or more and stay below the image size, "
             f"{config.spec.image_size} pixels, of the end of the run."
         )
-    others = ("head_first", "feature_copies", "sync_replicas", "master")
-    for name in others:
+    _check_others(config, what, ("head_first", "feature_copies"))
+
+
+def _check_workers(config: Any) -> None:
+    if config.workers is None and config.sync_batch_norm:
+        raise SettingError(
+            "{{sync_batch_norm}} is for workers that train together by all-reduce: "
+            "start them with TF_CONFIG, or leave it out."
+        )
+    if config.workers is not None and config.time_budget is not None:
+        raise SettingError(
+            "{{time_budget}} follows the clock of one process, but several train "
+            "together (TF_CONFIG): give {{number_of_steps}}."
+        )
+    if config.workers is not None and config.sync_replicas:
+        raise SettingError(
+            "{{sync_replicas}} is for parameter servers; workers that train together "
+            "by all-reduce are synchronous: leave it out."
+        )
+
+
+def _check_others(config: Any, what: str, names: Sequence[str]) -> None:
+    """Raises SettingError if an option is combined with others, or with workers."""
+    for name in names:
         if getattr(config, name):
             raise SettingError(
                 f"{what} and {{{{{name}}}}} cannot be combined: leave one of them out."
             )
+    if not config.is_alone:
+        raise SettingError(
+            f"{what} is for training in one process, but several train together "
+            "(TF_CONFIG, {{master}}): leave it out."
+        )

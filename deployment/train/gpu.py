@@ -36,10 +36,10 @@ def check(config: TrainingConfig) -> None:
 
 
 def _check_float16(config: TrainingConfig) -> None:
-    if config.master or config.sync_replicas:
+    if not config.is_alone:
         raise SettingError(
             "{{precision}}=float16 scales the loss within one process, but several "
-            "train together ({{master}}, {{sync_replicas}}): use "
+            "train together (TF_CONFIG, {{master}}): use "
             "{{precision}}=float32."
         )
     gpus = tf.config.list_physical_devices("GPU")[: config.deployment.num_clones]

@@ -34,6 +34,11 @@ def in_training(
         )
         if config.precision == "bfloat16":
             stack.enter_context(depthwise_gradient.by_forward_kernel())
+        if config.sync_batch_norm:
+            average = config.workers.collectives.average_with_gradient
+            stack.enter_context(
+                tf_slim_compat.synchronized_batch_norm(average, len(config.workers))
+            )
         if scopes and config.freeze_batch_norm:
             stack.enter_context(tf_slim_compat.frozen_batch_norm(is_frozen))
         yield

@@ -2,7 +2,6 @@
 
 import collections
 import contextlib
-import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -11,21 +10,19 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from deployment import files, tasks
+from deployment import tasks
 from deployment.evaluate import evaluation_summaries
 from deployment.models.history import History
 from deployment.optimize.loss_scale import OverflowLog
+from deployment.train import following_evaluator
 from deployment.train.config import TrainingConfig
 from deployment.train.progress import Progress
 from deployment.train.saving import CheckpointSaver
 from deployment.train.step import TrainingGraph
+from deployment.train.step_reports import StepReports
 from deployment.train.summaries import write_scalars
 from deployment.train.validation import Validator
 from tf_slim_compat import tf
-
-# Largest fraction of the time for histograms of every variable and activation, however
-# often they are requested.
-_MAX_SUMMARY_SHARE = 0.05
 
 TrainingResult = collections.namedtuple(
     "TrainingResult", "step loss stopped_because step_secs secs is_complete"
@@ -68,13 +65,14 @@ class TrainingLoop:
         record_fn: Callable[[TrainingResult], None] | None = None,
     ):
         self._config = config
-        self._history = history
+        self._reports = StepReports(config, graph.loss_names, history)
         self._validator = validator
         self._record_fn = record_fn
         self._metric_name = tasks.get_task(config.spec.task).batch_metric
+        self._workers = config.workers
+        self._broadcast_op = graph.broadcast_op
         self._accumulate_op = graph.accumulate_op
         self._health_names = graph.health_names
-        self._loss_names = graph.loss_names
         self._fetches = {
             "total_loss": graph.train_op,
             "loss": graph.loss,
@@ -97,6 +95,7 @@ class TrainingLoop:
         self._step_secs = collections.deque(maxlen=100)
         self._stop_because = None
         self._was_signaled = False
+        self._wish_to_stop = None
         self._is_interruptible = False
         self._began = None
         self.saver = CheckpointSaver(config.train_dir, config.max_checkpoints_to_keep)
@@ -107,6 +106,9 @@ class TrainingLoop:
         For signal handlers in the training thread: raises an exception that interrupts
         an evaluation or an export.
         """
+        if self._workers is not None:
+            self._wish_to_stop = reason  # All workers end after the same step.
+            return
         self._stop_because = reason
         self._was_signaled = True
         if self._is_interruptible:
@@ -123,11 +125,11 @@ class TrainingLoop:
         writer = train_step_kwargs.get("summary_writer")
         if self._progress is None:
             self._start(session, global_step, writer)
-        if self._is_over():
-            return self._loss, True
-        self._take_step(session, writer)
-        if self._config.is_chief:
+        if not self._is_over():
+            self._take_step(session, writer)
             self._work_between_steps(session, writer)
+        if self._is_over() and self._workers is not None:
+            self._workers.leave()
         return self._loss, self._is_over()
 
     def close_display(self) -> None:
@@ -158,6 +160,9 @@ class TrainingLoop:
     def _start(self, session, global_step, writer):
         """Starts the clocks, and checks whether there is anything to do."""
         config = self._config
+        if self._workers is not None:
+            with self._communicating(session):
+                session.run(self._broadcast_op)
         self._step = int(session.run(global_step))
         self._progress = Progress(
             self._step,
@@ -172,22 +177,20 @@ class TrainingLoop:
             config.clock.start()
         now = self._began = time.monotonic()
         self._save_due = now + config.save_interval_secs
-        # The first step is slow anyway, so it computes the first summaries.
-        self._summaries_due = now if config.save_summaries_secs > 0 else math.inf
         if config.is_last_step(self._step) and not self._is_over():
             self._stop_because = (
                 f"already at step {self._step}; nothing to do for "
                 f"--max_number_of_steps={config.last_step}"
             )
         self._stop_at_end()
-        if self._validator is not None and config.is_chief:
+        if self._validator is not None:
             self._validator.start(self._step)
-            self._facts = self._history.find_training_row(self._step)
-            # The run may have ended between saving and evaluating, or evaluating and
-            # exporting.
-            self._validate_if_due(session, writer)
-            self._export_if_due()
-            self._request_stop_early()
+            self._facts = self._reports.find(self._step)
+        # The run may have ended between saving and evaluating, or evaluating and
+        # exporting.
+        self._validate_if_due(session, writer)
+        self._export_if_due()
+        self._request_stop_early()
 
     def _is_over(self):
         return self._stop_because is not None
@@ -195,14 +198,15 @@ class TrainingLoop:
     def _take_step(self, session, writer):
         fetches = dict(self._fetches)
         started = time.monotonic()
-        has_summaries = self._summary_op is not None and started >= self._summaries_due
+        has_summaries = self._summary_op is not None and self._reports.are_due(started)
         if has_summaries:
             fetches["summaries"] = self._summary_op
-        losses = [
-            session.run([self._accumulate_op, self._fetches["loss"]])
-            for _ in range(self._config.gradient_accumulation_steps - 1)
-        ]
-        values = session.run(fetches)
+        with self._communicating(session):
+            losses = [
+                session.run([self._accumulate_op, self._fetches["loss"]])
+                for _ in range(self._config.gradient_accumulation_steps - 1)
+            ]
+            values = session.run(fetches)
         is_first = self._progress.speed is None  # It builds caches and traces.
         step_secs = time.monotonic() - started
         losses.append([values["total_loss"], values["loss"]])
@@ -224,10 +228,17 @@ class TrainingLoop:
             waited_secs=float(values["waited_secs"]),
         )
         if has_summaries:
-            self._write_histograms(writer, values["summaries"], step_secs)
+            self._reports.add_histograms(
+                writer, self._step, values["summaries"], step_secs, self._step_secs
+            )
         elif not is_first:
             self._step_secs.append(step_secs)
         self._stop_at_end()
+
+    def _communicating(self, session):
+        if self._workers is None:
+            return contextlib.nullcontext()
+        return self._workers.communicating(session)
 
     def _stop_at_end(self):
         if not self._is_over():
@@ -273,47 +284,22 @@ class TrainingLoop:
 
     def _work_between_steps(self, session, writer):
         """Records, saves and validates, where due."""
+        if not self._config.is_chief:
+            if self._validate_if_due(session, writer):
+                self._request_stop_early()
+            return
         if self._config.clock is not None:
             self._config.clock.record()
+        facts = (self._step, self._facts, self._progress.speed)
         if self._progress.is_line_due(self._step):
-            self._record_line()
-            self._write_scalars(writer)
+            self._reports.record(*facts)
+            self._reports.write(writer, *facts, self._health)
         elif self._is_validation_due():
-            self._record_line()  # Should the evaluation have to be repeated.
-        if not self._validate_if_due(session, writer):
+            self._reports.record(*facts)  # Should the evaluation have to be repeated.
+        if self._validate_if_due(session, writer):
+            self._request_stop_early()
+        else:
             self._save_if_due(session)
-        self._request_stop_early()
-
-    def _record_line(self):
-        """Records what the progress line says in the history."""
-        speed = self._progress.speed
-        if self._history is not None:
-            row = {
-                "step": self._step,
-                "epoch": round(self._config.steps_to_epochs(self._step), 4),
-                **self._facts,
-                "images_per_sec": round(speed.images_per_sec, 2),
-                "data_wait_share": round(speed.data_wait_share, 4),
-                "time": files.utc_now(),
-            }
-            self._history.append_training(row)
-
-    def _write_scalars(self, writer):
-        """Writes what the progress line says for TensorBoard."""
-        if writer is None:
-            return
-        speed, facts = self._progress.speed, dict(self._facts)
-        # The losses are the first elements of health.
-        losses = zip(self._loss_names, self._health, strict=False)
-        scalars = {
-            f"training_{self._metric_name}": facts.pop(self._metric_name),
-            **facts,
-            **{f"losses/{name}": float(value) for name, value in losses},
-            "global_step/sec": 1 / speed.secs_per_step,
-            "images/sec": speed.images_per_sec,
-            "data_wait_share": speed.data_wait_share,
-        }
-        write_scalars(writer, scalars, self._step)
 
     def _save_if_due(self, session):
         if time.monotonic() >= self._save_due:
@@ -321,13 +307,20 @@ class TrainingLoop:
                 self._save(session)
 
     def _save(self, session):
-        if self._history is not None:
-            self._history.sync()
+        self._reports.sync()
         path = os.path.join(self._config.train_dir, "model.ckpt")
         prefix = self.saver.save(session, path, global_step=self._step)
         self._save_due = time.monotonic() + self._config.save_interval_secs
         self._record()
+        self._heed_evaluator()
         return prefix
+
+    def _heed_evaluator(self):
+        """Stops if the evaluator of the run asks for it."""
+        if self._config.is_chief and not self._config.validates:
+            reason = following_evaluator.read_stop_request(self._config.train_dir)
+            if reason is not None:
+                self.request_stop(reason)
 
     def _record(self):
         if self._record_fn is not None:
@@ -340,7 +333,7 @@ class TrainingLoop:
 
     def _validate_if_due(self, session, writer):
         """Saves a checkpoint and evaluates it, if due; returns whether it was."""
-        if not self._is_validation_due():
+        if not self._agree(self._is_validation_due()):
             return False
         started = time.monotonic()
         with self._progress.paused():
@@ -359,9 +352,24 @@ class TrainingLoop:
             self._config.clock.set_ending(time.monotonic() - started)
         return True
 
+    def _agree(self, is_due):
+        """Agrees with the other workers on whether to validate now, or to stop."""
+        if self._workers is None:
+            return is_due
+        answers = self._workers.gather([self._wish_to_stop is not None, is_due])
+        asked = np.flatnonzero(answers[:, 0])
+        if asked.size and not self._is_over():
+            self._stop_because = (
+                self._wish_to_stop or f"worker {asked[0]} was asked to stop"
+            )
+            self._was_signaled = True
+        return bool(answers[0, 1]) and not asked.size
+
     def _export_if_due(self):
         """Exports the best checkpoint, unless it is exported."""
-        if self._was_signaled or not self._validator.is_export_due():
+        if self._was_signaled or self._validator is None:
+            return
+        if not self._validator.is_export_due():
             return
         # The run card describes the checkpoint that is exported.
         self._record()
@@ -375,7 +383,7 @@ class TrainingLoop:
     @contextlib.contextmanager
     def _interruptible(self, message):
         """Within, a signal abandons what is being done, with a message."""
-        self._is_interruptible = True
+        self._is_interruptible = self._workers is None
         try:
             yield
         except _Interrupted:
@@ -385,12 +393,7 @@ class TrainingLoop:
 
     def _request_stop_early(self):
         if self._validator is not None and not self._is_over():
-            self._stop_because = self._validator.get_reason_to_stop()
-
-    def _write_histograms(self, writer, summaries, step_secs):
-        writer.add_summary(summaries, self._step)
-        typical = np.median(self._step_secs) if self._step_secs else step_secs
-        self._summaries_due = time.monotonic() + max(
-            self._config.save_summaries_secs,
-            (step_secs - typical) / _MAX_SUMMARY_SHARE,
-        )
+            reason = self._validator.get_reason_to_stop()
+            if self._workers is not None:
+                reason = self._workers.share(reason)
+            self._stop_because = reason

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from deployment.config_flags import SettingError, setting
-from deployment.train import dry_run, phases, rate_search
+from deployment.train import dry_run, following_evaluator, phases, rate_search
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +34,14 @@ class Mode:
                 "give one of them."
             )
 
-    def get_function(self) -> Callable[..., Any]:
-        """Returns the function to call."""
+    def get_function(self, is_evaluator: bool = False) -> Callable[..., Any]:
+        """Returns the function to call.
+
+        Args:
+          is_evaluator: whether this process evaluates what others train.
+        """
+        if is_evaluator:
+            return following_evaluator.follow
         if self.dry_run:
             return dry_run.dry_run
         if self.find_learning_rate:

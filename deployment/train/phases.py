@@ -97,10 +97,10 @@ def _split_layers(config):
             f"{config.number_of_steps}, which leaves none for the other layers: "
             "shorten it or train longer."
         )
-    if config.master or config.sync_replicas:
+    if not config.is_alone:
         raise SettingError(
             "{{head_first}} trains in one process, but several train together "
-            "({{master}}, {{sync_replicas}}): leave it out."
+            "(TF_CONFIG, {{master}}): leave it out."
         )
     head = dataclasses.replace(
         config,

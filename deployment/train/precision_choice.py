@@ -133,7 +133,7 @@ def _find_reason_for_float32(config):
         return "because fake quantization simulates 8 bits in it"
     if config.deterministic:
         return "because --deterministic excludes choices that depend on measured times"
-    if deployment.num_replicas > 1 or config.master:
+    if not config.is_alone:
         return "because this machine cannot measure for the others"
     if not deployment.clone_on_cpu:
         return "because others are measured on processors only"

@@ -79,10 +79,10 @@ def find_learning_rate(
       OSError: if the chart or the table cannot be written.
     """
     del kwargs
-    if config.master or config.sync_replicas:
+    if not config.is_alone:
         raise SettingError(
             "--find_learning_rate searches in one process, but several train together "
-            "({{master}}, {{sync_replicas}}): search without these."
+            "(TF_CONFIG, {{master}}): search without these."
         )
     logging.info(
         "Trying learning rates from %g to %g, in at most %d steps.",

@@ -16,7 +16,14 @@ from deployment.optimize import (
     loss_scale,
     optimizers,
 )
-from deployment.train import gpu, layer_modes, mixing, summaries, time_budget
+from deployment.train import (
+    gpu,
+    layer_modes,
+    mixing,
+    replicas,
+    summaries,
+    time_budget,
+)
 from deployment.train.config import TrainingConfig
 from tf_slim_compat import slim, tf
 
@@ -43,6 +50,7 @@ TrainingGraph = collections.namedtuple(
         "averages",
         "summary_op",
         "sync_optimizer",
+        "broadcast_op",
     ],
 )
 TrainingGraph.__doc__ = """What a training loop runs.
@@ -58,7 +66,8 @@ those that are losses of the first clone, which come first. `accumulate_op`, or 
 adds a batch's gradients to those of the next step and returns its total loss. `trained`
 lists the trained variables, `averages` is the `tf.train.ExponentialMovingAverage` of
 the weights or None. `summary_op` computes histograms, or is None; `sync_optimizer` is
-None unless replicas are synchronous.
+None unless replicas with parameter servers are synchronous; `broadcast_op` sets the
+variables of all workers to the chief's, or is None.
 """
 
 _CloneOutputs = collections.namedtuple(
@@ -119,6 +128,10 @@ def build_training_graph(
         outputs = [clone.outputs for clone in clones]
         loss = tf.add_n([o.loss for o in outputs]) / len(outputs)
         batch_metric = tf.add_n([o.batch_metric for o in outputs]) / len(outputs)
+        if config.workers is not None:
+            loss, batch_metric = config.workers.collectives.average_all(
+                [loss, batch_metric]
+            )
         waited_secs = tf.reduce_max(tf.stack([o.waited_secs for o in outputs]))
         with tf.control_dependencies([update["train_op"]]):
             step_after = tf.identity(global_step.read_value(), name="step_after")
@@ -126,6 +139,7 @@ def build_training_graph(
         if config.save_summaries_secs > 0:  # Takes a third of the time to build.
             summary_op = summaries.build_summaries(clones[0], outputs[0].end_points)
     return TrainingGraph(
+        broadcast_op=replicas.build_broadcast(config.workers),
         loss=loss,
         step_after=step_after,
         learning_rate=learning_rate,
@@ -156,11 +170,15 @@ def get_variables_to_train(trainable_scopes: str | None) -> list[tf.Variable]:
 def _build_batch_number(config, global_step):
     """Returns the number of the batch, which seeds dropout and mixing.
 
-    It is the global step, except where gradients accumulate over several batches.
+    It is the global step, except where gradients accumulate over several batches, or
+    several workers have one each.
     """
-    if config.gradient_accumulation_steps == 1:
-        return tf.cast(global_step, tf.int64)
-    return global_step * config.gradient_accumulation_steps + _get_batch_in_step()
+    number = tf.cast(global_step, tf.int64)
+    if config.gradient_accumulation_steps > 1:
+        number = number * config.gradient_accumulation_steps + _get_batch_in_step()
+    if config.workers is None:
+        return number
+    return number * len(config.workers) + config.workers.index
 
 
 def _build_clone(config, network_fn, next_batch_fn, batch_number, clone_numbers):
@@ -241,6 +259,9 @@ def _build_update(config, clones, trained, learning_rate, global_step):
     total_loss, pairs = model_deploy.optimize_clones(
         clones, optimizer, var_list=trained
     )
+    if config.workers is not None:
+        total_loss = config.workers.collectives.average(total_loss)
+    updated = replicas.find_updated_variables()
     # The moving statistics of batch normalization are those of the first clone.
     statistics = tf.get_collection(tf.GraphKeys.UPDATE_OPS, clones[0].scope)
     with tf.device(config.deployment.optimizer_device()):
@@ -251,6 +272,13 @@ def _build_update(config, clones, trained, learning_rate, global_step):
             )
             accumulate_op = _build_accumulate_op(accumulator, statistics, total_loss)
             pairs = accumulator.mean_gradients
+        if config.workers is not None:
+            pairs = config.workers.collectives.average_gradients(pairs)
+            statistics = [
+                replicas.average_statistics(
+                    config.workers.collectives, statistics, updated
+                )
+            ]
         health, health_names = _build_health(clones, total_loss, pairs)
         losses = tf.get_collection(tf.GraphKeys.LOSSES, clones[0].scope)
         pairs = gradients.clip(
@@ -284,40 +312,13 @@ def _build_update(config, clones, trained, learning_rate, global_step):
     }
 
 
-class _DetachedQueueRunner(tf.train.QueueRunner):
-    """A queue runner whose threads nobody waits for; closing the session ends them."""
-
-    def create_threads(self, sess, coord=None, daemon=False, start=False):
-        del coord, daemon
-        return super().create_threads(sess, None, daemon=True, start=start)
-
-
-class _SyncReplicasOptimizer(tf.train.SyncReplicasOptimizer):
-    """Does not delay the end of training.
-
-    The chief's queue runner waits for gradients that no longer come, and a Supervisor
-    would wait two minutes for its thread.
-    """
-
-    def get_chief_queue_runner(self):
-        runner = super().get_chief_queue_runner()
-        return _DetachedQueueRunner(
-            runner.queue,
-            runner.enqueue_ops,
-            queue_closed_exception_types=(
-                tf.errors.OutOfRangeError,
-                tf.errors.CancelledError,
-            ),
-        )
-
-
 def _build_optimizer(config, learning_rate, averages):
     optimizer = optimizers.build_optimizer(config.optimizer, learning_rate)
     if config.precision == "float16":
         return loss_scale.LossScaleOptimizer(optimizer)
     if not config.sync_replicas:
         return optimizer
-    return _SyncReplicasOptimizer(
+    return replicas.SyncReplicasOptimizer(
         optimizer,
         replicas_to_aggregate=config.replicas_to_aggregate,
         total_num_replicas=config.deployment.num_replicas,

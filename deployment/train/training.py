@@ -25,11 +25,13 @@ from deployment.models.run_card import RunCard
 from deployment.train import (
     cached_features,
     endings,
+    following_evaluator,
     gpu,
     lock,
     memory,
     precision_choice,
     saving,
+    shared_run,
     step,
     time_budget,
     warm_start,
@@ -77,8 +79,7 @@ def train(
         a loss or gradient becomes NaN or infinite.
       OSError: if a checkpoint cannot be saved.
     """
-    _prepare_train_dir(config)
-    with lock.hold(config.train_dir) if config.is_chief else contextlib.nullcontext():
+    with _holding_folder(config) as config:
         return _train(
             config,
             network_fn,
@@ -90,16 +91,31 @@ def train(
         )
 
 
+@contextlib.contextmanager
+def _holding_folder(config):
+    """Within, the configuration that it gives has a folder to train in."""
+    if config.workers is not None and not config.is_chief:
+        with shared_run.following(config) as config:
+            yield config
+        return
+    _prepare_train_dir(config)
+    with lock.hold(config.train_dir) if config.is_chief else contextlib.nullcontext():
+        yield config
+
+
 @endings.recording_errors
 def _train(
     config, network_fn, build_batches, card, ignore_card, build_evaluator, on_new_best
 ):
     if config.is_chief:
         saving.remove_leftovers(config.train_dir)
+        following_evaluator.clear_stop_request(config.train_dir)
     endings.warn_if_killed(config)
     start = warm_start.find_start(config)
     gpu.check(config)
     config, card = _continue_card(config, card, start, ignore_card)
+    seen = _count_images_seen(config, card, start.step)
+    config, seen = shared_run.agree(config, seen)
     config = time_budget.with_clock(config)
     if config.deterministic:
         tf.compat.v2.config.experimental.enable_op_determinism()
@@ -114,7 +130,7 @@ def _train(
     batches_fn = functools.partial(
         build_batches,
         seed=config.seed + config.deployment.replica_id,  # Another order per worker.
-        start_image=_count_images_seen(config, card, start.step),
+        start_image=seen,
     )
     build_graph = functools.partial(
         step.build_training_graph, network_fn=network_fn, build_batches=batches_fn
@@ -132,12 +148,8 @@ def _train(
                 build_evaluator, replace=trunk.replace_in_evaluation
             )
         history = History(config.train_dir) if config.is_chief else None
-        validator = None
-        if config.is_chief and config.validation is not None:
-            # It may need rows of checkpoints beyond the one that is resumed.
-            validator = Validator(config, history, build_evaluator, on_new_best)
-        if config.is_chief:
-            _continue_history(history, config, card, start)
+        validator = _build_validator(config, history, build_evaluator, on_new_best)
+        _continue_history(history, config, card, start)
         record_fn = functools.partial(_record_results, config, card, validator, history)
         loop = TrainingLoop(config, graph, history, validator, record_fn)
         if new := start.list_new_variables(config):
@@ -161,15 +173,14 @@ def _run(config, graph, loop, init_fn):
             config.train_dir,
             train_step_fn=loop,
             train_step_kwargs={},
-            master=config.master,
-            is_chief=config.is_chief,
+            master=config.workers.target if config.workers else config.master,
+            # Each worker of all-reduce initializes its own variables.
+            is_chief=config.is_chief or config.workers is not None,
             global_step=graph.global_step,
             init_fn=init_fn,
             saver=loop.saver,
             sync_optimizer=graph.sync_optimizer,
-            session_config=gpu.configure(
-                precision_choice.build_session_config(config), config
-            ),
+            session_config=_build_session_config(config),
             # The loop saves and writes summaries between steps.
             summary_op=None,
             summary_writer=EventWriter(config.train_dir) if config.is_chief else None,
@@ -183,6 +194,24 @@ def _run(config, graph, loop, init_fn):
         saving.remove_leftovers(config.train_dir)
         reason = error.message.split(";")[-1].strip()
         raise OSError(f"{path!r} cannot be written: {reason}.") from error
+
+
+def _build_validator(config, history, build_evaluator, on_new_best):
+    """Returns what validates between steps; None if nothing does."""
+    if not config.validates:
+        return None
+    build_evaluator = shared_run.share_evaluations(config, build_evaluator)
+    if config.is_chief:
+        # It may need rows of checkpoints beyond the one that is resumed.
+        return Validator(config, history, build_evaluator, on_new_best)
+    return None if config.workers is None else shared_run.Follower(build_evaluator)
+
+
+def _build_session_config(config):
+    session_config = precision_choice.build_session_config(config)
+    if config.workers is not None:
+        config.workers.configure(session_config)
+    return gpu.configure(session_config, config)
 
 
 def _continue_card(config, card, start, ignore_card):
@@ -236,6 +265,8 @@ def _choose_precision(config, card, build_graph):
 
 def _continue_history(history, config, card, start):
     """Warns if measurements are lost, and removes those of steps to come."""
+    if history is None:
+        return
     if start.checkpoint is not None and card is not None:
         recorded = card.results.get("recorded")
         for line in history.find_losses(recorded if isinstance(recorded, dict) else {}):

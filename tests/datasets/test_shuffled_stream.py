@@ -8,7 +8,7 @@ import pipeline_runs
 import pytest
 from pipeline_runs import SMOOTH, encode, get, list_indices, run
 
-from datasets import dataset_utils, input_pipeline, shuffled_stream
+from datasets import dataset_utils, input_pipeline, shard_files, shuffled_stream
 from preprocessing import augmentations, preprocessing_factory
 from tf_slim_compat import slim, tf
 
@@ -75,6 +75,32 @@ def check_epochs(folder):
 def test_the_order_can_be_resumed(folder):
     whole = check_epochs(folder)
     assert read_indices(folder, 30, seed=4) != whole[:30]
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_processes_share_the_stream(folder, is_large, request, monkeypatch):
+    if is_large:
+        request.getfixturevalue("small_groups")
+    whole = read_indices(folder, 60, start_image=7)
+    located = []
+    locate = shard_files.locate_records
+    monkeypatch.setattr(
+        shard_files, "locate_records", lambda path: located.append(path) or locate(path)
+    )
+    for count in (2, 3):
+        for index in range(count):
+            part = read_indices(
+                folder, 60 // count, start_image=7, part=(index, count), num_readers=3
+            )
+            assert part == whole[index::count]
+    assert bool(located) == is_large
+
+
+def test_processes_share_a_split_in_evaluation(folder):
+    whole = list_indices(run(get(folder), is_training=False))
+    for index in range(3):
+        part = run(get(folder), is_training=False, part=(index, 3), most_images=20)
+        assert list_indices(part) == whole[:20][index::3]
 
 
 def test_the_order_of_a_large_dataset_can_be_resumed(folder, small_groups):

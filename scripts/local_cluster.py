@@ -1,0 +1,162 @@
+"""Starts the processes of a cluster on this machine, each with its TF_CONFIG.
+
+    local_cluster.py 4 -- FLAGS...                           four all-reduce workers
+    local_cluster.py 2 --parameter_servers=1 -- FLAGS...     two workers and a server
+    local_cluster.py 2 --evaluator -- FLAGS...               validation beside training
+
+FLAGS are those of train_image_classifier.py. Each line of output begins with the name
+of its process. Ctrl-C and SIGTERM go to all processes: once, and training ends with a
+checkpoint; twice, and it ends at once. The exit status is 0 if all have ended well, or
+that of the first one that has not.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import TextIO
+
+_SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "train_image_classifier.py"
+_JOB_NAMES = {"worker": "worker", "ps": "server", "evaluator": "evaluator"}
+
+
+def find_free_ports(count: int) -> list[int]:
+    """Returns ports of this machine that no process uses."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for opened in sockets:
+            opened.bind(("localhost", 0))
+        return [opened.getsockname()[1] for opened in sockets]
+    finally:
+        for opened in sockets:
+            opened.close()
+
+
+def list_tasks(
+    workers: int, parameter_servers: int = 0, evaluator: bool = False
+) -> list[dict]:
+    """Returns the TF_CONFIG of each process."""
+    ports = iter(find_free_ports(workers + parameter_servers))
+    counts = {"worker": workers, "ps": parameter_servers}
+    cluster = {
+        job: [f"localhost:{next(ports)}" for _ in range(count)]
+        for job, count in counts.items()
+        if count
+    }
+    tasks = [
+        (job, i) for job, addresses in cluster.items() for i in range(len(addresses))
+    ]
+    tasks += [("evaluator", 0)] * evaluator
+    return [
+        {"cluster": cluster, "task": {"type": job, "index": index}}
+        for job, index in tasks
+    ]
+
+
+class Process:
+    """A process of the cluster, whose output is passed on line by line.
+
+    Args:
+      config: its TF_CONFIG.
+      flags: the flags of the training script.
+      output: where the lines go.
+    """
+
+    def __init__(self, config: dict, flags: Sequence[str], output: TextIO) -> None:
+        task = config["task"]
+        self.name = f"{_JOB_NAMES[task['type']]} {task['index']}"
+        self.is_worker = task["type"] == "worker"
+        self._process = subprocess.Popen(
+            [sys.executable, str(_SCRIPT), *flags],
+            env={**os.environ, "TF_CONFIG": json.dumps(config)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # The terminal's Ctrl-C would reach it twice.
+        )
+        output.write(f"[{self.name}] Process {self._process.pid}.\n")
+        self._reader = threading.Thread(target=self._pass_on, args=[output])
+        self._reader.start()
+
+    def send(self, signum: int) -> None:
+        """Sends a signal, if the process runs."""
+        if self._process.poll() is None:
+            self._process.send_signal(signum)
+
+    def wait(self) -> int:
+        """Waits for the end; returns the exit status as a shell gives it."""
+        status = self._process.wait()
+        self._reader.join()
+        return 128 - status if status < 0 else status
+
+    def _pass_on(self, output: TextIO) -> None:
+        for line in self._process.stdout:
+            output.write(f"[{self.name}] {line}")
+            output.flush()
+
+
+def run(
+    tasks: Sequence[dict], flags: Sequence[str], output: TextIO = sys.stdout
+) -> int:
+    """Runs the processes of a cluster until all have ended; returns the exit status.
+
+    Args:
+      tasks: the TF_CONFIG of each, as of `list_tasks`.
+      flags: the flags of the training script.
+      output: where their output goes.
+    """
+    processes = [Process(config, flags, output) for config in tasks]
+
+    def forward(signum, frame):
+        del frame
+        for process in processes:
+            process.send(signum)
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, forward)
+    workers = {p.name: p.wait() for p in processes if p.is_worker}
+    failed = {name: status for name, status in workers.items() if status}
+    others = [process for process in processes if not process.is_worker]
+    for process in others:
+        if failed or process.name.startswith("server"):
+            process.send(signal.SIGTERM)  # It would notice the end only after a while.
+    statuses = {process.name: process.wait() for process in others}
+    if not failed:
+        ignored = {128 + signal.SIGTERM}
+        failed = {n: s for n, s in statuses.items() if s and s not in ignored}
+    for name, status in failed.items():
+        print(f"{name} ended with status {status}.", file=sys.stderr)
+    return next(iter(failed.values()), 0)
+
+
+def main() -> int:
+    """Parses the arguments and runs the cluster."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workers", type=int, help="number of workers")
+    parser.add_argument("--parameter_servers", type=int, default=0)
+    parser.add_argument("--evaluator", action="store_true")
+    arguments, flags = sys.argv[1:], []
+    if "--" in arguments:
+        place = arguments.index("--")
+        arguments, flags = arguments[:place], arguments[place + 1 :]
+    options = parser.parse_args(arguments)
+    if options.workers < 1 or options.parameter_servers < 0:
+        parser.error("there must be 1 or more workers, and 0 or more servers.")
+    if not flags:
+        parser.error("give the flags of train_image_classifier.py after --.")
+    tasks = list_tasks(options.workers, options.parameter_servers, options.evaluator)
+    return run(tasks, flags)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
