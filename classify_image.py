@@ -28,6 +28,7 @@ import numpy as np
 import tqdm
 from absl import flags, logging
 
+import remote_files
 from datasets import dataset_utils, file_batches
 from deployment import entry, formats, settings, tasks, text
 from deployment.formats.base import FileType
@@ -380,7 +381,8 @@ def main(argv: Sequence[str]) -> None:
 
     def on_error(path, reason):
         failed.append(path)
-        tqdm.tqdm.write(f"{path}: cannot be read: {reason}.", file=sys.stderr)
+        where = remote_files.to_urls(path)
+        tqdm.tqdm.write(f"{where}: cannot be read: {reason}.", file=sys.stderr)
 
     paths = file_batches.list_images(sources, on_error)
     with open_predictor(file_type, path, card, spec, num_names) as predictor:

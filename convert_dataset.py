@@ -15,6 +15,7 @@ grayscale, rotated, transparent and other images are converted.
 
 from absl import flags
 
+import remote_files
 import slim_classifier
 
 # Worker processes import this file too: nothing here may import TensorFlow.
@@ -117,7 +118,7 @@ def main(argv: list[str]) -> None:
         task = tasks.get_task(FLAGS.task)
     info = convert_images.convert(config, task)
     report = conversion_report.describe(info, config.dataset_dir)
-    print(slim_classifier.translate(report))
+    print(slim_classifier.translate(remote_files.to_urls(report)))
 
 
 if __name__ == "__main__":

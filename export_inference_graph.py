@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 
 from absl import flags, logging
 
-from datasets import dataset_lookup, dataset_utils, shard_files
+from datasets import dataset_lookup, dataset_utils, remote_data, shard_files
 from deployment import entry, settings, tasks
 from deployment.formats import freezing
 from deployment.models import checkpoint, graph_files, output_names, run_card
@@ -138,16 +138,17 @@ def complete_spec(spec: ModelSpec) -> ModelSpec:
     Raises:
       ValueError: if the dataset is for a task whose outputs need a training run.
     """
-    info = FLAGS.dataset_dir and shard_files.read_info(FLAGS.dataset_dir)
+    folder = remote_data.localize(FLAGS.dataset_dir)
+    info = folder and shard_files.read_info(folder)
     if info and info.task != spec.task:
         raise ValueError(
             f"The dataset is for task {info.task}, whose graph needs what the training "
             "run has measured: give its folder with --checkpoint_path=run."
         )
-    labels = FLAGS.dataset_dir and dataset_utils.read_labels(FLAGS.dataset_dir)
+    labels = folder and dataset_utils.read_labels(folder)
     if not labels:
         return spec
-    path = os.path.join(FLAGS.dataset_dir, dataset_utils.LABELS_FILENAME)
+    path = os.path.join(folder, dataset_utils.LABELS_FILENAME)
     names = output_names.from_labels(labels, spec.num_outputs, spec.labels_offset, path)
     return spec.replace(output_names=names)
 

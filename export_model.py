@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from absl import flags, logging
 
+import remote_files
 from datasets import dataset_lookup, dataset_utils, file_batches, input_pipeline
 from deployment import entry, formats, settings, tasks
 from deployment.formats import checking, exporting
@@ -141,7 +142,8 @@ def read_spec(card: RunCard | None) -> ModelSpec:
 def open_split(data: DataSettings, names: Sequence[str]) -> Any:
     """Returns the first of some splits that the dataset has; None without a dataset."""
     name, folder = data.dataset_name or "image_folder", data.dataset_dir
-    if not folder or not os.path.isdir(folder):
+    is_remote = remote_files.is_remote(folder)
+    if not folder or not (is_remote or os.path.isdir(folder)):
         if folder and FLAGS.dataset_dir:
             raise ValueError(f"There is no folder --dataset_dir={folder!r}.")
         return None

@@ -51,6 +51,7 @@ from typing import Any
 
 from absl import flags
 
+import remote_files
 from datasets import dataset_lookup, file_batches, input_pipeline
 from deployment import config_flags, entry, settings, text, user_modules
 from deployment.inspect import (
@@ -391,7 +392,7 @@ def main(_: Sequence[str]) -> None:
         "model_name": inspect_network,
     }[choose_subject()]
     for part in inspect():
-        print(part, flush=True)
+        print(remote_files.to_urls(part), flush=True)
 
 
 if __name__ == "__main__":

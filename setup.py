@@ -8,6 +8,8 @@ MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 OPENVINO = ["openvino>=2026.4"]
 RAY = ["ray>=2.50"]
+# S3; other stores need other packages, see "Remote folders" in docs/reference.md.
+REMOTE = ["fsspec>=2026.9", "s3fs>=2026.9"]
 # Programs for TensorFlow 1. The first has no requirements of its own; the last
 # translates Python 2, which the standard library did until Python 3.12.
 TF1 = [
@@ -26,7 +28,7 @@ setuptools.setup(
             pattern
             for package in (
                 *("datasets", "deployment", "nets", "preprocessing"),
-                "tf_slim_compat",
+                *("remote_files", "tf_slim_compat"),
             )
             for pattern in (package, f"{package}.*")
         ]
@@ -62,13 +64,16 @@ setuptools.setup(
         "onnx": ONNX,
         "openvino": OPENVINO,
         "ray": RAY,  # For scripts/cluster/ray_train.py.
+        "remote": REMOTE,
         "test": [
             *MULTILABEL,
             *ONNX,
             *OPENVINO,
             *RAY,
+            *REMOTE,
             *TF1,
             "kubeflow-training>=1.9,<2",  # The schema of TFJob.
+            "moto[server]>=5.2",
             "pytest>=8",
             "pytest-xdist>=3",
             "ruff==0.17.5",

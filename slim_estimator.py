@@ -18,12 +18,12 @@ the same names, and the other scripts read the folder.
 """
 
 import dataclasses
-import os
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from datasets import dataset_factory, dataset_utils, input_pipeline
+import remote_files
+from datasets import dataset_factory, dataset_utils, input_pipeline, remote_data
 from deployment import settings, tasks, text
 from deployment.config_flags import SettingError
 from deployment.evaluate import streaming
@@ -89,7 +89,7 @@ class ImageModel:
         moving_average_decay: float | None = None,
         **options: Any,
     ) -> None:
-        self._data = (dataset_name, os.path.abspath(dataset_dir), split_name)
+        self._data = (dataset_name, remote_files.get_absolute(dataset_dir), split_name)
         dataset = self._get_dataset(split_name)
         network = nets_factory.get_network(model_name)
         known = dict(options)
@@ -298,7 +298,8 @@ class ImageModel:
 
     def _get_dataset(self, split_name):
         dataset_name, dataset_dir, _ = self._data
-        return dataset_factory.get_dataset(dataset_name, split_name, dataset_dir)
+        folder = remote_data.localize(dataset_dir, split_name)
+        return dataset_factory.get_dataset(dataset_name, split_name, folder)
 
     def _get_preprocessing(self, is_training):
         return preprocessing_factory.get_preprocessing(

@@ -27,6 +27,7 @@ from typing import Any
 
 from absl import flags
 
+import remote_files
 from datasets import dataset_lookup, dataset_utils, downloads, input_pipeline
 from deployment import (
     cluster,
@@ -35,6 +36,7 @@ from deployment import (
     entry,
     flag_errors,
     recipes,
+    remote,
     settings,
     tasks,
     user_modules,
@@ -231,14 +233,14 @@ def card_from_flags(dataset: slim.dataset.Dataset, config: TrainingConfig) -> Ru
         class_names=tuple(names[i] for i in sorted(names)) if names else None,
         weight_decay=FLAGS.weight_decay,
         dataset_name=FLAGS.dataset_name,
-        dataset_dir=os.path.abspath(FLAGS.dataset_dir),
+        dataset_dir=remote_files.get_absolute(FLAGS.dataset_dir),
         dataset_split_name=FLAGS.dataset_split_name,
         eval_split_name=FLAGS.eval_split_name,
         num_samples=dataset.num_samples,
         data_fingerprint=dataset_utils.fingerprint(dataset),
         seed=config.seed,
         deterministic=config.deterministic,
-        flags=FLAGS.flag_values_dict(),
+        flags=remote.describe_flags(FLAGS),
         versions=versions.list_versions(),
     )
 
@@ -368,7 +370,8 @@ def main(_: Sequence[str]) -> None:
     command = recipes.apply(FLAGS, dataset, dataset_lookup.get_dataset, network_lookup)
     config = config_from_flags(dataset, task)
     advice.log_warnings(config)
-    card = dataclasses.replace(card_from_flags(dataset, config), command=command)
+    card = card_from_flags(dataset, config)
+    card = dataclasses.replace(card, command=remote_files.to_urls(command))
     is_evaluator = task is not None and task.is_evaluator
     run = from_flags(modes.Mode, FLAGS).get_function(is_evaluator)
     try:

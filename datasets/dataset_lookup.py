@@ -8,7 +8,7 @@ leave open what ours state.
 import logging
 from collections.abc import Mapping
 
-from datasets import dataset_factory, shard_files
+from datasets import dataset_factory, remote_data, shard_files
 from tf_slim_compat import slim
 
 
@@ -16,6 +16,8 @@ def get_dataset(
     name: str, split_name: str, dataset_dir: str | None
 ) -> slim.dataset.Dataset:
     """Returns one split of a dataset; see `dataset_factory.get_dataset`.
+
+    `dataset_dir` may be a URL, see `remote_data.localize`.
 
     Returns:
       A dataset whose `num_samples` is the number of records if the module states none,
@@ -25,7 +27,8 @@ def get_dataset(
       ValueError: as `dataset_factory.get_dataset`, or if there is no `num_classes`.
       OSError: as `dataset_factory.get_dataset`, or if a shard cannot be read.
     """
-    dataset = dataset_factory.get_dataset(name, split_name, dataset_dir)
+    folder = remote_data.localize(dataset_dir, split_name)
+    dataset = dataset_factory.get_dataset(name, split_name, folder)
     names = getattr(dataset, "labels_to_names", None)
     if names is not None and not isinstance(names, Mapping):
         names = dict(enumerate(names))
@@ -51,6 +54,7 @@ def get_num_classes(name: str, dataset_dir: str | None = None) -> int:
 
     A factory without that function must find the training split.
     """
+    dataset_dir = remote_data.localize(dataset_dir)
     if hasattr(dataset_factory, "get_num_classes"):
         return dataset_factory.get_num_classes(name, dataset_dir)
     table = getattr(dataset_factory.datasets_map.get(name), "TABLE", None)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+import remote_files
 from datasets import convert_images, dataset_folder, dataset_info, image_files
 from datasets.source_files import SourceFiles
 
@@ -103,7 +104,7 @@ def convert(
             if os.path.basename(path) in _DESCRIPTIONS:
                 os.remove(path)
         dataset_folder.publish(staging, dataset_dir, old_files)
-    print(_describe(info, dataset_dir))
+    print(remote_files.to_urls(_describe(info, dataset_dir)))
 
 
 def _check_folders(dataset_dir: str | None, source_dir: str | None) -> None:

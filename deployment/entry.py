@@ -13,11 +13,13 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 
+import remote_files
 from deployment import (
     config_flags,
     faults,
     flag_errors,
     flag_help,
+    remote,
     terminal,
     text,
     user_modules,
@@ -141,14 +143,15 @@ def _parse_flags(argv):
 
 
 class _Formatter(python_logging.Formatter):
-    """Makes names in messages printable."""
+    """Makes names in messages printable, and those of local copies URLs."""
 
     def format(self, record: python_logging.LogRecord) -> str:
-        return text.printable(super().format(record), keep="\n\t")
+        message = remote_files.to_urls(super().format(record))
+        return text.printable(message, keep="\n\t")
 
 
 def _print_error(program, message):
-    message = text.printable(message, keep="\n\t")
+    message = text.printable(remote_files.to_urls(message), keep="\n\t")
     print(f"{program}: error: {message}", file=sys.stderr)
 
 
@@ -163,7 +166,9 @@ def _guarded(main, argv, takes_files):
             )
         if "user_module" in flags.FLAGS:
             user_modules.load(flags.FLAGS.user_module)
-        main(argv)
+        script = os.path.basename(main.__globals__.get("__file__", program))
+        with remote.local_copies(flags.FLAGS, script, argv) as local_argv:
+            main(local_argv)
         sys.stdout.flush()
     except BrokenPipeError:
         terminal.discard_output()  # The reader, such as `head`, has seen enough.

@@ -39,6 +39,11 @@ class Task(NamedTuple):
     parameter_servers: tuple[str, ...]
 
     @property
+    def is_chief(self) -> bool:
+        """Whether this process is worker 0."""
+        return self.job == WORKER and self.index == 0
+
+    @property
     def is_parameter_server(self) -> bool:
         """Whether this process only holds variables."""
         return self.job == PARAMETER_SERVER

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from absl import logging
 
+from deployment import remote
 from deployment.evaluate import evaluation, evaluation_reports, ranking, soup
 from deployment.evaluate.evaluation_reports import Records, Reporter
 from deployment.evaluate.evaluation_summaries import SummaryWriter
@@ -113,6 +114,7 @@ def follow(
                     logging.warning("%s", fault)
                 reporter.note(predictions, is_latest=True)
                 last = predictions
+        remote.refresh()
         if new:
             deadline = _Deadline(config)
         elif has_ended:
@@ -146,6 +148,7 @@ def wait_for_start(
                 "check --checkpoint_path, or wait longer with --eval_timeout_secs."
             )
         time.sleep(min(interval_secs, left))
+        remote.refresh()
 
 
 class _Deadline:

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+import remote_files
 from deployment import files, terminal, text
 from deployment.tasks.base import Task
 
@@ -53,6 +54,7 @@ class TableWriter(Writer):
     """
 
     def write(self, path: str, rows: Sequence[tuple]) -> None:
+        path = remote_files.to_urls(path)
         for line in (path, *(f"  {self.task.format_row(row)}" for row in rows)):
             self._file.write(f"{text.printable(line)}\n")
 
@@ -69,6 +71,7 @@ class CsvWriter(Writer):
         self._csv.writerow(("file", *task.columns))
 
     def write(self, path: str, rows: Sequence[tuple]) -> None:
+        path = remote_files.to_urls(path)
         for row in rows:
             cells = map(_format_cell, self.task.columns, row)
             self._csv.writerow(map(text.csv_cell, (path, *cells)))
@@ -105,6 +108,7 @@ class JsonWriter(Writer):
         self._file.write("[]\n" if self._before == "[\n" else "\n]\n")
 
     def _add(self, record: dict) -> None:
+        record = record | {"file": remote_files.to_urls(record["file"])}
         self._file.write(self._before + json.dumps(record, ensure_ascii=False))
         self._before = ",\n"
 

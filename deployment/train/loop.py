@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from deployment import tasks
+from deployment import remote, tasks
 from deployment.evaluate import evaluation_summaries
 from deployment.models.history import History
 from deployment.optimize.loss_scale import OverflowLog
@@ -296,15 +296,18 @@ class TrainingLoop:
             self._reports.write(writer, *facts, self._health)
         elif self._is_validation_due():
             self._reports.record(*facts)  # Should the evaluation have to be repeated.
-        if self._validate_if_due(session, writer):
+        if is_validated := self._validate_if_due(session, writer):
             self._request_stop_early()
-        else:
-            self._save_if_due(session)
+        if is_validated or self._save_if_due(session):
+            with self._progress.paused():
+                remote.publish()
 
     def _save_if_due(self, session):
-        if time.monotonic() >= self._save_due:
+        is_due = time.monotonic() >= self._save_due
+        if is_due:
             with self._progress.paused():
                 self._save(session)
+        return is_due
 
     def _save(self, session):
         self._reports.sync()
@@ -367,9 +370,8 @@ class TrainingLoop:
 
     def _export_if_due(self):
         """Exports the best checkpoint, unless it is exported."""
-        if self._was_signaled or self._validator is None:
-            return
-        if not self._validator.is_export_due():
+        validator = self._validator
+        if self._was_signaled or not (validator and validator.is_export_due()):
             return
         # The run card describes the checkpoint that is exported.
         self._record()
@@ -378,7 +380,7 @@ class TrainingLoop:
             "repeats it."
         )
         with self._progress.paused(), self._interruptible(message):
-            self._validator.export_best()
+            validator.export_best()
 
     @contextlib.contextmanager
     def _interruptible(self, message):

@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import logging
 
-from deployment import files
+from deployment import files, remote
 from deployment.models import checkpoint, checkpoint_state
 from deployment.models.checkpoint import Checkpoint
 from tf_slim_compat import tf
@@ -148,6 +148,8 @@ def rotate(train_dir: str, listed: Sequence[str], keep: int) -> None:
     first = max(0, len(listed) - keep) if keep else 0
     # While they are listed, a kill cannot make old ones stay for ever.
     checkpoint_state.write(train_dir, listed)
+    for name in listed[:first]:
+        remote.drop_checkpoint(train_dir, name)
     try:
         for path in (
             p for name in listed[:first] for p in _list_paths(train_dir, name)

@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import logging
 
-from deployment import files
+from deployment import files, remote
 from deployment.event_files import EventWriter
 from deployment.models import run_card
 from deployment.models.history import History
@@ -167,6 +167,7 @@ def _train(
 
 
 def _run(config, graph, loop, init_fn):
+    remote.publish()  # A store that cannot be written is an error now, not later.
     try:
         slim.learning.train(
             graph.train_op,
