@@ -9,6 +9,8 @@ several labels per image or for numeric targets, list the images in a CSV file:
     python convert_dataset.py --source=photos --labels=labels.csv --task=multilabel \\
         --dataset_dir=data
 
+Apache Beam does the same on many machines, with --runner: see docs/beam.md.
+
 JPEG, PNG, BMP, GIF and WebP files are read; see `datasets/image_files.py` for how
 grayscale, rotated, transparent and other images are converted.
 """
@@ -20,7 +22,7 @@ import slim_classifier
 
 # Worker processes import this file too: nothing here may import TensorFlow.
 from datasets import conversion_report, convert_images
-from deployment import entry
+from deployment import beam_tasks, config_flags, entry
 
 FLAGS = flags.FLAGS
 
@@ -85,7 +87,7 @@ flags.DEFINE_bool(
     "overwrite", False, "Replace an existing dataset of the same --dataset_name."
 )
 
-
+config_flags.define_flags(beam_tasks.RunnerConfig, __name__)
 entry.define_user_module(__name__)
 
 
@@ -116,7 +118,10 @@ def main(argv: list[str]) -> None:
         from deployment import tasks  # Imports TensorFlow.
 
         task = tasks.get_task(FLAGS.task)
-    info = convert_images.convert(config, task)
+    runner_config = config_flags.from_flags(beam_tasks.RunnerConfig, FLAGS)
+    engine = runner_config.open_engine(config.workers)
+    distribute = engine.distribute if engine else None
+    info = convert_images.convert(config, task, distribute)
     report = conversion_report.describe(info, config.dataset_dir)
     print(slim_classifier.translate(remote_files.to_urls(report)))
 

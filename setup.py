@@ -4,6 +4,7 @@ import pathlib
 
 import setuptools
 
+BEAM = ["apache-beam>=2.77", "pyarrow>=16"]
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
 OPENVINO = ["openvino>=2026.4"]
@@ -52,6 +53,7 @@ setuptools.setup(
         "tqdm>=4.66",
     ],
     extras_require={
+        "beam": BEAM,  # For --runner, and pyarrow for predictions in Parquet.
         "benchmark": [
             "torch>=2.6",
             "torchvision>=0.21",
@@ -66,6 +68,7 @@ setuptools.setup(
         "ray": RAY,  # For scripts/cluster/ray_train.py.
         "remote": REMOTE,
         "test": [
+            *BEAM,
             *MULTILABEL,
             *ONNX,
             *OPENVINO,

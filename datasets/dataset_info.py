@@ -48,7 +48,7 @@ class DatasetInfo:
         per name.
       num_skipped: number of unreadable files and faulty entries that were left out.
       seed: seed of the shuffling and of the choice of validation images.
-      fingerprint: SHA-256 over all records, in the order of writing.
+      fingerprint: SHA-256 over the SHA-256 of each record, in the order of writing.
       notes: sentences about the source, such as which folder became which split.
     """
 

@@ -11,6 +11,11 @@ from datasets.image_source import SourceImage
 _DIGEST_BYTES = 16
 
 
+def compute_digest(encoded: bytes) -> bytes:
+    """Returns a hash of the contents that are stored of an image."""
+    return hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
+
+
 class DuplicateFinder:
     """Compares each image with those before it by a hash of its contents."""
 
@@ -25,15 +30,14 @@ class DuplicateFinder:
         self._relabeled = []
         self._leaked = []
 
-    def add(self, image: SourceImage, split: str, encoded: bytes) -> None:
+    def add(self, image: SourceImage, split: str, digest: bytes) -> None:
         """Compares one image with those before it.
 
         Args:
           image: the source image.
           split: the split that it goes into.
-          encoded: the contents that are stored.
+          digest: of the contents that are stored; see `compute_digest`.
         """
-        digest = hashlib.blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
         first, first_split = self._first.setdefault(digest, (image, split))
         if first.label != image.label:
             self._relabeled.append((first, image))

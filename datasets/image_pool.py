@@ -35,7 +35,7 @@ def load_all(
       OSError: if a worker process dies.
     """
     if workers == 1:
-        yield from map(_try_load, paths)
+        yield from map(try_load, paths)
         return
     # Spawned, as TensorFlow's threads do not survive a fork.
     pool = concurrent.futures.ProcessPoolExecutor(
@@ -48,7 +48,7 @@ def load_all(
             room = workers * _PENDING_PER_WORKER - len(pending)
             for path in itertools.islice(paths, room):
                 with _sigint_blocked():
-                    pending.append(pool.submit(_try_load, path))
+                    pending.append(pool.submit(try_load, path))
             if not pending:
                 return
             yield pending.popleft().result()
@@ -61,7 +61,8 @@ def load_all(
         pool.shutdown(cancel_futures=True)
 
 
-def _try_load(path: str) -> tuple[image_files.EncodedImage | None, str]:
+def try_load(path: str) -> tuple[image_files.EncodedImage | None, str]:
+    """Returns the image and "", or None and the reason why it cannot be read."""
     try:
         return image_files.load(path), ""
     except (OSError, ValueError) as error:

@@ -18,6 +18,83 @@ from tf_slim_compat import tf
 _TAG_DIGITS = 8
 
 
+class Fingerprint:
+    """SHA-256 over the SHA-256 of each record, in the order of writing.
+
+    Records can be hashed on several machines, and only their hashes brought together.
+    """
+
+    def __init__(self):
+        """Starts without records."""
+        self._hash = hashlib.sha256()
+
+    def add(self, digest: bytes) -> None:
+        """Adds the next record by its `digest_record`."""
+        self._hash.update(digest)
+
+    def __str__(self) -> str:
+        """Returns 64 hexadecimal digits."""
+        return self._hash.hexdigest()
+
+    def get_tag(self, is_tagged: bool) -> str:
+        """Returns the part of the names of shards that tells their records, or ""."""
+        return str(self)[:_TAG_DIGITS] if is_tagged else ""
+
+
+def digest_record(record: bytes) -> bytes:
+    """Returns what `Fingerprint` takes of a record."""
+    return hashlib.sha256(record).digest()
+
+
+def choose_shard(position: int, num_shards: int) -> int:
+    """Returns the shard of a record.
+
+    Args:
+      position: number of records before it in its split.
+      num_shards: of the split.
+    """
+    return position % num_shards
+
+
+def build_record(
+    image: image_files.EncodedImage,
+    label: int | tuple[float, ...],
+    filename: bytes,
+    class_name: bytes | None = None,
+) -> bytes:
+    """Returns the record of an image.
+
+    Args:
+      image: the encoded image.
+      label: class index, or one float per name.
+      filename: the file that the image comes from.
+      class_name: name of the class, if the label is a class index.
+    """
+    build = (
+        dataset_utils.image_to_labeled_tfexample
+        if isinstance(label, tuple)
+        else dataset_utils.image_to_tfexample
+    )
+    example = build(
+        image.encoded, image.format.encode(), image.height, image.width, label
+    )
+    feature = example.features.feature
+    feature["image/filename"].bytes_list.value.append(filename)
+    if class_name is not None:
+        feature["image/class/text"].bytes_list.value.append(class_name)
+    return example.SerializeToString(deterministic=True)
+
+
+@contextlib.contextmanager
+def naming_errors(path: str) -> Iterator[None]:
+    """Turns TensorFlow's errors into an OSError that names the shard."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.split(";")[-1].strip()
+        raise OSError(dataset_folder.describe_failure(path, reason)) from error
+
+
 class ShardWriter:
     """Distributes records evenly over the shards of their split.
 
@@ -46,7 +123,7 @@ class ShardWriter:
         self._file_names = file_names or {}
         self._writers = {}
         self._counts = {}
-        self._hash = hashlib.sha256()
+        self._fingerprint = Fingerprint()
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -73,18 +150,11 @@ class ShardWriter:
         if failures:
             raise failures[0]
 
-    @contextlib.contextmanager
-    def _naming_errors(self, split: str, index: int) -> Iterator[None]:
-        try:
-            yield
-        except tf.errors.OpError as error:
-            file = self._get_name(split, index, self._count_shards(split))
-            reason = error.message.split(";")[-1].strip()
-            raise OSError(
-                dataset_folder.describe_failure(
-                    os.path.join(self._folder, file), reason
-                )
-            ) from error
+    def _naming_errors(
+        self, split: str, index: int
+    ) -> contextlib.AbstractContextManager[None]:
+        file = self._get_name(split, index, self._count_shards(split))
+        return naming_errors(os.path.join(self._folder, file))
 
     def write(
         self,
@@ -99,26 +169,14 @@ class ShardWriter:
         Args:
           split: such as "train".
           image: the encoded image.
-          label: class index, or one float per name.
+          label: as for `build_record`, like the following.
           filename: the file that the image comes from.
           class_name: name of the class, if the label is a class index.
         """
-        build = (
-            dataset_utils.image_to_labeled_tfexample
-            if isinstance(label, tuple)
-            else dataset_utils.image_to_tfexample
-        )
-        example = build(
-            image.encoded, image.format.encode(), image.height, image.width, label
-        )
-        feature = example.features.feature
-        feature["image/filename"].bytes_list.value.append(filename)
-        if class_name is not None:
-            feature["image/class/text"].bytes_list.value.append(class_name)
-        record = example.SerializeToString(deterministic=True)
-        self._hash.update(record)
+        record = build_record(image, label, filename, class_name)
+        self._fingerprint.add(digest_record(record))
         counts = self._counts.setdefault(split, [0] * self._count_shards(split))
-        index = sum(counts) % len(counts)
+        index = choose_shard(sum(counts), len(counts))
         counts[index] += 1
         with self._naming_errors(split, index):
             self._find_writer(split, index).write(record)
@@ -142,7 +200,7 @@ class ShardWriter:
             differ from those of a dataset with other records.
 
         Returns:
-          (split name to its shards, SHA-256 over all records).
+          (split name to its shards, the `Fingerprint`).
 
         Raises:
           OSError: if a shard cannot be written; the message names it.
@@ -152,7 +210,7 @@ class ShardWriter:
             for index in range(len(names)):
                 self._find_writer(split, index)
         self._close()
-        tag = self._hash.hexdigest()[:_TAG_DIGITS] if is_tagged else ""
+        tag = self._fingerprint.get_tag(is_tagged)
         splits = {}
         known = self._file_names or image_source.SPLITS
         for split in filter(self._counts.get, known):
@@ -161,7 +219,7 @@ class ShardWriter:
                 self._rename_shard(split, index, len(counts), count, tag)
                 for index, count in enumerate(counts)
             )
-        return splits, self._hash.hexdigest()
+        return splits, str(self._fingerprint)
 
     def _count_shards(self, split: str) -> int:
         return len(self._file_names.get(split, ())) or self._num_shards

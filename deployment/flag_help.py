@@ -73,15 +73,15 @@ GROUPS = {
         "train_dir max_checkpoints_to_keep save_interval_secs save_summaries_secs"
     ),
     "Output": (
-        "output_file output_format num_top_predictions output_dir formats check_images "
-        "calibration_images output_path output_graph output_node_names "
-        "checkpoint_version clear_devices write_text_graphdef eval_dir predictions_csv "
-        "gallery gallery_size x metrics smoothing compare"
+        "output_file output_format output_shards num_top_predictions output_dir "
+        "formats check_images calibration_images output_path output_graph "
+        "output_node_names checkpoint_version clear_devices write_text_graphdef "
+        "eval_dir predictions_csv gallery gallery_size x metrics smoothing compare"
     ),
     "Devices and distribution": (
         "num_clones clone_on_cpu distribution worker_timeout sync_batch_norm "
-        "worker_replicas num_ps_tasks sync_replicas "
-        "replicas_to_aggregate master xla"
+        "worker_replicas num_ps_tasks sync_replicas replicas_to_aggregate master xla "
+        "runner runner_options"
     ),
     "Run": (
         "recipe time_budget max_number_of_steps max_number_of_epochs dry_run "

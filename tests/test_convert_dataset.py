@@ -72,12 +72,15 @@ def lives(pid):
 def test_converts_and_says_what_to_do_next(source, tmp_path):
     data = tmp_path / "my data"
     flags = ["--dataset_name=pets", "--validation_fraction=0.3", "--shards=2"]
+    program, *rest = command(f"--source={source}", f"--dataset_dir={data}", *flags)
     done = subprocess.run(
-        command(f"--source={source}", f"--dataset_dir={data}", "--workers=2", *flags),
+        [program, "-X", "importtime", *rest, "--workers=2"],
         capture_output=True,
         text=True,
         check=True,
     )
+    imported = set(re.findall(r"\| +([a-z]\w*)[\w.]*$", done.stderr, re.MULTILINE))
+    assert "deployment" in imported and "apache_beam" not in imported
     lines = done.stdout.splitlines()
     table = [line.split() for line in lines[:4]]
     assert table == [
@@ -113,7 +116,7 @@ from absl import flags
 import convert_dataset
 from datasets import conversion_report, convert_images
 sys.modules["deployment.tasks"] = types.SimpleNamespace(get_task="task {}".format)
-convert_images.convert = lambda config, task: print(repr((vars(config), task)))
+convert_images.convert = lambda config, task, _: print(repr((vars(config), task)))
 conversion_report.describe = lambda info, folder: "done"
 convert_dataset.main(flags.FLAGS(sys.argv)[1:])
 """

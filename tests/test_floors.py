@@ -40,6 +40,7 @@ ALLOWED_IN_DEPLOYMENT = {
     "optimize": {"models"},
     "predict": {"models", "tasks", "quantize"},
     "formats": {"models", "tasks", "predict", "quantize"},
+    "classify": {"models", "tasks", "predict", "formats"},
     "evaluate": {"models", "tasks", "quantize"},
     "train": {"models", "tasks", "optimize", "evaluate", "quantize", "cluster"},
     "inspect": {"models"},

@@ -93,9 +93,8 @@ class TrainingLoop:
         self._num_skipped = 0
         self._overflows = OverflowLog()
         self._step_secs = collections.deque(maxlen=100)
-        self._stop_because = None
+        self._stop_because = self._wish_to_stop = None
         self._was_signaled = False
-        self._wish_to_stop = None
         self._is_interruptible = False
         self._began = None
         self.saver = CheckpointSaver(config.train_dir, config.max_checkpoints_to_keep)

@@ -8,7 +8,8 @@ def describe(*images):
     """Returns the sentences about (path, label, split, contents)."""
     finder = duplicate_images.DuplicateFinder("photos")
     for path, label, split, contents in images:
-        finder.add(SourceImage(f"photos/{path}", label, None), split, contents)
+        digest = duplicate_images.compute_digest(contents)
+        finder.add(SourceImage(f"photos/{path}", label, None), split, digest)
     return finder.describe()
 
 

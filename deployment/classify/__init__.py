@@ -1,0 +1,1 @@
+"""Classification of image files: on this machine, or in parts on many."""
