@@ -136,7 +136,7 @@ def _read_task(task: Any, cluster: Mapping[str, list[str]]) -> tuple[str, int]:
     except (TypeError, ValueError) as error:
         raise _complain(f"has the task index {index!r}") from error
     # The evaluator takes no part in the cluster.
-    count = len(cluster.get(job, ())) or (job == EVALUATOR)
+    count = len(cluster.get(job, ())) or int(job == EVALUATOR)
     if not 0 <= index < count:
         raise _complain(
             f"makes this process task {index} of the job {job!r}, which has {count}"

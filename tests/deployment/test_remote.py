@@ -148,18 +148,18 @@ def test_a_training_folder_is_sent_however_training_ends(error, memory, cache):
     assert not list(cache.glob("run-*/"))
 
 
+CHIEF_AND_WORKER = {"chief": ["a:1"], "worker": ["b:1"]}
+
+
 @pytest.mark.parametrize(
     "task, environment, is_chief",
     [
         ([], None, True),
         (["classification", "0"], None, True),
         (["1"], None, False),
-        ([], {"cluster": {"chief": ["a:1"]}, "task": {"type": "chief"}}, True),
-        ([], {"cluster": {"chief": ["a:1"]}, "task": {"type": "worker"}}, False),
-        ([], {"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}, True),
-        ([], {"task": {"type": "worker", "index": 1}}, False),
-        ([], {"task": {"type": "evaluator", "index": 0}}, False),
-        ([], {"cluster": {"worker": ["a:1"]}}, True),
+        ([], {"cluster": CHIEF_AND_WORKER, "task": {"type": "chief"}}, True),
+        ([], {"cluster": CHIEF_AND_WORKER, "task": {"type": "worker"}}, False),
+        ([], {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker"}}, True),
     ],
 )
 def test_only_the_chief_sends(task, environment, is_chief, memory, monkeypatch):
