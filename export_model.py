@@ -10,13 +10,13 @@ r"""Exports a trained model to any of several formats, and checks each on real i
 Network, outputs and preprocessing are those of the run card (run.json) of the training
 run; the third command is for a checkpoint without one. Batch normalization is folded
 into the convolutions. Every file is loaded again and compared with the checkpoint. Its
-scores must be the same; tflite_float16 and tflite_int8 must give the same answers and
-the same accuracy, as far as the number of images can tell. A file that fails is an
-error. The names of the outputs (labels.txt) and a run card are written next to the
-files, so that classify_image.py needs no flags.
+scores must be the same; tflite_float16 and files of 8-bit integers must give the same
+answers and the same accuracy, as far as the number of images can tell. A file that
+fails is an error. The names of the outputs (labels.txt) and a run card are written next
+to the files, so that classify_image.py needs no flags.
 
-The format onnx needs two more packages: pip install tf2onnx onnxruntime. The format
-openvino needs one: pip install openvino.
+The formats onnx and onnx_int8 need two more packages: pip install tf2onnx onnxruntime.
+The format openvino needs one: pip install openvino; and openvino_int8 another, nncf.
 """
 
 import functools
@@ -115,11 +115,23 @@ flags.DEFINE_integer(
     "check_images",
     None,
     "Number of images to check the files with; 0 skips the check. If unset, 32, or 256 "
-    "with tflite_float16 or tflite_int8, which approximate.",
+    "with tflite_float16 or int8 formats, which approximate.",
     lower_bound=0,
 )
 flags.DEFINE_integer(
-    "calibration_images", 100, "Number of images to calibrate int8 with.", lower_bound=1
+    "calibration_images",
+    exporting.CALIBRATION_IMAGES,
+    "Number of images to calibrate int8 with.",
+    lower_bound=1,
+)
+flags.DEFINE_enum(
+    "calibration_method",
+    None,
+    formats.list_calibration_methods(),
+    "How int8 formats find the ranges of values: from the least to the largest "
+    "(minmax, all), without the outermost 0.001 % (percentile, ONNX), with the least "
+    "loss of information (entropy, ONNX) or of precision (histogram, OpenVINO). If "
+    "unset: minmax.",
 )
 entry.define_user_module(__name__)
 entry.define_ignore_run_card(__name__)
@@ -304,7 +316,7 @@ def main(_: Sequence[str]) -> None:
                 "missing."
             )
     names = [name.strip() for name in FLAGS.formats if name.strip()]
-    formats.check_formats(names)
+    formats.check_formats(names, FLAGS.calibration_method)
     checkpoint_path = settings.choose_checkpoint(FLAGS, "Exporting")
     card = run_card.find(FLAGS.checkpoint_path)
     spec = read_spec(card)
@@ -319,14 +331,15 @@ def main(_: Sequence[str]) -> None:
     config = define_model(complete_spec(spec, split))
     model = freeze(config, checkpoint_path)
 
-    samples = calibration = None
+    samples = None
     if count:
         source = None if FLAGS.image_dir else split
         samples = read_samples(count, source, config, model)
+    images = None
     if any(formats.get_format(name).needs_calibration for name in names):
         split = open_split(data, choose_splits(card, "train"))
-        calibration = read_samples(FLAGS.calibration_images, split, config, model)
-    options = ExportOptions(config.preprocessing_fn, calibration and calibration.pixels)
+        images = read_samples(FLAGS.calibration_images, split, config, model).pixels
+    options = ExportOptions(config.preprocessing_fn, images, FLAGS.calibration_method)
     paths = exporting.export(model, FLAGS.output_dir, names, options)
     write_card(card, model.spec)
     if samples is not None:

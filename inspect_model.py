@@ -15,10 +15,13 @@ the best checkpoint is shown if the run kept one, else the newest; see --checkpo
   python inspect_model.py --checkpoint_path=run --statistics
   python inspect_model.py --checkpoint_path=run --values=global_step
   python inspect_model.py --checkpoint_path=run --filters_png=filters.png
+  python inspect_model.py --checkpoint_path=run --quantization_noise \
+      --noise_png=noise.png
 
 --filters_png draws the filters of the first convolution. For a linear model (softmax,
 logistic or linear regression) it draws one image per class, of the class's weights:
-red pixels speak for the class, blue ones against it.
+red pixels speak for the class, blue ones against it. --quantization_noise shows which
+layers of a run lose most in 8-bit integers.
 
 Compare a checkpoint with another one, or with a network. The report ends with the flags
 that start training from it.
@@ -46,54 +49,41 @@ Augmentation: draw training images as the network sees them, of a run, or of fla
 
 import fnmatch
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from absl import flags
 
 import remote_files
 from datasets import dataset_lookup, file_batches, input_pipeline
-from deployment import config_flags, entry, settings, text, user_modules
+from deployment import config_flags, entry, settings, user_modules
 from deployment.inspect import (
     augmentation,
     differences,
+    drawing,
     filters,
     graph_loading,
     network,
     quantization,
+    quantization_noise,
     tensorboard,
 )
 from deployment.inspect import checkpoint as checkpoint_report
 from deployment.inspect import graph as graph_report
-from deployment.inspect.options import CheckpointOptions, GraphOptions
+from deployment.inspect.options import (
+    CheckpointOptions,
+    GraphOptions,
+    NetworkOptions,
+    NoiseOptions,
+    choose_subject,
+)
 from deployment.models import checkpoint_choice, run_card
 from deployment.models.checkpoint import Checkpoint
 from nets import network_lookup, published
 from preprocessing import preprocessing_factory
 from tf_slim_compat import tf
 
-flags.DEFINE_boolean(
-    "list_networks", False, "List all networks, or those that --model_name matches."
-)
-flags.DEFINE_boolean(
-    "list_pretrained",
-    False,
-    "List the published weights for --pretrained of train_image_classifier.py, or "
-    "those of the networks that --model_name matches.",
-)
-flags.DEFINE_boolean(
-    "count",
-    False,
-    "With --list_networks, also list parameters and multiply-adds. This builds every "
-    "listed network, which takes a few seconds each.",
-)
-flags.DEFINE_string(
-    "model_name",
-    None,
-    "Network whose layers to list. With --list_networks, comma-separated names or "
-    "patterns such as resnet*. With --checkpoint_path, the network to compare the "
-    "checkpoint with.",
-)
 flags.DEFINE_integer(
     "image_size",
     None,
@@ -113,8 +103,11 @@ flags.DEFINE_integer(
     "Number of frames of a video. If unset, 64 for video networks.",
     lower_bound=1,
 )
-flags.DEFINE_boolean(
-    "use_grayscale", False, "Build the network for images with one channel."
+flags.DEFINE_integer(
+    "calibration_images",
+    32,
+    "Number of images to compute with --quantization_noise.",
+    lower_bound=1,
 )
 flags.DEFINE_string(
     "checkpoint_path",
@@ -127,57 +120,19 @@ flags.DEFINE_string(
     None,
     "Graph to inspect: a GraphDef or MetaGraphDef file, or the folder of a SavedModel.",
 )
-for options in (augmentation.Sheet, CheckpointOptions, GraphOptions):
+for options in (
+    augmentation.Sheet,
+    NetworkOptions,
+    CheckpointOptions,
+    NoiseOptions,
+    GraphOptions,
+):
     config_flags.define_flags(options, __name__)
 entry.define_user_module(__name__)
 
 FLAGS = flags.FLAGS
 
-_SUBJECTS = (
-    "list_networks", "list_pretrained", "show_augmentation", "graph_path",
-    "checkpoint_path", "model_name",
-)  # fmt: skip
-_NETWORK_OPTIONS = {"image_size", "num_classes", "num_frames", "use_grayscale"}
-_OPTIONS = {
-    "list_networks": {"count", "model_name"} | _NETWORK_OPTIONS,
-    "list_pretrained": {"model_name"},
-    "show_augmentation": {
-        "augment", "image_dir", "augmentation_png",
-        "checkpoint_path", "model_name", "image_size", "use_grayscale",
-    },
-    "graph_path": {"node", "names_file", "tensorboard_dir"},
-    "checkpoint_path": {
-        "checkpoint", "statistics", "values", "compare_to", "filters_png",
-        "filters_variable", "model_name", "tensorboard_dir",
-    } | _NETWORK_OPTIONS,
-    "model_name": {"tensorboard_dir"} | _NETWORK_OPTIONS,
-}  # fmt: skip
 _VIDEO_NETWORKS = ("i3d", "s3dg")
-
-
-def choose_subject() -> str:
-    """Returns the flag of `_SUBJECTS` that says what to inspect.
-
-    Raises:
-      ValueError: if there is none, or a flag does not go with it.
-    """
-    given = [name for name in _SUBJECTS if FLAGS[name].value]
-    if not given:
-        raise ValueError(
-            "Nothing to inspect: give --list_networks, --model_name=inception_v3, "
-            "--checkpoint_path=run, --graph_path=frozen.pb or --show_augmentation; "
-            "--help has examples."
-        )
-    for name in set(_SUBJECTS).union(*_OPTIONS.values()) - {given[0]}:
-        is_given = FLAGS[name].value and FLAGS[name].value != FLAGS[name].default
-        if is_given and name not in _OPTIONS[given[0]]:
-            raise ValueError(f"--{name} does not go with --{given[0]}: leave it out.")
-    if FLAGS.filters_variable and not FLAGS.filters_png:
-        raise ValueError(
-            f"--filters_variable={FLAGS.filters_variable} says what to draw: add the "
-            "image file to write, --filters_png=filters.png."
-        )
-    return given[0]
 
 
 def get_network(
@@ -229,25 +184,17 @@ def list_networks() -> Iterator[str]:
 def list_pretrained() -> Iterator[str]:
     """Generates a table of published weights."""
     patterns = (FLAGS.model_name or "*").replace(" ", "").split(",")
-    rows = [
-        (
-            w.name,
-            f"{w.num_classes:,}",
-            w.preprocessing,
-            str(w.image_size),
-            "" if w.top1 is None else f"{w.top1:.1f}",
-            w.address,
-        )
-        for w in published.WEIGHTS
-        if any(fnmatch.fnmatchcase(w.network, pattern) for pattern in patterns)
+    found = [
+        weights
+        for weights in published.WEIGHTS
+        if any(fnmatch.fnmatchcase(weights.network, pattern) for pattern in patterns)
     ]
-    if not rows:
+    if not found:
         raise ValueError(
             f"There are no published weights of --model_name={FLAGS.model_name}: leave "
             "it out to list all."
         )
-    header = ("--pretrained", "classes", "preprocessing", "pixels", "top-1", "address")
-    yield text.format_table(header, rows, right=(1, 3, 4))
+    yield network.describe_pretrained(found)
 
 
 def inspect_network() -> Iterator[str]:
@@ -316,9 +263,7 @@ def compare(reader: Checkpoint) -> Iterator[str]:
         difference = differences.compare_checkpoints(reader, other)
         names, start = (reader.path, other.path), other.path
     else:
-        card = run_card.find(FLAGS.checkpoint_path)
-        if card and not FLAGS.user_module:
-            user_modules.load(card.user_modules)
+        card = load_card(is_needed=False)
         shapes = summarize(FLAGS.model_name, card and card.num_classes).shapes
         difference = differences.compare_shapes(
             shapes, {v.name: v.shape for v in reader.variables.values()}
@@ -328,9 +273,53 @@ def compare(reader: Checkpoint) -> Iterator[str]:
     yield differences.describe_warm_start(difference, start)
 
 
-def build_raw_images(card: run_card.RunCard | None) -> tf.data.Dataset:
-    """Builds batches of one image, not preprocessed, of --image_dir or a run."""
-    options = (lambda image, height, width: image), None, None
+def measure_noise() -> Iterator[str]:
+    """Generates how much noise 8 bits add to each layer of a run, and draws it."""
+    if FLAGS.noise_png:
+        drawing.get_format(FLAGS.noise_png)  # Fails before the work does.
+    if not FLAGS.checkpoint_path:
+        raise ValueError(
+            "--quantization_noise needs a run: give --checkpoint_path=run."
+        )
+    card = load_card(is_needed=True)
+    reader = Checkpoint(settings.choose_checkpoint(FLAGS, "Inspecting"))
+    spec = card.spec
+    preprocessing_fn = preprocessing_factory.get_preprocessing(
+        spec.preprocessing_name, use_grayscale=spec.use_grayscale
+    )
+    build = functools.partial(build_images, card, preprocessing_fn, spec.image_size)
+    images = np.stack(augmentation.take_images(build, FLAGS.calibration_images))
+    network_fn = network_lookup.get_network_fn(spec.model_name, spec.num_outputs)
+    rows = quantization_noise.measure(network_fn, spec, reader, images)
+    yield from quantization_noise.describe(rows, len(images))
+    if FLAGS.noise_png:
+        image = quantization_noise.draw(rows, f"{spec.model_name} of {reader.path}")
+        drawing.write_image(image, FLAGS.noise_png)
+        yield f"Drew the ratios to {FLAGS.noise_png}."
+
+
+def load_card(is_needed: bool) -> run_card.RunCard | None:
+    """Returns the run card of --checkpoint_path and imports its user modules.
+
+    Raises:
+      ValueError: if it is needed and there is none.
+    """
+    card = run_card.find(FLAGS.checkpoint_path)
+    if is_needed and card is None:
+        raise ValueError(
+            f"--checkpoint_path={FLAGS.checkpoint_path} has no run card (run.json): "
+            "give the folder of a training run."
+        )
+    if card and not FLAGS.user_module:
+        user_modules.load(card.user_modules)
+    return card
+
+
+def build_images(
+    card: run_card.RunCard | None, preprocessing_fn: Callable, size: int | None
+) -> tf.data.Dataset:
+    """Builds batches of one image of --image_dir or a run."""
+    options = preprocessing_fn, size, size
 
     def fail(path, reason):
         raise ValueError(f"--image_dir={path} cannot be used: {reason}.")
@@ -351,14 +340,7 @@ def build_raw_images(card: run_card.RunCard | None) -> tf.data.Dataset:
 
 def show_augmentation() -> Iterator[str]:
     """Draws training images beside what evaluation sees; generates what it drew."""
-    card = run_card.find(FLAGS.checkpoint_path)
-    if FLAGS.checkpoint_path and card is None:
-        raise ValueError(
-            f"--checkpoint_path={FLAGS.checkpoint_path} has no run card (run.json): "
-            "give --model_name instead."
-        )
-    if card and not FLAGS.user_module:
-        user_modules.load(card.user_modules)
+    card = load_card(is_needed=bool(FLAGS.checkpoint_path))
     default = card.model_name if card else "mobilenet_v1"
     network_row = network_lookup.get_network(FLAGS.model_name or default)
     name, size = network_row.preprocessing, network_row.default_image_size
@@ -374,7 +356,7 @@ def show_augmentation() -> Iterator[str]:
     )
     sheet = config_flags.from_flags(augmentation.Sheet, FLAGS, augment=augment)
     yield sheet.write(
-        functools.partial(build_raw_images, card),
+        functools.partial(build_images, card, lambda image, *size: image, None),
         evaluation_fn,
         training_fn,
         FLAGS.image_size or size,
@@ -386,11 +368,12 @@ def main(_: Sequence[str]) -> None:
     inspect = {
         "list_networks": list_networks,
         "show_augmentation": show_augmentation,
+        "quantization_noise": measure_noise,
         "list_pretrained": list_pretrained,
         "graph_path": inspect_graph,
         "checkpoint_path": inspect_checkpoint,
         "model_name": inspect_network,
-    }[choose_subject()]
+    }[choose_subject(FLAGS)]
     for part in inspect():
         print(remote_files.to_urls(part), flush=True)
 

@@ -7,7 +7,7 @@ import setuptools
 BEAM = ["apache-beam>=2.77", "pyarrow>=16"]
 MULTILABEL = ["iterative-stratification>=0.1.9"]
 ONNX = ["tf2onnx>=1.17", "onnxruntime>=1.20"]
-OPENVINO = ["openvino>=2026.4"]
+OPENVINO = ["openvino>=2026.4", "nncf>=3.4"]
 RAY = ["ray>=2.50"]
 # S3; other stores need other packages, see "Remote folders" in docs/reference.md.
 REMOTE = ["fsspec>=2026.9", "s3fs>=2026.9"]

@@ -24,6 +24,7 @@ from deployment.predict import running, speed
 from deployment.predict.predictor import FLOAT32, Predictor
 
 _FORMATS = ("frozen", "onnx", "openvino")
+_CALIBRATED = 4
 _OPENVINO_TYPES = {FLOAT32: "f32", "bfloat16": "bf16"}
 
 
@@ -34,8 +35,11 @@ class Direct(Predictor):
         self._score = run
 
 
-def export_fresh(name, folder):
-    """Exports a network with random weights; returns format to path, and the size."""
+def export_fresh(name, folder, names=_FORMATS):
+    """Exports a network with random weights; returns format to path, and the size.
+
+    int8 formats are calibrated on random images.
+    """
     unfolded, (output, *_), size = frozen_speed.freeze_fresh(name, None)
     model = FrozenModel(
         graph_def=graph_folding.optimize(unfolded, [output]),
@@ -46,7 +50,9 @@ def export_fresh(name, folder):
         spec=ModelSpec(model_name=name, num_outputs=1001, image_size=size),
         path="",
     )
-    return exporting.export(model, folder, _FORMATS, ExportOptions(None)), size
+    images = np.random.RandomState(0).uniform(-1, 1, [_CALIBRATED, size, size, 3])
+    export_options = ExportOptions(None, images.astype(np.float32))
+    return exporting.export(model, folder, names, export_options), size
 
 
 def open_onnx_runtime(path):

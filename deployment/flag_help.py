@@ -64,7 +64,7 @@ GROUPS = {
     "Inspection": (
         "list_networks list_pretrained count statistics values compare_to filters_png "
         "filters_variable secs graph_path node names_file tensorboard_dir "
-        "show_augmentation augmentation_png"
+        "show_augmentation augmentation_png quantization_noise noise_png"
     ),
     "Edits": (
         "from_keras add_background average best last strip_optimizer rename to_v2"
@@ -74,9 +74,10 @@ GROUPS = {
     ),
     "Output": (
         "output_file output_format output_shards num_top_predictions output_dir "
-        "formats check_images calibration_images output_path output_graph "
-        "output_node_names checkpoint_version clear_devices write_text_graphdef "
-        "eval_dir predictions_csv gallery gallery_size x metrics smoothing compare"
+        "formats check_images calibration_images calibration_method output_path "
+        "output_graph output_node_names checkpoint_version clear_devices "
+        "write_text_graphdef eval_dir predictions_csv gallery gallery_size x metrics "
+        "smoothing compare"
     ),
     "Devices and distribution": (
         "num_clones clone_on_cpu distribution worker_timeout sync_batch_norm "

@@ -62,16 +62,17 @@ def fail(*arguments):
 
 
 def test_with_a_run_card(run_dir, tmp_path):
-    formats = "--formats=frozen,saved_model,tflite,tflite_float16,tflite_int8"
+    exact = "frozen,saved_model,tflite,tflite_float16"
     status, out, err = export(
         f"--checkpoint_path={run_dir}",
         f"--output_dir={tmp_path}/out",
-        formats,
+        f"--formats={exact},tflite_int8,onnx_int8,openvino_int8",
+        "--calibration_method=minmax",
         "--check_images=8",
     )
     assert status == 0, err
     lines = out.strip().split("\n")
-    assert len(lines) == 9 and lines[2].startswith("checkpoint")
+    assert len(lines) == 11 and lines[2].startswith("checkpoint")
     assert "0:" in (tmp_path / "out" / "labels.txt").read_text()
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "SHA256SUMS",
@@ -79,7 +80,9 @@ def test_with_a_run_card(run_dir, tmp_path):
         "labels.txt",
         "model.tflite",
         "model_float16.tflite",
+        "model_int8.onnx",
         "model_int8.tflite",
+        "openvino_int8",
         "run.json",
         "saved_model",
     ]

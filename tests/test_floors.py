@@ -43,7 +43,7 @@ ALLOWED_IN_DEPLOYMENT = {
     "classify": {"models", "tasks", "predict", "formats"},
     "evaluate": {"models", "tasks", "quantize"},
     "train": {"models", "tasks", "optimize", "evaluate", "quantize", "cluster"},
-    "inspect": {"models"},
+    "inspect": {"models", "quantize"},
     "recipes": {"models", "tasks", "train"},
     "compare": {"models"},
     "quantize": set(),

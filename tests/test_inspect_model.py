@@ -267,6 +267,38 @@ def test_a_mistake_is_one_line_and_a_nonzero_status(tmp_path):
     assert err.count("\n") == 1
 
 
+def test_noise_of_8_bits_by_layer(inspect, tmp_path):
+    from nets import nets_factory
+
+    rng = np.random.RandomState(0)
+    photos, run = tmp_path / "photos", tmp_path / "run"
+    photos.mkdir()
+    for number in range(3):
+        pixels = rng.randint(0, 256, [40, 30, 3]).astype(np.uint8)
+        Image.fromarray(pixels).save(photos / f"{number}.png")
+    with tf.Graph().as_default(), tf.Session() as session:
+        nets_factory.get_network_fn("lenet", 5)(tf.zeros([1, 28, 28, 3]))
+        session.run(tf.global_variables_initializer())
+        tf.train.Saver().save(session, str(run / "model.ckpt"), global_step=3)
+    options = ("--quantization_noise", f"--checkpoint_path={run}")
+    with pytest.raises(ValueError, match="has no run card .*: give the folder of a"):
+        inspect(*options)
+    RunCard(
+        model_name="lenet", num_classes=5, image_size=28, preprocessing_name="lenet"
+    ).save(str(run))
+    with pytest.raises(ValueError, match="no images to show: give --image_dir"):
+        inspect(*options)
+    chart = tmp_path / "new" / "noise.png"
+    told = inspect(*options, f"--image_dir={photos}", f"--noise_png={chart}")
+    lines = told.splitlines()
+    assert lines[0] == "Signal-to-noise ratio of 8 bits in dB, on 3 images:"
+    layers = [line.split()[0] for line in lines[3:7]]
+    assert layers == [f"LeNet/{name}" for name in ("conv1", "conv2", "fc3", "fc4")]
+    assert lines[7].startswith("Most is lost in LeNet/")
+    assert lines[8] == f"Drew the ratios to {chart}."
+    assert Image.open(chart).width > 600
+
+
 def test_a_sheet_of_augmented_images(inspect, tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()

@@ -174,11 +174,13 @@ class Evaluator:
         """Restores the weights; returns the checkpoint's prefix and step."""
         checkpoint = Checkpoint(checkpoint_path)
         fitted = restoring.fit(checkpoint, self._variables)
-        restoring.check_fit(
-            fitted,
+        remedy = (
             "Give the --model_name, classes (--dataset_name, --labels_offset) and "
-            "--moving_average_decay that the network was trained with.",
+            "--moving_average_decay that the network was trained with."
         )
+        if fitted.missing and all(map(_is_range, fitted.missing)):
+            remedy = "It was trained without --quantize_delay: leave out --quantize."
+        restoring.check_fit(fitted, remedy)
         logging.log(
             logging.DEBUG if self._config.show_progress is False else logging.INFO,
             "Restoring %s.",
@@ -257,3 +259,8 @@ def log(predictions: Predictions, values: Mapping[str, float]) -> None:
 
 def _compute(predictions: Predictions, spec: ModelSpec) -> dict[str, float]:
     return tasks.get_task(spec.task).compute(predictions, spec)
+
+
+def _is_range(name: str) -> bool:
+    """Returns whether a variable is an end of a range of fake quantization."""
+    return name.endswith(("_quant/min", "_quant/max"))

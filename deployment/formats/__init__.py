@@ -44,6 +44,14 @@ def list_formats() -> list[str]:
     return list(_get_formats())
 
 
+def list_calibration_methods() -> list[str]:
+    """Returns the calibration methods of all export formats."""
+    found = (
+        method for f in _get_formats().values() for method in f.calibration_methods
+    )
+    return sorted(set(found))
+
+
 def get_format(name: str) -> Format:
     """Returns an export format by name.
 
@@ -56,11 +64,17 @@ def get_format(name: str) -> Format:
     return known[name]
 
 
-def check_formats(names: Sequence[str]) -> None:
+def check_formats(names: Sequence[str], calibration_method: str | None = None) -> None:
     """Checks a choice of export formats.
 
+    Args:
+      names: names of formats.
+      calibration_method: how those that need calibration find ranges; None for the
+        default of each.
+
     Raises:
-      ValueError: if it is empty, or a format is unknown or lacks a package.
+      ValueError: if it is empty, or a format is unknown, lacks a package or does not
+        have the method.
     """
     if not names:
         raise SettingError(
@@ -69,6 +83,13 @@ def check_formats(names: Sequence[str]) -> None:
     for chosen in map(get_format, names):
         for package in chosen.packages:
             import_package(package, chosen.packages, f"The format {chosen.name}")
+        methods = chosen.calibration_methods
+        if calibration_method and methods and calibration_method not in methods:
+            raise SettingError(
+                f"{{{{calibration_method}}}}={calibration_method} is not a method of "
+                f"{chosen.name}, which has {', '.join(methods)}: leave it out, or "
+                "export this format on its own."
+            )
 
 
 def register(file_type: FileType) -> None:

@@ -124,10 +124,17 @@ class ExportOptions:
         returns float32 [height, width, channels].
       calibration_images: float32 [n, height, width, channels], preprocessed real
         images; None if there are none.
+      calibration_method: how ranges are found, one of a format's methods; None for
+        its first.
     """
 
     preprocessing_fn: Callable
     calibration_images: np.ndarray | None = None
+    calibration_method: str | None = None
+
+    def choose_method(self, methods: Iterable[str]) -> str:
+        """Returns the method to calibrate with, of those of a format."""
+        return self.calibration_method or next(iter(methods))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,7 +153,8 @@ class Format:
         quantization count there, not its scores.
       packages: names of optional packages that writing and checking need.
       signatures: signatures of the file to check; None for a file without signatures.
-      needs_calibration: whether `ExportOptions.calibration_images` are required.
+      calibration_methods: how it can find ranges of values on real images, the
+        default first; nothing for a format that needs none.
     """
 
     name: str
@@ -156,7 +164,12 @@ class Format:
     runs_in_tensorflow: bool = False
     packages: tuple[str, ...] = ()
     signatures: tuple[str | None, ...] = (None,)
-    needs_calibration: bool = False
+    calibration_methods: tuple[str, ...] = ()
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether `ExportOptions.calibration_images` are required."""
+        return bool(self.calibration_methods)
 
     def get_tolerance(self, spec: ModelSpec) -> MaxDifference | SameAnswers:
         """Returns the tolerance for a model."""

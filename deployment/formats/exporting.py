@@ -11,6 +11,7 @@ from deployment.formats.base import ExportOptions
 from deployment.models import checksums
 
 LABELS_NAME = "labels.txt"
+CALIBRATION_IMAGES = 100  # By default; more changed nothing in measurements.
 _FORMATS_OF_THE_BEST = ("frozen", "saved_model")
 
 
@@ -60,14 +61,14 @@ def export(
         cannot represent the network.
       OSError: if the folder cannot be written.
     """
-    formats.check_formats(names)
+    formats.check_formats(names, options.calibration_method)
     chosen = [formats.get_format(name) for name in names]
     images = options.calibration_images
     for format_ in chosen:
         if format_.needs_calibration and (images is None or not len(images)):
             raise ValueError(
                 f"{format_.name} needs images to calibrate with: give --dataset_dir or "
-                "--image_dir, and --calibration_images=100."
+                f"--image_dir, and --calibration_images={CALIBRATION_IMAGES}."
             )
     files.make_folder(output_dir)
     file_names = [format_.file_name for format_ in chosen]

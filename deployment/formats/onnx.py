@@ -1,6 +1,7 @@
 """ONNX files, written by tf2onnx and run by ONNX Runtime, two optional packages.
 
-They take preprocessed images, float32 [n, height, width, channels], and return scores,
+They compute in float32 or, after ONNX Runtime's calibration, in 8-bit integers. They
+take preprocessed images, float32 [n, height, width, channels], and return scores,
 float32 [n, num_outputs]. Their metadata contain the model's specification and the top
 scopes of its nodes.
 """
@@ -19,7 +20,7 @@ from google.protobuf.message import DecodeError, Message
 
 import checked_json
 from deployment import files
-from deployment.formats import base, fake_quantized, onnx_weights
+from deployment.formats import base, fake_quantized, onnx_calibration, onnx_weights
 from deployment.formats.freezing import FrozenModel
 from deployment.models import graph_guard
 from deployment.models.spec import ModelSpec
@@ -115,6 +116,24 @@ class OnnxPredictor(predictor.Predictor):
 def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     """Writes an ONNX file; ValueError if an operation cannot be converted."""
     del options
+    _save(_convert(model), model, path)
+
+
+def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
+    """Writes an int8 ONNX file, with calibrated ranges.
+
+    A model that was trained with fake quantization has its ranges from there.
+    """
+    converted = _convert(model)
+    if not model.spec.quantize:
+        method = options.choose_method(onnx_calibration.METHODS)
+        images = options.calibration_images
+        converted = onnx_calibration.quantize(converted, images, method)
+    _save(converted, model, path)
+
+
+def _convert(model: FrozenModel) -> Any:
+    """Returns the ONNX model; ValueError if an operation cannot be converted."""
     tf2onnx = base.import_package("tf2onnx", _PACKAGES, "The format onnx")
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     weights = []
@@ -135,7 +154,12 @@ def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
             f"The network cannot be converted to onnx: {str(error).splitlines()[0]}."
         ) from error
     onnx_weights.quantize(converted, weights)
-    scopes = sorted({op.name.split("/")[0] for op in graph.get_operations()})
+    return converted
+
+
+def _save(converted: Any, model: FrozenModel, path: str) -> None:
+    """Writes an ONNX model with the specification and the scopes of its origin."""
+    scopes = sorted({node.name.split("/")[0] for node in model.graph_def.node})
     converted.metadata_props.add(key=_SPEC_KEY, value=model.spec.to_json())
     converted.metadata_props.add(key=_SCOPES_KEY, value=json.dumps(scopes))
     files.write_bytes(path, converted.SerializeToString())
@@ -237,5 +261,15 @@ FILE_TYPE = base.FileType(
     ),
     is_guarded=True,
     endings=(".onnx",),
-    formats=(base.Format("onnx", "model.onnx", write, packages=_PACKAGES),),
+    formats=(
+        base.Format("onnx", "model.onnx", write, packages=_PACKAGES),
+        base.Format(
+            "onnx_int8",
+            "model_int8.onnx",
+            write_int8,
+            tolerance=base.SameAnswers(),
+            packages=_PACKAGES,
+            calibration_methods=tuple(onnx_calibration.METHODS),
+        ),
+    ),
 )

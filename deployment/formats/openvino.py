@@ -1,9 +1,10 @@
 """OpenVINO files, written and run by the optional package openvino.
 
-A folder with `model.xml`, the graph, and `model.bin`, the weights. They take
-preprocessed images, float32 [n, height, width, channels], and return scores, float32
-[n, num_outputs]. The model's specification and the top scopes of its nodes are runtime
-information in the graph.
+A folder with `model.xml`, the graph, and `model.bin`, the weights. They compute in
+float32 or, after NNCF's calibration, in 8-bit integers. They take preprocessed images,
+float32 [n, height, width, channels], and return scores, float32 [n, num_outputs]. The
+model's specification and the top scopes of its nodes are runtime information in the
+graph.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import checked_json
-from deployment.formats import base
+from deployment.formats import base, openvino_calibration
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
 from deployment.predict import predictor
@@ -137,10 +138,26 @@ class OpenvinoPredictor(predictor.Predictor):
 def write(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
     """Writes an OpenVINO file; ValueError if an operation cannot be converted."""
     del options
+    _save(_convert(model), model, path)
+
+
+def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> None:
+    """Writes an int8 OpenVINO file, with calibrated ranges.
+
+    A model that was trained with fake quantization has its ranges from there.
+    """
+    converted = _convert(model)
+    if not model.spec.quantize:
+        method = options.choose_method(openvino_calibration.METHODS)
+        images = options.calibration_images
+        converted = openvino_calibration.quantize(converted, images, method)
+    _save(converted, model, path)
+
+
+def _save(converted: Any, model: FrozenModel, path: str) -> None:
+    """Writes an OpenVINO model with the specification and the scopes of its origin."""
     openvino = base.import_package("openvino", _PACKAGES, "The format openvino")
-    graph, _, _ = model.build_graph()
-    converted = _convert(openvino, graph.as_graph_def())
-    scopes = sorted({op.name.split("/")[0] for op in graph.get_operations()})
+    scopes = sorted({node.name.split("/")[0] for node in model.graph_def.node})
     converted.set_rt_info(model.spec.to_json(), _SPEC_KEY)
     converted.set_rt_info(json.dumps(scopes), _SCOPES_KEY)
     openvino.save_model(
@@ -159,12 +176,15 @@ def recognize(path: str, head: bytes) -> str | None:
     return path if is_named or (head.startswith(b"<?xml") and b"<net" in head) else None
 
 
-def _convert(openvino: Any, graph_def: tf.GraphDef) -> Any:
-    """Returns the model of a graph; OpenVINO reads graphs from files."""
+def _convert(model: FrozenModel) -> Any:
+    """Returns the OpenVINO model; ValueError if an operation cannot be converted."""
+    openvino = base.import_package("openvino", _PACKAGES, "The format openvino")
+    graph, _, _ = model.build_graph()
+    # OpenVINO reads graphs from files.
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "graph.pb")
         with open(path, "wb") as file:
-            file.write(graph_def.SerializeToString())
+            file.write(graph.as_graph_def().SerializeToString())
         try:
             return openvino.Core().read_model(path)
         except RuntimeError as error:
@@ -179,5 +199,15 @@ FILE_TYPE = base.FileType(
     recognize=recognize,
     open_predictor=lambda path, output, _, spec: OpenvinoPredictor(path, output, spec),
     endings=(".xml",),
-    formats=(base.Format("openvino", "openvino", write, packages=_PACKAGES),),
+    formats=(
+        base.Format("openvino", "openvino", write, packages=_PACKAGES),
+        base.Format(
+            "openvino_int8",
+            "openvino_int8",
+            write_int8,
+            tolerance=base.SameAnswers(),
+            packages=openvino_calibration.PACKAGES,
+            calibration_methods=tuple(openvino_calibration.METHODS),
+        ),
+    ),
 )

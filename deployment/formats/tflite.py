@@ -363,14 +363,14 @@ FILE_TYPE = base.FileType(
             "model_int8.tflite",
             write_int8,
             tolerance=base.SameAnswers(),
-            needs_calibration=True,
+            calibration_methods=("minmax",),
         ),
         base.Format(
             "tflite_int8_io",
             "model_int8_io.tflite",
             write_int8_io,
             tolerance=base.SameAnswers(),
-            needs_calibration=True,
+            calibration_methods=("minmax",),
         ),
     ),
 )

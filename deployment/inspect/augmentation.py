@@ -35,8 +35,8 @@ class Sheet:
     )
     image_dir: str | None = setting(
         None,
-        "With --show_augmentation, a folder of images. If unset, the training images "
-        "of the run.",
+        "With --show_augmentation or --quantization_noise, a folder of images. If "
+        "unset, the training images of the run.",
     )
     augmentation_png: str = setting(
         "augmentation.png", "With --show_augmentation, the image file to write."
@@ -70,6 +70,7 @@ class Sheet:
                 f"{{{{image_dir}}}}={self.image_dir} has no readable image: give a "
                 "folder with JPEG or PNG files."
             )
+        images = [p if p.shape[-1] == 3 else p.repeat(3, -1) for p in images]
         examples = preprocess(
             images, evaluation_fn, training_fn, image_size, _NUM_COPIES
         )
@@ -88,12 +89,12 @@ def take_images(
     """Returns the first images of a pipeline.
 
     Args:
-      build_batches: adds batches of one image, uint8 [1, height, width, channels], and
+      build_batches: adds batches of one image, [1, height, width, channels], and
         anything else to the graph.
       count: number of images; fewer if the pipeline ends.
 
     Returns:
-      uint8 [height, width, 3] each.
+      [height, width, channels] each.
     """
     found = []
     with tf.Graph().as_default(), tf.Session() as session:
@@ -102,10 +103,9 @@ def take_images(
         session.run([iterator.initializer, tf.tables_initializer()])
         for _ in range(count):
             try:
-                pixels = session.run(image)
+                found.append(session.run(image))
             except tf.errors.OutOfRangeError:
                 break
-            found.append(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1))
     return found
 
 

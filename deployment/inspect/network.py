@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from deployment.text import format_millions, format_shape, format_table
 from tf_slim_compat import slim, tf
@@ -137,6 +138,23 @@ def _find_layers(
                 leaf = weights.rpartition("/")[2].removesuffix("_weights")
                 layer.name = f"{name}/{leaf}" if leaf else name
     return layers
+
+
+def describe_pretrained(found: Iterable[Any]) -> str:
+    """Returns a table of published weights, the records of `nets.published`."""
+    header = ("--pretrained", "classes", "preprocessing", "pixels", "top-1", "address")
+    rows = [
+        (
+            weights.name,
+            f"{weights.num_classes:,}",
+            weights.preprocessing,
+            str(weights.image_size),
+            "" if weights.top1 is None else f"{weights.top1:.1f}",
+            weights.address,
+        )
+        for weights in found
+    ]
+    return format_table(header, rows, right=(1, 3, 4))
 
 
 def _get_other_kind(op: tf.Operation) -> str:

@@ -6,6 +6,7 @@ https://arxiv.org/abs/1806.08342, section 2.4.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -60,6 +61,23 @@ class Options:
                 )
 
 
+class FakeQuantized(NamedTuple):
+    """A tensor of a graph that is quantized.
+
+    Attributes:
+      scope: scope of its variables `min` and `max`.
+      is_weights: whether it is the weights of a layer, not activations.
+      limits: least and largest value that the integers stand for, [] or [channels].
+      values: the quantized values, float32; before the delay is over, the original
+        ones.
+    """
+
+    scope: str
+    is_weights: bool
+    limits: value_ranges.Range
+    values: tf.Tensor
+
+
 @dataclasses.dataclass(frozen=True)
 class _Kind:
     """How one tensor is quantized."""
@@ -93,6 +111,7 @@ class Quantizer:
       is_active: bool scalar, whether the delay is over; None without a delay.
       is_frozen: bool scalar, whether batch normalization uses its moving averages in
         training; None if it never does.
+      found: what it has quantized so far.
     """
 
     def __init__(self, options: Options):
@@ -100,6 +119,7 @@ class Quantizer:
         self._times_used: dict[str, int] = {}
         # Scope of the variables -> range; the clones of a network share them.
         self._ranges: dict[str, value_ranges.Range] = {}
+        self.found: list[FakeQuantized] = []
         self.is_active = _has_reached(options.quant_delay or None, options.is_training)
         self.is_frozen = _has_reached(options.freeze_bn_delay, options.is_training)
 
@@ -136,6 +156,7 @@ class Quantizer:
 
             limits = self._share_range(scope.removeprefix(layer.clone), build_range)
             quantized = self._fake_quantize(weights, limits, kind)
+            self.found.append(FakeQuantized(scope, True, limits, quantized))
             return tf.reshape(quantized, shape) if is_spread else quantized
 
     def quantize_activations(
@@ -163,7 +184,9 @@ class Quantizer:
                 return value_ranges.follow_average(name, measured, is_relu)
 
             limits = self._share_range(scope.removeprefix(clone), build_range)
-            return self._fake_quantize(values, limits, kind)
+            quantized = self._fake_quantize(values, limits, kind)
+            self.found.append(FakeQuantized(scope, False, limits, quantized))
+            return quantized
 
     def _make_unique(self, scope: str) -> str:
         count = self._times_used.get(scope, 0)

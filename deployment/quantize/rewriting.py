@@ -18,7 +18,7 @@ one; the ReLU is. Pools, concatenations and reshapes keep the ranges of their in
 """
 
 from deployment.quantize import folding, graph_edits, matching
-from deployment.quantize.fake_quantization import Options, Quantizer
+from deployment.quantize.fake_quantization import FakeQuantized, Options, Quantizer
 from deployment.quantize.matching import Layer
 from tf_slim_compat import tf
 
@@ -32,13 +32,19 @@ _QUANTIZED = "fake_quantized_tensors"
 _RESULTS = "fake_quantization_results"
 
 
-def rewrite(graph: tf.Graph | None, options: Options, scope: str | None) -> None:
+def rewrite(
+    graph: tf.Graph | None, options: Options, scope: str | None
+) -> tuple[list[FakeQuantized], tf.Tensor | None]:
     """Quantizes a graph in place.
 
     Args:
       graph: the graph; the default graph if None.
       options: how to quantize it.
       scope: name scope to restrict it to, with or without the scope of a clone.
+
+    Returns:
+      What was quantized, and whether the delay is over, a bool scalar; None without a
+      delay.
 
     Raises:
       ValueError: if there is no graph, nothing to quantize, or gradients in a graph
@@ -57,7 +63,8 @@ def rewrite(graph: tf.Graph | None, options: Options, scope: str | None) -> None
             "quantization; quantize before the optimizer adds them."
         )
     with graph.as_default(), tf.control_dependencies(None), tf.name_scope(None):
-        _Rewriter(graph, options, scope).run()
+        quantizer = _Rewriter(graph, options, scope).run()
+    return quantizer.found, quantizer.is_active
 
 
 class _Rewriter:
@@ -86,7 +93,7 @@ class _Rewriter:
         self._clones = {layer.clone for layer in self._layers}
         self._quantizer = Quantizer(options)
 
-    def run(self) -> None:
+    def run(self) -> Quantizer:
         for layer in self._layers:
             with tf.device(layer.op.device):
                 self._quantize_layer(layer)
@@ -94,6 +101,7 @@ class _Rewriter:
         for op in self._elementwise:
             with tf.device(op.device):
                 self._quantize_elementwise(op)
+        return self._quantizer
 
     def _is_chosen(self, op: tf.Operation) -> bool:
         inside = f"/{self._scope}/" if self._scope else ""

@@ -16,7 +16,10 @@ from deployment.formats import (
 from deployment.formats.base import ExportOptions
 from tf_slim_compat import slim, tf
 
-FORMATS = ("frozen", "tflite_int8", "tflite_int8_io", "onnx", "openvino")
+FORMATS = (
+    *("frozen", "tflite_int8", "tflite_int8_io"),
+    *("onnx", "onnx_int8", "openvino", "openvino_int8"),
+)
 IMAGES = toy_training.IMAGES
 
 
@@ -88,6 +91,16 @@ def test_tflite_computes_in_integers(exported, name, floats):
         low, high = (scale * (q - zero_point) for q in (-128, 127))
         assert low <= IMAGES.min() + scale and high >= IMAGES.max() - scale
         assert high - low < 1.1 * (IMAGES.max() - min(IMAGES.min(), 0))
+
+
+def test_calibration_leaves_trained_ranges_alone(exported):
+    _, paths = exported
+    for name in ("onnx", "openvino"):
+        scores = []
+        for path in (paths[name], paths[f"{name}_int8"]):
+            with open_predictor(path) as predictor:
+                scores.append(predictor.predict(IMAGES))
+        np.testing.assert_array_equal(*scores)
 
 
 def test_onnx_stores_integers(exported):

@@ -11,7 +11,7 @@ from tf_slim_compat import tf
 
 
 def test_formats_are_listed():
-    assert formats.list_formats()[:8] == [
+    assert formats.list_formats()[:10] == [
         "frozen",
         "saved_model",
         "tflite",
@@ -19,7 +19,9 @@ def test_formats_are_listed():
         "tflite_int8",
         "tflite_int8_io",
         "onnx",
+        "onnx_int8",
         "openvino",
+        "openvino_int8",
     ]
     with pytest.raises(
         ValueError, match="Unknown format 'onx'. Nearest: onnx. All: frozen, "
