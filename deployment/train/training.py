@@ -18,6 +18,7 @@ from typing import Any
 from absl import logging
 
 from deployment import files, remote
+from deployment.cluster import LostWorkerError
 from deployment.event_files import EventWriter
 from deployment.models import run_card
 from deployment.models.history import History
@@ -188,6 +189,14 @@ def _run(config, graph, loop, init_fn):
             save_summaries_secs=0,
             save_interval_secs=0,
         )
+    except tf.errors.UnavailableError as error:
+        if not config.master:
+            raise
+        raise LostWorkerError(
+            "A parameter server does not answer any more, and its variables are lost. "
+            "Run the same command on every machine again to resume from the last "
+            "checkpoint."
+        ) from error
     except tf.errors.OpError as error:
         path = os.path.join(config.train_dir, "graph.pbtxt")
         if path not in error.message:
