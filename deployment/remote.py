@@ -26,7 +26,7 @@ _READ = (
 )
 _WRITTEN = (
     "output_dir output_file output_graph output_path eval_dir predictions_csv gallery "
-    "filters_png augmentation_png tensorboard_dir names_file"
+    "filters_png augmentation_png noise_png tensorboard_dir names_file"
 )
 _TRAINING = "train_image_classifier.py"
 # Others read their dataset through `datasets.remote_data`.
