@@ -19,6 +19,8 @@ from deployment.cluster.collectives import BUCKET_BYTES, Collectives
 from deployment.config_flags import SettingError
 from tf_slim_compat import tf
 
+# What collectives raise if the process at an address is no longer the same one.
+_BROKEN = (tf.errors.UnavailableError, tf.errors.AbortedError)
 # After a collective failed, how long to look for a process that ended.
 _PATIENCE_SECS = 5.0
 # So that the others find this process alive, and blame the right one.
@@ -119,8 +121,9 @@ class Workers:
             yield
         except (tf.errors.OpError, RuntimeError) as error:
             loss = self._monitor.loss or liveness.find_loss(self._peers, _PATIENCE_SECS)
-            if loss is None:
+            if loss is None and not isinstance(error, _BROKEN):
                 raise
+            loss = loss or "a worker ended, and was started again"
             time.sleep(_LINGER_SECS)
             raise liveness.LostWorkerError(
                 f"{loss[0].upper()}{loss[1:]}; training cannot go on without it. Run "

@@ -108,3 +108,22 @@ def test_a_lost_worker_ends_the_others(monkeypatch):
     assert first == second
     assert first.startswith("Worker 2 (localhost:")
     assert "does not answer any more; training cannot go on without it." in first
+
+
+def test_a_worker_that_is_back_already_ends_the_others(monkeypatch):
+    from deployment.cluster import workers as module
+
+    monkeypatch.setattr(module, "_PATIENCE_SECS", 0.0)
+    monkeypatch.setattr(module, "_LINGER_SECS", 0.0)
+
+    def work(workers):
+        workers.leave()  # All live until here.
+        for error, expected in (
+            (tf.errors.UnavailableError, LostWorkerError),
+            (tf.errors.InvalidArgumentError, tf.errors.InvalidArgumentError),
+        ):
+            with pytest.raises(expected), workers.communicating():
+                raise error(None, None, "Socket closed")
+        return True
+
+    assert worker_threads.run(2, work) == [True, True]
