@@ -207,15 +207,30 @@ def locate_records(path: bytes) -> np.ndarray:
       path: of the file, as a TensorFlow function gives it.
 
     Returns:
-      int64 [records, 3]: the bytes before a payload, its length, the bytes after it.
+      int64 [records, 2]: the position of a payload and its length.
 
     Raises:
       OSError: if the file does not end at the end of a record.
     """
-    path = path.decode()
-    size = measure(path)
-    places = [(start, length, size - start - length) for start, length in _walk(path)]
-    return np.array(places, np.int64).reshape(-1, 3)
+    return np.array(list(_walk(path.decode())), np.int64).reshape(-1, 2)
+
+
+def read_record(path: bytes, place: np.ndarray) -> bytes:
+    """Reads one record of a local file, and nothing else of it.
+
+    Args:
+      path: of the file, as a TensorFlow function gives it.
+      place: a row of `locate_records`.
+
+    Raises:
+      OSError: if the file ends before the record does.
+    """
+    position, length = place
+    with open(path, "rb", buffering=0) as file:
+        record = os.pread(file.fileno(), length, position)
+    if len(record) < length:
+        raise OSError(f"{path.decode()!r} was cut while it was read.")
+    return record
 
 
 def find_record(files: Iterable[str], record: bytes) -> tuple[str, int] | None:

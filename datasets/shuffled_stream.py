@@ -168,9 +168,8 @@ class _Stream:
         epochs = tf.data.Dataset.range(first_epoch, tf.int64.max)
         images = epochs.flat_map(read_epoch).shard(count, index)
         if self.is_indexed:
-            images = images.interleave(
+            images = images.map(
                 _read_at,
-                cycle_length=self.num_readers,
                 num_parallel_calls=self.num_readers,
                 deterministic=self.is_deterministic,
             )
@@ -268,17 +267,20 @@ class _Stream:
 def _locate(path: tf.Tensor) -> tf.data.Dataset:
     """Returns the places of a shard's records, in the order of the file."""
     places = tf.numpy_function(shard_files.locate_records, [path], tf.int64)
-    places.set_shape([None, 3])
+    places.set_shape([None, 2])
     places = tf.data.Dataset.from_tensor_slices(places)
     return places.map(lambda place: (path, place))
 
 
 @as_written
-def _read_at(index: tf.Tensor, place: tuple[tf.Tensor, tf.Tensor]) -> tf.data.Dataset:
-    """Returns one record with its index in the stream."""
-    path, (before, length, after) = place[0], tf.unstack(place[1])
-    record = tf.data.FixedLengthRecordDataset(path, length, before, after)
-    return record.map(lambda record: (index, record))
+def _read_at(
+    index: tf.Tensor, record: tuple[tf.Tensor, tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the image's index in the stream and its record."""
+    # TensorFlow's readers would read all that is before it in the file.
+    content = tf.numpy_function(shard_files.read_record, record, tf.string)
+    content.set_shape([])
+    return index, content
 
 
 def _sample(seed: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
