@@ -34,7 +34,7 @@ _FORWARD_SHARE = 1 / 3
 
 
 class Gradient(NamedTuple):
-    """The gradient of a variable: its bytes, and multiply-adds that use the variable."""
+    """The bytes of a variable's gradient, and the multiply-adds with the variable."""
 
     bytes: int
     multiply_adds: int
@@ -194,7 +194,9 @@ def compare(results: Sequence[dict]) -> None:
         link, count = links[result["network"]], result["workers"]
         # All processes send with the same cores, which two of them used up.
         slower = count / 2
-        link = Link(link.bytes_per_sec / slower, *(slower * t for t in link[1:]))
+        link = Link(
+            link.bytes_per_sec / slower, link.latency_secs, slower * link.message_secs
+        )
         for name, row in result["rows"].items():
             size = 4 if name == "one number" else result["bytes"]
             buckets = [(0.0, size / row["collectives"])] * row["collectives"]
