@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import options as options_
-from deployment.cluster.collectives import BUCKET_BYTES
+from deployment.cluster.collectives import BUCKET_BYTES, split_evenly
 from deployment.inspect import network as inspected
 from nets import nets_factory
 
@@ -89,7 +89,8 @@ def fill_buckets(
 ) -> list[tuple[float, int]]:
     """Returns (share of the backward pass after which it is ready, bytes) per bucket.
 
-    A bucket is sent when it has `bucket_bytes` or more, as by `Collectives`.
+    A bucket is sent when it has `bucket_bytes` or more, a large one in pieces, as by
+    `Collectives`.
     """
     total = sum(gradient.multiply_adds for gradient in gradients)
     buckets, done, size = [], 0, 0
@@ -97,7 +98,8 @@ def fill_buckets(
         done += gradient.multiply_adds
         size += gradient.bytes
         if size >= bucket_bytes:
-            buckets.append((done / total, size))
+            pieces = split_evenly(size // 4, bucket_bytes // 4)
+            buckets += [(done / total, 4 * piece) for piece in pieces]
             size = 0
     return [*buckets, (1.0, size)] if size else buckets
 
