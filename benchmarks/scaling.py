@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks import options as options_
-from deployment.cluster.collectives import BUCKET_BYTES, split_evenly
+from deployment.cluster.collectives import BUCKET_BYTES, split_bucket
 from deployment.inspect import network as inspected
 from nets import nets_factory
 
@@ -85,7 +85,7 @@ def count_ring_bytes(size: int, workers: int) -> float:
 
 
 def fill_buckets(
-    gradients: Sequence[Gradient], bucket_bytes: int
+    gradients: Sequence[Gradient], bucket_bytes: int, workers: int
 ) -> list[tuple[float, int]]:
     """Returns (share of the backward pass after which it is ready, bytes) per bucket.
 
@@ -98,7 +98,7 @@ def fill_buckets(
         done += gradient.multiply_adds
         size += gradient.bytes
         if size >= bucket_bytes:
-            pieces = split_evenly(size // 4, bucket_bytes // 4)
+            pieces = split_bucket(size // 4, bucket_bytes, workers)
             buckets += [(done / total, 4 * piece) for piece in pieces]
             size = 0
     return [*buckets, (1.0, size)] if size else buckets
@@ -225,7 +225,7 @@ def print_bytes(networks: dict[str, list[Gradient]]) -> None:
     for name, gradients in networks.items():
         size = sum(gradient.bytes for gradient in gradients)
         sent = [f"{count_ring_bytes(size, n) / 1e6:.1f}" for n in WORKERS]
-        count = len(fill_buckets(gradients, BUCKET_BYTES))
+        count = len(fill_buckets(gradients, BUCKET_BYTES, WORKERS[-1]))
         row = [name, len(gradients), f"{size / 1e6:.1f}", count, *sent]
         print(f"| {' | '.join(map(str, row))} |")
 
@@ -243,7 +243,6 @@ def print_efficiency(
     name: str, gradients: Sequence[Gradient], options: argparse.Namespace
 ) -> None:
     """Prints the shares of steps that are computing, overlapped and not."""
-    buckets = fill_buckets(gradients, options.bucket_mb * 2**20)
     for teraflops in options.teraflops:
         secs = compute_secs(gradients, options.batch_size, teraflops)
         print(
@@ -257,6 +256,7 @@ def print_efficiency(
                 link = Link(gigabits * 1e9 / 8, latency)
                 cells = []
                 for n in WORKERS[1:]:
+                    buckets = fill_buckets(gradients, options.bucket_mb * 2**20, n)
                     both = [
                         secs / simulate_step(buckets, n, link, secs, overlaps)
                         for overlaps in (True, False)
@@ -280,7 +280,10 @@ def print_bucket_sizes(
                 shares = [
                     secs
                     / simulate_step(
-                        fill_buckets(gradients, mb * 2**20), workers, link, secs
+                        fill_buckets(gradients, mb * 2**20, workers),
+                        workers,
+                        link,
+                        secs,
                     )
                     for mb in sizes
                 ]

@@ -13,6 +13,9 @@ from tf_slim_compat import tf
 # Gradients are sent in buckets of about this size: a small tensor costs a round of
 # messages just as a large one, and buckets leave while others are computed.
 BUCKET_BYTES = 4 * 2**20
+# Messages of tens of megabytes take several times as long as the same in pieces of up
+# to twice this.
+_MESSAGE_BYTES = 2 * 2**20
 _GROUP = 1
 # Keys from here on name gathers, which are told apart by the length of their vectors.
 _FIRST_GATHER = 10**6
@@ -20,18 +23,17 @@ _TYPES = {tf.bool: tf.int32, tf.bfloat16: tf.float32, tf.uint8: tf.int32}
 _Pairs = Sequence[tuple[Any, tf.Variable]]
 
 
-def split_evenly(total: int, most: int) -> list[int]:
-    """Returns the sizes of the pieces of a bucket, which differ by at most 1.
-
-    A message of a hundred megabytes takes several times as long as the same in pieces.
+def split_bucket(size: int, bucket_bytes: int, count: int) -> list[int]:
+    """Returns the sizes of the pieces in which a bucket is sent.
 
     Args:
-      total: elements in the bucket.
-      most: elements that fill a bucket; up to twice as many stay together. 0 to split
-        nothing.
+      size: elements of four bytes in the bucket.
+      bucket_bytes: see `Collectives`; 0 splits nothing.
+      count: number of workers; a message is a piece divided by it.
     """
-    count = -(-total // (2 * most)) if most else 1
-    return [(total + i) // count for i in range(count)] if count > 1 else [total]
+    most = 2 * max(bucket_bytes, count * _MESSAGE_BYTES) // 4
+    pieces = -(-size // most) if bucket_bytes else 1
+    return [(size + i) // pieces for i in range(pieces)] if pieces > 1 else [size]
 
 
 class Collectives:
@@ -141,7 +143,7 @@ class Collectives:
     def _average_vector(self, vector: tf.Tensor) -> tf.Tensor:
         """Returns the mean of a bucket, sent in pieces if it is a large one."""
         elements = vector.shape.num_elements()
-        sizes = split_evenly(elements, self._bucket_bytes // vector.dtype.size)
+        sizes = split_bucket(elements, self._bucket_bytes, self._count)
         if len(sizes) == 1:
             return self.average(vector)
         return tf.concat(list(map(self.average, tf.split(vector, sizes))), 0)

@@ -20,19 +20,19 @@ def test_a_ring_sends_almost_twice_the_bytes():
 
 
 def test_buckets_are_filled_from_the_last_gradient():
-    assert scaling.fill_buckets(GRADIENTS, 0) == [
+    assert scaling.fill_buckets(GRADIENTS, 0, 2) == [
         (0.6, 400),
         (0.9, 200),
         (0.9, 300),
         (1.0, 100),
     ]
-    assert scaling.fill_buckets(GRADIENTS, 500) == [(0.9, 600), (1.0, 400)]
-    assert scaling.fill_buckets(GRADIENTS, 10**6) == [(1.0, 1000)]
+    assert scaling.fill_buckets(GRADIENTS, 500, 2) == [(0.9, 600), (1.0, 400)]
+    assert scaling.fill_buckets(GRADIENTS, 10**6, 2) == [(1.0, 1000)]
 
 
 @pytest.mark.parametrize("bucket_bytes", [0, 60, 10**6])
 def test_buckets_are_those_of_the_workers(bucket_bytes):
-    sizes = [3, 20, 5, 11, 47, 1]
+    sizes = [3, 20, 5_000_000, 11, 47, 1]  # The large one is sent in pieces.
     with tf.Graph().as_default() as graph:
         Collectives(0, 2, bucket_bytes).average_all([tf.zeros([n]) for n in sizes])
         sent = [
@@ -40,7 +40,7 @@ def test_buckets_are_those_of_the_workers(bucket_bytes):
             for op in graph.get_operations()
             if op.type == "CollectiveReduceV2"
         ]
-    buckets = scaling.fill_buckets([Gradient(4 * n, 1) for n in sizes], bucket_bytes)
+    buckets = scaling.fill_buckets([Gradient(4 * n, 1) for n in sizes], bucket_bytes, 2)
     assert [size for _, size in buckets] == sent
 
 
