@@ -212,7 +212,15 @@ def locate_records(path: bytes) -> np.ndarray:
     Raises:
       OSError: if the file does not end at the end of a record.
     """
-    return np.array(list(_walk(path.decode())), np.int64).reshape(-1, 2)
+    stat = os.stat(path)
+    identity = (stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _locate_unchanged(path.decode(), *identity)
+
+
+@functools.cache
+def _locate_unchanged(path: str, *_: int) -> np.ndarray:
+    """Walks through a local file once, until it changes."""
+    return np.array(list(_walk(path)), np.int64).reshape(-1, 2)
 
 
 def read_record(path: bytes, place: np.ndarray) -> bytes:
