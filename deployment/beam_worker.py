@@ -29,9 +29,10 @@ class WorkerProcesses:
         self._lock = tempfile.NamedTemporaryFile()
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._hook = threading.excepthook
-        self._has_died = False
+        self._has_died = self._is_closed = False
+        self._closing = threading.Lock()
+        self._handler = signal.signal(signal.SIGUSR1, self._interrupt)
         threading.excepthook = self._note
-        self._handler = signal.signal(signal.SIGUSR1, signal.default_int_handler)
         return self
 
     def __exit__(
@@ -40,7 +41,10 @@ class WorkerProcesses:
         error: BaseException | None,
         traceback: types.TracebackType | None,
     ) -> None:
+        self._is_closed = True
         threading.excepthook = self._hook
+        with self._closing:  # From here on nothing sends the signal, which could kill.
+            pass
         signal.signal(signal.SIGUSR1, self._handler)
         self._lock.close()
         if kind is KeyboardInterrupt and self._has_died:
@@ -58,10 +62,17 @@ class WorkerProcesses:
         is_first = failure.thread.name == _THREAD and not self._has_died
         # Ctrl-C ends them, too.
         if is_first and not str(failure.exc_value).endswith(f" -{signal.SIGINT:d}"):
-            self._has_died = True
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            # Wakes the main thread up, which `_thread.interrupt_main` would not do.
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+            with self._closing:
+                if self._is_closed:
+                    return
+                self._has_died = True
+                # Wakes the main thread up, which `_thread.interrupt_main` would not do.
+                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _interrupt(self, *_: object) -> None:
+        if not self._is_closed:
+            raise KeyboardInterrupt
 
 
 def main() -> None:
