@@ -19,7 +19,7 @@ import pytest
 from conftest import ROOT
 from script_runner import run_script
 
-from deployment import cluster
+from deployment.cluster import servers
 
 TRAIN = "train_image_classifier.py"
 CONVERT = "convert_dataset.py"
@@ -238,6 +238,6 @@ def test_ctrl_c_ends_the_wait_for_a_server_that_does_not_answer(place):
 def test_a_process_that_asks_a_silent_server_ends_by_itself():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         master = f"grpc://127.0.0.1:{silent.getsockname()[1]}"
-        ask = [sys.executable, "-c", cluster._ASK, master, "1"]
+        ask = [sys.executable, "-c", servers._ASK, master, "1"]
         done = subprocess.run(ask, capture_output=True, cwd=ROOT)
     assert done.returncode == -signal.SIGALRM

@@ -114,7 +114,7 @@ def test_a_resumed_run_keeps_its_batch_size(tmp_path, fill_memory):
 @pytest.mark.parametrize(
     ("options", "free_images", "message"),
     [
-        ({"master": "grpc://localhost:1"}, 10, "--master, --sync_replicas): give a"),
+        ({"master": "grpc://localhost:1"}, 10, "(TF_CONFIG, --master): give a"),
         ({"sync_replicas": True}, 10, "several train together"),
         ({}, None, "this system does not tell: give a number"),
         ({}, 64, "8 images, the fewest tried, are too many: use a smaller image size"),
