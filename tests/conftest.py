@@ -161,3 +161,19 @@ def run(graph):
     yield run
     for session in sessions:
         session.close()
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """The names of the files that are fetched from remote folders."""
+    from remote_files.store import Store
+
+    names = []
+    real_fetch = Store.fetch
+
+    def fetch(self, name, size, target):
+        names.append(name)
+        real_fetch(self, name, size, target)
+
+    monkeypatch.setattr(Store, "fetch", fetch)
+    return names

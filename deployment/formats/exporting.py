@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from deployment import files, formats
+from deployment.config_flags import SettingError
 from deployment.formats import freezing
 from deployment.formats.base import ExportOptions
 from deployment.models import checksums
@@ -63,6 +64,12 @@ def export(
     """
     formats.check_formats(names, options.calibration_method)
     chosen = [formats.get_format(name) for name in names]
+    if model.spec.quantize and options.calibration_method:
+        raise SettingError(
+            f"{{{{calibration_method}}}}={options.calibration_method} finds ranges for "
+            "models that were trained in float, but this one was trained with "
+            "quantization and has its own: leave it out."
+        )
     images = options.calibration_images
     for format_ in chosen:
         if format_.needs_calibration and (images is None or not len(images)):

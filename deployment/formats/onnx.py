@@ -20,7 +20,13 @@ from google.protobuf.message import DecodeError, Message
 
 import checked_json
 from deployment import files
-from deployment.formats import base, fake_quantized, onnx_calibration, onnx_weights
+from deployment.formats import (
+    base,
+    calibrating,
+    fake_quantized,
+    onnx_calibration,
+    onnx_weights,
+)
 from deployment.formats.freezing import FrozenModel
 from deployment.models import graph_guard
 from deployment.models.spec import ModelSpec
@@ -124,11 +130,13 @@ def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> No
 
     A model that was trained with fake quantization has its ranges from there.
     """
-    converted = _convert(model)
-    if not model.spec.quantize:
-        method = options.choose_method(onnx_calibration.METHODS)
-        images = options.calibration_images
-        converted = onnx_calibration.quantize(converted, images, method)
+    converted = calibrating.calibrate(
+        _convert(model),
+        model,
+        options,
+        onnx_calibration.METHODS,
+        onnx_calibration.quantize,
+    )
     _save(converted, model, path)
 
 

@@ -1,15 +1,12 @@
 """Quantizes ONNX models to 8 bits with calibrated ranges, by ONNX Runtime."""
 
-import contextlib
-import io
 import os
 import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from deployment.formats import base
+from deployment.formats import base, calibrating
 
 # Methods and the names that ONNX Runtime has for them.
 METHODS = {"minmax": "MinMax", "percentile": "Percentile", "entropy": "Entropy"}
@@ -37,7 +34,10 @@ def quantize(model: Any, images: np.ndarray, method: str) -> Any:
         "onnxruntime.quantization", ("onnxruntime",), "The format onnx_int8"
     )
     quantization.quant_utils.add_pre_process_metadata(model)  # It is folded.
-    with tempfile.TemporaryDirectory() as folder, _naming_errors():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        calibrating.naming_errors("ONNX Runtime"),
+    ):
         path = os.path.join(folder, "model.onnx")
         quantization.quantize_static(
             model,
@@ -84,16 +84,3 @@ def _list_after_last_layer(graph: Any) -> list[str]:
             found[node.name] = None
             waiting.extend(node.input)
     return list(found)
-
-
-@contextlib.contextmanager
-def _naming_errors() -> Iterator[None]:
-    """Holds back what ONNX Runtime prints, and turns its errors into a ValueError."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    except Exception as error:  # They have no common base class.
-        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
-        raise ValueError(
-            f"ONNX Runtime cannot quantize the network: {reason}."
-        ) from error

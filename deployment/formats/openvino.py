@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import checked_json
-from deployment.formats import base, openvino_calibration
+from deployment.formats import base, calibrating, openvino_calibration
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
 from deployment.predict import predictor
@@ -146,11 +146,13 @@ def write_int8(model: FrozenModel, path: str, options: base.ExportOptions) -> No
 
     A model that was trained with fake quantization has its ranges from there.
     """
-    converted = _convert(model)
-    if not model.spec.quantize:
-        method = options.choose_method(openvino_calibration.METHODS)
-        images = options.calibration_images
-        converted = openvino_calibration.quantize(converted, images, method)
+    converted = calibrating.calibrate(
+        _convert(model),
+        model,
+        options,
+        openvino_calibration.METHODS,
+        openvino_calibration.quantize,
+    )
     _save(converted, model, path)
 
 

@@ -1,15 +1,12 @@
 """Quantizes OpenVINO models to 8 bits with calibrated ranges, by the package nncf."""
 
-import contextlib
-import io
 import logging
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from deployment.formats import base
+from deployment.formats import base, calibrating
 
 PACKAGES = ("openvino", "nncf")
 # Methods and the names that NNCF has for them.
@@ -35,7 +32,7 @@ def quantize(model: Any, images: np.ndarray, method: str) -> Any:
     nncf = base.import_package("nncf", PACKAGES, "The format openvino_int8")
     logging.getLogger("nncf").setLevel(logging.ERROR)
     estimators = nncf.quantization.range_estimator.RangeEstimatorParametersSet
-    with _naming_errors():
+    with calibrating.naming_errors("NNCF"):
         return nncf.quantize(
             model,
             nncf.Dataset([image[None] for image in images]),
@@ -45,14 +42,3 @@ def quantize(model: Any, images: np.ndarray, method: str) -> Any:
                 activations_range_estimator_params=getattr(estimators, METHODS[method])
             ),
         )
-
-
-@contextlib.contextmanager
-def _naming_errors() -> Iterator[None]:
-    """Holds back progress bars, and turns errors of NNCF into a ValueError."""
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    except Exception as error:  # They have no common base class.
-        reason = (str(error).splitlines() or ["no reason given"])[0].rstrip(".")
-        raise ValueError(f"NNCF cannot quantize the network: {reason}.") from error

@@ -7,7 +7,6 @@ import fsspec
 import pytest
 
 from datasets import dataset_lookup, remote_data
-from remote_files.store import Store
 
 URL = "memory://bucket/data"
 
@@ -21,20 +20,6 @@ def memory(data_dir, tmp_path, monkeypatch):
     for path in data_dir.iterdir():
         system.pipe_file(f"/bucket/data/{path.name}", path.read_bytes())
     return system
-
-
-@pytest.fixture
-def fetched(monkeypatch):
-    """The names that are fetched."""
-    names = []
-    real_fetch = Store.fetch
-
-    def fetch(self, name, size, target):
-        names.append(name)
-        real_fetch(self, name, size, target)
-
-    monkeypatch.setattr(Store, "fetch", fetch)
-    return names
 
 
 def list_shards(data_dir, split):

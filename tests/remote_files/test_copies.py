@@ -7,7 +7,7 @@ import pytest
 
 from remote_files import copies
 from remote_files.copies import Copy
-from remote_files.store import RemoteError, Store
+from remote_files.store import RemoteError
 
 
 @pytest.fixture(autouse=True)
@@ -17,20 +17,6 @@ def memory():
     system.pipe_file("/b/run/a", b"content of a")
     system.pipe_file("/b/run/best/b", b"content of b")
     return system
-
-
-@pytest.fixture
-def fetched(monkeypatch):
-    """The names that are fetched."""
-    names = []
-    real_fetch = Store.fetch
-
-    def fetch(self, name, size, target):
-        names.append(name)
-        real_fetch(self, name, size, target)
-
-    monkeypatch.setattr(Store, "fetch", fetch)
-    return names
 
 
 def read(copy, name):

@@ -104,13 +104,16 @@ def test_a_killed_worker_ends_the_others_and_the_run_resumes(data_dir, tmp_path)
 def test_a_parameter_server_and_an_evaluator(data_dir, tmp_path):
     cluster = ("1", "--parameter_servers=1", "--evaluator")
     flags = ("--eval_split_name=validation", "--validate_on=evaluator")
-    process = start(
-        data_dir, tmp_path, "--max_number_of_steps=20", *flags, cluster=cluster
-    )
+    flags += ("--early_stopping_patience=1", "--early_stopping_min_change=9")
+    flags += ("--save_interval_secs=0", "--max_number_of_steps=1000000")
+    process = start(data_dir, tmp_path, *flags, cluster=cluster)
     output, _ = process.communicate(timeout=HANG_SECS)
     assert process.returncode == 0, output
     rows = (tmp_path / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(rows[-1])["step"] == load_card(tmp_path)["results"]["step"] >= 20
+    assert len(rows) >= 2
+    results = load_card(tmp_path)["results"]
+    assert json.loads(rows[-1])["step"] == results["step"]
+    assert "has not improved" in results["stopped_because"]
     assert (tmp_path / "best" / "best.json").exists()
 
 

@@ -1,6 +1,7 @@
 """All-reduce workers: the same steps as one process, and the same bits on each."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
@@ -14,7 +15,7 @@ from deployment.durations import Duration
 from deployment.evaluate import evaluation
 from deployment.models.run_card import RunCard
 from deployment.optimize.optimizers import OptimizerConfig
-from deployment.train import shared_run
+from deployment.train import shared_run, training
 from deployment.train.config import ValidationConfig
 from tf_slim_compat import slim, tf
 
@@ -71,6 +72,32 @@ def test_workers_take_the_steps_of_one_process(tmp_path, network_fn, options):
         np.testing.assert_allclose(
             together[name], value, rtol=rtol, atol=1e-6, err_msg=name
         )
+
+
+def build_part(index, seed, start_image):
+    del seed
+    examples = toy_training.list_examples().repeat().skip(start_image)
+    return examples.shard(2, index).batch(4)
+
+
+def test_moving_averages_of_own_batches_are_averaged(tmp_path):
+    """As of one step: the mean of what each worker's batch alone would give."""
+    options = {"steps": 1, "seed": 1, "moving_average_decay": 0.9}
+    _, folders = worker_threads.train(2, tmp_path, batch_size=4, **options)
+    together = check_equal(folders)
+    alone = []
+    for index in range(2):
+        folder = tmp_path / f"alone_{index}"
+        config = toy_training.make_config(folder, 1, batch_size=4, seed=1)
+        training.train(
+            config, toy_training.network, functools.partial(build_part, index)
+        )
+        alone.append(toy_training.read_all(folder))
+    for name in ("moving_mean", "moving_variance"):
+        name = f"Net/Conv/BatchNorm/{name}"
+        assert not np.allclose(alone[0][name], alone[1][name], rtol=1e-3)
+        mean = np.mean([values[name] for values in alone], axis=0)
+        np.testing.assert_allclose(together[name], mean, rtol=1e-5)
 
 
 def build_evaluator(part=(0, 1)):

@@ -4,8 +4,10 @@ import socket
 
 import numpy as np
 import pytest
+import toy_training
 
 from deployment import model_deploy
+from deployment.cluster import LostWorkerError
 from deployment.models.spec import ModelSpec
 from deployment.optimize.learning_rates import Schedule
 from deployment.optimize.optimizers import OptimizerConfig
@@ -71,3 +73,13 @@ def test_a_worker_trains_variables_on_the_parameter_server(
     assert not waited_for
     path = tf.train.latest_checkpoint(str(tmp_path))
     assert tf.train.load_variable(path, "global_step") == 30
+
+
+def test_a_lost_parameter_server_is_named(cluster, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise tf.errors.UnavailableError(None, None, "Socket closed")
+
+    monkeypatch.setattr(slim.learning, "train", fail)
+    config = toy_training.make_config(tmp_path, master=cluster)
+    with pytest.raises(LostWorkerError, match="A parameter server does not answer"):
+        training.train(config, network_fn, build_batches)
