@@ -9,4 +9,5 @@ cd "$(dirname "$0")/.."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-exec .venv/bin/python -m pytest -n auto --dist loadfile "$@"
+# A process that crashes ends all: with another in its place pytest-xdist would not end.
+exec .venv/bin/python -m pytest -n auto --dist loadfile --max-worker-restart=0 "$@"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 import checked_json
-from deployment.formats import base, calibrating, openvino_calibration
+from deployment.formats import base, calibrating, openvino_calibration, signal_stack
 from deployment.formats.freezing import FrozenModel
 from deployment.models.spec import ModelSpec
 from deployment.predict import predictor
@@ -50,7 +50,7 @@ class OpenvinoPredictor(predictor.Predictor):
         openvino = base.import_package("openvino", _PACKAGES, "An OpenVINO file")
         self._path, self._core = path, openvino.Core()
         is_folder = tf.gfile.IsDirectory(path)
-        with self._named_errors("loaded"), stderr_held_back():
+        with self._named_errors("loaded"), stderr_held_back(), signal_stack.kept():
             self._model = self._core.read_model(
                 os.path.join(path, _GRAPH_NAME) if is_folder else path
             )

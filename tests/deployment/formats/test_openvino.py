@@ -1,5 +1,6 @@
 """OpenVINO files: of this project and of others."""
 
+import signal
 import sys
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from exported_models import SIZE
 
 from deployment import formats
-from deployment.formats import openvino
+from deployment.formats import openvino, signal_stack
 
 
 def test_a_file_contains_its_specification(exported):
@@ -35,6 +36,25 @@ def test_it_computes_in_float32_unless_told(exported):
             with opened.reopen("bfloat16") as other:
                 lower = other.predict(pixels)
             assert 0 < np.abs(lower - found).max() < 0.05
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a matter of Linux")
+def test_signals_are_handled_on_the_stack_of_before(exported):
+    def stack():
+        found = signal_stack.read()
+        return found.address, found.size
+
+    before, handled = stack(), []
+    for _ in range(2):
+        with formats.open_predictor(exported.paths["openvino"]) as opened:
+            opened.predict(exported.samples.pixels)
+            assert stack() == before
+    previous = signal.signal(signal.SIGUSR1, lambda *_: handled.append(1))
+    try:
+        signal.raise_signal(signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
+    assert handled
 
 
 def test_without_its_package(exported, monkeypatch):
