@@ -1,6 +1,7 @@
 """Models with fake quantization in formats whose kernels compute in integers."""
 
 import collections
+import types
 
 import numpy as np
 import pytest
@@ -101,6 +102,15 @@ def test_calibration_leaves_trained_ranges_alone(exported):
             with open_predictor(path) as predictor:
                 scores.append(predictor.predict(IMAGES))
         np.testing.assert_array_equal(*scores)
+
+
+def test_a_method_to_find_ranges_is_refused(tmp_path):
+    model = types.SimpleNamespace(spec=toy_training.make_spec(quantize=True))
+    options = ExportOptions(None, IMAGES, calibration_method="minmax")
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="calibration_method=minmax finds ranges"):
+        exporting.export(model, str(out), ["onnx_int8"], options)
+    assert not out.exists()
 
 
 def test_onnx_stores_integers(exported):
