@@ -80,6 +80,7 @@ def test_a_lost_parameter_server_is_named(cluster, tmp_path, monkeypatch):
         raise tf.errors.UnavailableError(None, None, "Socket closed")
 
     monkeypatch.setattr(slim.learning, "train", fail)
-    config = toy_training.make_config(tmp_path, master=cluster)
+    spec = toy_training.make_spec(num_outputs=2)
+    config = toy_training.make_config(tmp_path, master=cluster, spec=spec)
     with pytest.raises(LostWorkerError, match="A parameter server does not answer"):
         training.train(config, network_fn, build_batches)
