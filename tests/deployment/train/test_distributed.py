@@ -81,6 +81,9 @@ def test_a_lost_parameter_server_is_named(cluster, tmp_path, monkeypatch):
 
     monkeypatch.setattr(slim.learning, "train", fail)
     spec = toy_training.make_spec(num_outputs=2)
+    alone = toy_training.make_config(tmp_path / "alone", spec=spec)
+    with pytest.raises(tf.errors.UnavailableError):
+        training.train(alone, network_fn, build_batches)
     config = toy_training.make_config(tmp_path, master=cluster, spec=spec)
     with pytest.raises(LostWorkerError, match="A parameter server does not answer"):
         training.train(config, network_fn, build_batches)
