@@ -46,13 +46,14 @@ def following(config: TrainingConfig) -> Iterator[TrainingConfig]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    verbosity = logging.get_verbosity()
-    if verbosity == logging.INFO:
-        logging.set_verbosity(logging.WARNING)
+    if logging.get_verbosity() != logging.INFO:
+        yield
+        return
+    logging.set_verbosity(logging.WARNING)
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        logging.set_verbosity(logging.INFO)
 
 
 def agree(config: TrainingConfig, first_image: int) -> tuple[TrainingConfig, int]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import toy_training
 import worker_threads
+from absl import logging
 
 from deployment.cluster.collectives import Collectives
 from deployment.durations import Duration
@@ -195,6 +196,25 @@ def test_workers_with_other_settings_are_refused(tmp_path):
         "This worker has batch_size=9, but the chief has 8: start all workers with the "
         "same command."
     )
+
+
+def test_only_the_chief_informs(tmp_path):
+    logger, verbosity = logging.get_absl_logger(), logging.get_verbosity()
+    level = logger.level
+    config = toy_training.make_config(tmp_path)
+    try:
+        logging.set_verbosity(logging.INFO)
+        with shared_run.following(config):
+            assert not logging.vlog_is_on(0)
+        assert logging.vlog_is_on(0)
+        logging.set_verbosity(logging.WARNING)
+        logger.setLevel("NOTSET")  # As in programs that do not parse flags of absl.
+        with shared_run.following(config):
+            pass
+        assert logger.level == 0
+    finally:
+        logging.set_verbosity(verbosity)
+        logger.setLevel(level)
 
 
 def test_workers_exchange_values():
