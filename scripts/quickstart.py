@@ -127,6 +127,9 @@ def prepare(work_dir: pathlib.Path, source: pathlib.Path, state: str) -> None:
 def main() -> None:
     """Converts, trains, evaluates, exports and classifies."""
     arguments = sys.argv[1:]
+    if {"--help", "-h"}.intersection(arguments):
+        print(f"{__doc__}\n`slim-classifier train --help` lists the flags.")
+        return
     source = None
     if arguments and not arguments[0].startswith("-"):
         source = pathlib.Path(arguments.pop(0))

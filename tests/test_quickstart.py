@@ -89,6 +89,11 @@ def start(tmp_path, monkeypatch, capsys):
     return start
 
 
+def test_help_starts_nothing(start, tmp_path):
+    assert "./scripts/quickstart.sh photos --time_budget=30mins" in start("p", "--help")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_it_runs_again_after_an_image_was_added(start, pictures_dir, tmp_path):
     photos = tmp_path / "my photos"

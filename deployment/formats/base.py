@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import logging
 from collections.abc import Callable, Collection, Iterable
 from types import ModuleType
 from typing import NamedTuple
@@ -226,7 +227,7 @@ class FileType:
 
 
 def import_package(name: str, packages: tuple[str, ...], purpose: str) -> ModuleType:
-    """Imports an optional package.
+    """Imports an optional package, which may not change who writes the log.
 
     Args:
       name: the package.
@@ -236,6 +237,7 @@ def import_package(name: str, packages: tuple[str, ...], purpose: str) -> Module
     Raises:
       ValueError: if it cannot be imported.
     """
+    handlers = logging.root.handlers[:]
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -243,6 +245,8 @@ def import_package(name: str, packages: tuple[str, ...], purpose: str) -> Module
             f"{purpose} needs the package {name!r}, which cannot be imported "
             f"({error}): pip install {' '.join(packages)}."
         ) from error
+    finally:
+        logging.root.handlers[:] = handlers  # OpenVINO removes that of absl.
 
 
 def choose_output(wanted: str | None, names: Collection[str], path: str) -> str:

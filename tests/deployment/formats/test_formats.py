@@ -1,5 +1,7 @@
 """The registry of formats: names, recognition, and formats of users."""
 
+import logging
+
 import numpy as np
 import pytest
 import tiny_models
@@ -29,6 +31,15 @@ def test_formats_are_listed():
         formats.get_format("onx")
     with pytest.raises(ValueError, match="formats is empty: choose from frozen, "):
         formats.check_formats([])
+
+
+def test_packages_do_not_change_who_writes_the_log(tmp_path, monkeypatch):
+    (tmp_path / "greedy.py").write_text("import logging; logging.root.handlers.clear()")
+    monkeypatch.syspath_prepend(tmp_path)
+    handlers = logging.root.handlers[:]
+    assert handlers
+    base.import_package("greedy", ("greedy",), "The format greedy")
+    assert logging.root.handlers == handlers
 
 
 def test_models_are_recognized_by_their_content(tmp_path):
