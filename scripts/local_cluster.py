@@ -1,8 +1,8 @@
 """Starts the processes of a cluster on this machine, each with its TF_CONFIG.
 
-    local_cluster.py 4 -- FLAGS...                           four all-reduce workers
-    local_cluster.py 2 --parameter_servers=1 -- FLAGS...     two workers and a server
-    local_cluster.py 2 --evaluator -- FLAGS...               validation beside training
+    train_cluster.sh 4 -- FLAGS...                           four all-reduce workers
+    train_cluster.sh 2 --parameter_servers=1 -- FLAGS...     two workers and a server
+    train_cluster.sh 2 --evaluator -- FLAGS...               validation beside training
 
 FLAGS are those of train_image_classifier.py. Each line of output begins with the name
 of its process. Ctrl-C and SIGTERM go to all processes: once, and training ends with a
@@ -137,23 +137,48 @@ def run(
     return next(iter(failed.values()), 0)
 
 
+def parse(
+    arguments: Sequence[str],
+) -> tuple[argparse.Namespace, list[str]]:
+    """Returns the options, and the flags of the training script.
+
+    Raises:
+      SystemExit: if they are wrong, after a sentence on stderr.
+    """
+    parser = argparse.ArgumentParser(
+        prog="train_cluster.sh",
+        usage="%(prog)s WORKERS [--parameter_servers=N] [--evaluator] -- FLAGS",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("workers", metavar="WORKERS", help="number of workers")
+    parser.add_argument(
+        "--parameter_servers", metavar="N", default="0", help="number of servers"
+    )
+    parser.add_argument(
+        "--evaluator", action="store_true", help="also start an evaluator"
+    )
+    arguments = [*arguments, "--"]
+    place = arguments.index("--")
+    options, misplaced = parser.parse_known_args(arguments[:place])
+    flags = arguments[place + 1 : -1]
+    if misplaced or not flags:
+        found = f"{misplaced[0]} stands before it" if misplaced else "there are none"
+        parser.error(f"the flags of train_image_classifier.py go after --, but {found}")
+    for name, least in (("workers", 1), ("parameter_servers", 0)):
+        text = getattr(options, name)
+        if not text.isdecimal() or int(text) < least:
+            parser.error(
+                f"the number of {name.replace('_', ' ')} must be an integer of at "
+                f"least {least}, but is {text!r}"
+            )
+        setattr(options, name, int(text))
+    return options, flags
+
+
 def main() -> int:
     """Parses the arguments and runs the cluster."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("workers", type=int, help="number of workers")
-    parser.add_argument("--parameter_servers", type=int, default=0)
-    parser.add_argument("--evaluator", action="store_true")
-    arguments, flags = sys.argv[1:], []
-    if "--" in arguments:
-        place = arguments.index("--")
-        arguments, flags = arguments[:place], arguments[place + 1 :]
-    options = parser.parse_args(arguments)
-    if options.workers < 1 or options.parameter_servers < 0:
-        parser.error("there must be 1 or more workers, and 0 or more servers.")
-    if not flags:
-        parser.error("give the flags of train_image_classifier.py after --.")
+    options, flags = parse(sys.argv[1:])
     tasks = list_tasks(options.workers, options.parameter_servers, options.evaluator)
     return run(tasks, flags)
 

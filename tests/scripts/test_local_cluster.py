@@ -120,9 +120,11 @@ def test_a_parameter_server_and_an_evaluator(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["2"], "give the flags of train_image_classifier.py after --"),
-        (["0", "--", "--train_dir=x"], "there must be 1 or more workers"),
-        (["x", "--", "--train_dir=x"], "invalid int value: 'x'"),
+        (["2"], "train_image_classifier.py go after --, but there are none"),
+        (["2", "--a=1", "--", "--b=2"], "go after --, but --a=1 stands before it"),
+        (["0", "--", "--train_dir=x"], "workers must be an integer of at least 1"),
+        (["x", "--", "--train_dir=x"], "of at least 1, but is 'x'"),
+        (["2", "--parameter_servers=-1", "--", "-a"], "servers must be an integer of"),
     ],
 )
 def test_mistakes(arguments, reason):
