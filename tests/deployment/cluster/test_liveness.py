@@ -1,8 +1,10 @@
 """Finding out whether other processes live."""
 
+import os
 import socket
 import threading
 
+import numpy as np
 import pytest
 import worker_threads
 
@@ -11,12 +13,18 @@ from tf_slim_compat import tf
 
 
 @pytest.fixture(scope="module")
-def alive():
-    """The address of a server that answers."""
+def server():
+    """The address of a server for sessions."""
     (port,) = worker_threads.find_free_ports(1)
-    jobs = {"worker": [f"localhost:{port}"]}
-    servers.start(jobs, "worker", 0, tf.ConfigProto())
-    return jobs["worker"][0]
+    return servers.start(
+        {"worker": [f"localhost:{port}"]}, "worker", 0, tf.ConfigProto()
+    )
+
+
+@pytest.fixture(scope="module")
+def alive(server):
+    """The address of a server that answers."""
+    return server.removeprefix("grpc://")
 
 
 @pytest.fixture
@@ -38,6 +46,28 @@ def test_those_that_do_not_answer_are_found(alive, frozen, dead):
     assert peers.find_silent(timeout_secs=120) == ["two"]
     assert peers.describe(["two"]) == f"two ({dead})"
     assert liveness.Peers({"one": frozen}).find_silent(timeout_secs=0.5) == ["one"]
+
+
+def test_a_long_step_is_an_answer(server, alive):
+    begun, may_end = threading.Semaphore(0), threading.Event()
+
+    def compute():
+        begun.release()
+        return np.float32(may_end.wait())
+
+    # TensorFlow has no more threads than that to start operations.
+    count = os.cpu_count()
+    with tf.Graph().as_default(), tf.Session(server) as session:
+        steps = [tf.py_func(compute, [], tf.float32) for _ in range(2 * count)]
+        step = threading.Thread(target=session.run, args=[steps])
+        step.start()
+        try:
+            for _ in range(count):
+                assert begun.acquire(timeout=60)
+            assert not liveness.Peers({"one": alive}).find_silent(timeout_secs=60)
+        finally:
+            may_end.set()
+            step.join()
 
 
 def test_waiting_names_those_that_are_missing(alive, dead):
