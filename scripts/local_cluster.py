@@ -137,9 +137,7 @@ def run(
     return next(iter(failed.values()), 0)
 
 
-def parse(
-    arguments: Sequence[str],
-) -> tuple[argparse.Namespace, list[str]]:
+def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:
     """Returns the options, and the flags of the training script.
 
     Raises:
@@ -158,10 +156,9 @@ def parse(
     parser.add_argument(
         "--evaluator", action="store_true", help="also start an evaluator"
     )
-    arguments = [*arguments, "--"]
-    place = arguments.index("--")
+    place = arguments.index("--") if "--" in arguments else len(arguments)
     options, misplaced = parser.parse_known_args(arguments[:place])
-    flags = arguments[place + 1 : -1]
+    flags = arguments[place + 1 :]
     if misplaced or not flags:
         found = f"{misplaced[0]} stands before it" if misplaced else "there are none"
         parser.error(f"the flags of train_image_classifier.py go after --, but {found}")

@@ -49,21 +49,20 @@ def test_those_that_do_not_answer_are_found(alive, frozen, dead):
 
 
 def test_a_long_step_is_an_answer(server, alive):
-    begun, may_end = threading.Semaphore(0), threading.Event()
+    begun, may_end = threading.Event(), threading.Event()
 
     def compute():
-        begun.release()
+        begun.set()
         return np.float32(may_end.wait())
 
-    # TensorFlow has no more threads than that to start operations.
-    count = os.cpu_count()
+    # More than TensorFlow has threads for, so that its own calls would have to wait.
+    count = 2 * os.cpu_count()
     with tf.Graph().as_default(), tf.Session(server) as session:
-        steps = [tf.py_func(compute, [], tf.float32) for _ in range(2 * count)]
+        steps = [tf.py_func(compute, [], tf.float32) for _ in range(count)]
         step = threading.Thread(target=session.run, args=[steps])
         step.start()
         try:
-            for _ in range(count):
-                assert begun.acquire(timeout=60)
+            assert begun.wait(60)
             assert not liveness.Peers({"one": alive}).find_silent(timeout_secs=60)
         finally:
             may_end.set()
