@@ -203,21 +203,21 @@ def test_scope():
         assert list_quantizers() == QUANTIZERS
 
 
-def test_clones_share_the_variables():
+def test_clones_share_the_variables(graph):
     config = model_deploy.DeploymentConfig(num_clones=2, clone_on_cpu=True)
-    with tf.Graph().as_default() as graph, tf.Session() as session:
-        clones = model_deploy.create_clones(config, build_loss, [tf.constant(IMAGES)])
-        quantize.create_training_graph(quant_delay=1)
-        dropout = "drop/dropout/Mul/activation_Mul_quant"
-        assert list_quantizers() == sorted([*QUANTIZERS, dropout])
-        nodes = [op for op in graph.get_operations() if op.type.startswith("FakeQuant")]
-        assert len(nodes) == 2 * len(list_quantizers())
-        optimizer = tf.train.GradientDescentOptimizer(0.01)
-        loss, gradients = model_deploy.optimize_clones(clones, optimizer)
-        train = optimizer.apply_gradients(gradients)
+    clones = model_deploy.create_clones(config, build_loss, [tf.constant(IMAGES)])
+    quantize.create_training_graph(quant_delay=1)
+    dropout = "drop/dropout/Mul/activation_Mul_quant"
+    assert list_quantizers() == sorted([*QUANTIZERS, dropout])
+    nodes = [op for op in graph.get_operations() if op.type.startswith("FakeQuant")]
+    assert len(nodes) == 2 * len(list_quantizers())
+    optimizer = tf.train.GradientDescentOptimizer(0.3)
+    loss, gradients = model_deploy.optimize_clones(clones, optimizer)
+    train = optimizer.apply_gradients(gradients)
+    with tf.Session() as session:
         initialize(session)
         losses = [session.run([loss, train])[0] for _ in range(10)]
-        assert losses[-1] < losses[0]
+        assert losses[-1] < 0.7 * losses[0]
         (step,) = [v for v in tf.global_variables() if v.op.name == STEP]
         assert session.run(step) == 10
         (counted,) = [
