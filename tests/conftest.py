@@ -4,6 +4,7 @@ import gc
 import os
 import pathlib
 import random
+import secrets
 import tempfile
 
 import pytest
@@ -99,12 +100,34 @@ def get_place(item):
 
 
 def pytest_collection_finish():
-    """Exempts TensorFlow, by now loaded, from garbage collection.
-
-    Each full collection would visit its many objects again while graphs are built.
-    """
+    """Prepares TensorFlow, which is loaded by now."""
+    # Each full garbage collection would visit its many objects again.
     gc.collect()
     gc.freeze()
+    seed_what_is_unseeded()
+
+
+# Seeds of graphs and of runs that have none of their own.
+seeds = random.Random()
+
+
+def seed_what_is_unseeded():
+    """Lets `seeds` decide what graphs and runs without a seed leave to chance."""
+    from tf_slim_compat import tf
+
+    def get_seed(graph):
+        if graph._seed is None:
+            graph._seed = seeds.randrange(2**31)
+        return graph._seed
+
+    tf.Graph.seed = property(get_seed, tf.Graph.seed.fset)
+    secrets.randbelow = seeds.randrange
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Makes each test compute the same whenever it runs, though no two alike."""
+    seeds.seed(item.nodeid)
 
 
 @pytest.fixture(scope="session")
