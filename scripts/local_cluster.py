@@ -6,20 +6,21 @@
 
 FLAGS are those of train_image_classifier.py. Each line of output begins with the name
 of its process. Ctrl-C and SIGTERM go to all processes: once, and training ends with a
-checkpoint; twice, and it ends at once. The exit status is 0 if all have ended well, or
-that of the first one that has not.
+checkpoint; twice, and it ends at once. If the evaluator fails, training ends, too. The
+exit status is 0 if all have ended well, or that of the first one that has not.
 """
 
 import argparse
 import json
 import os
 import pathlib
+import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TextIO
 
 _SCRIPT = pathlib.Path(__file__).resolve().parent.parent / "train_image_classifier.py"
@@ -66,12 +67,25 @@ class Process:
       config: its TF_CONFIG.
       flags: the flags of the training script.
       output: where the lines go.
+      on_end: called with this object, in another thread, when the process has ended.
+
+    Attributes:
+      name: what its lines begin with.
+      job: its job in TF_CONFIG.
+      status: its exit status as a shell gives it; None while it runs.
     """
 
-    def __init__(self, config: dict, flags: Sequence[str], output: TextIO) -> None:
+    def __init__(
+        self,
+        config: dict,
+        flags: Sequence[str],
+        output: TextIO,
+        on_end: Callable[["Process"], None],
+    ) -> None:
         task = config["task"]
-        self.name = f"{_JOB_NAMES[task['type']]} {task['index']}"
-        self.is_worker = task["type"] == "worker"
+        self.job = task["type"]
+        self.name = f"{_JOB_NAMES[self.job]} {task['index']}"
+        self.status: int | None = None
         self._process = subprocess.Popen(
             [sys.executable, str(_SCRIPT), *flags],
             env={**os.environ, "TF_CONFIG": json.dumps(config)},
@@ -83,24 +97,21 @@ class Process:
             start_new_session=True,  # The terminal's Ctrl-C would reach it twice.
         )
         output.write(f"[{self.name}] Process {self._process.pid}.\n")
-        self._reader = threading.Thread(target=self._pass_on, args=[output])
-        self._reader.start()
+        threading.Thread(target=self._follow, args=[output, on_end]).start()
 
     def send(self, signum: int) -> None:
         """Sends a signal, if the process runs."""
         if self._process.poll() is None:
             self._process.send_signal(signum)
 
-    def wait(self) -> int:
-        """Waits for the end; returns the exit status as a shell gives it."""
-        status = self._process.wait()
-        self._reader.join()
-        return 128 - status if status < 0 else status
-
-    def _pass_on(self, output: TextIO) -> None:
+    def _follow(self, output: TextIO, on_end: Callable[["Process"], None]) -> None:
+        """Passes on the output, then notes the exit status."""
         for line in self._process.stdout:
             output.write(f"[{self.name}] {line}")
             output.flush()
+        status = self._process.wait()
+        self.status = 128 - status if status < 0 else status
+        on_end(self)
 
 
 def run(
@@ -113,28 +124,41 @@ def run(
       flags: the flags of the training script.
       output: where their output goes.
     """
-    processes = [Process(config, flags, output) for config in tasks]
+    ended, stopped = queue.SimpleQueue(), set()
+    processes = [Process(config, flags, output, ended.put) for config in tasks]
+    workers = [process for process in processes if process.job == "worker"]
+    others = [process for process in processes if process.job != "worker"]
 
     def forward(signum, frame):
         del frame
+        stopped.update(others)
         for process in processes:
             process.send(signum)
 
+    def stop(which):
+        for process in which:
+            stopped.add(process)
+            process.send(signal.SIGTERM)
+
     for signum in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signum, forward)
-    workers = {p.name: p.wait() for p in processes if p.is_worker}
-    failed = {name: status for name, status in workers.items() if status}
-    others = [process for process in processes if not process.is_worker]
-    for process in others:
-        if failed or process.name.startswith("server"):
-            process.send(signal.SIGTERM)  # It would notice the end only after a while.
-    statuses = {process.name: process.wait() for process in others}
-    if not failed:
-        ignored = {128 + signal.SIGTERM}
-        failed = {n: s for n, s in statuses.items() if s and s not in ignored}
-    for name, status in failed.items():
-        print(f"{name} ended with status {status}.", file=sys.stderr)
-    return next(iter(failed.values()), 0)
+    for _ in processes:
+        process = ended.get()
+        if process.job == "evaluator" and process.status and not stopped:
+            stop(workers)  # Nothing would validate, keep the best or stop early.
+        elif process.job == "worker" and all(w.status is not None for w in workers):
+            is_whole = not any(worker.status for worker in workers)
+            # They would notice the end only after a while.
+            stop(p for p in others if p.job == "ps" or not is_whole)
+
+    def has_failed(process):
+        was_stopped = process in stopped and process.status == 128 + signal.SIGTERM
+        return process.status != 0 and not was_stopped
+
+    failed = list(filter(has_failed, processes))
+    for process in failed:
+        print(f"{process.name} ended with status {process.status}.", file=sys.stderr)
+    return failed[0].status if failed else 0
 
 
 def parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, Sequence[str]]:

@@ -150,7 +150,8 @@ class Evaluator:
           checkpoint_path: a checkpoint or a folder; None for the configuration's.
 
         Raises:
-          ValueError: if the checkpoint does not fit, or the split is empty.
+          ValueError: if the checkpoint does not fit, or is removed meanwhile, or the
+            split is empty.
         """
         started = time.monotonic()
         path, step = self._restore(checkpoint_path or self._config.checkpoint_path)
@@ -186,7 +187,13 @@ class Evaluator:
             "Restoring %s.",
             checkpoint.path,
         )
-        self._saver.restore(self._session, checkpoint.path)
+        try:
+            self._saver.restore(self._session, checkpoint.path)
+        except (tf.errors.NotFoundError, tf.errors.DataLossError) as error:
+            raise ValueError(
+                f"{checkpoint.path!r} was removed or damaged while it was restored: "
+                "evaluate another checkpoint."
+            ) from error
         return checkpoint.path, checkpoint.step
 
     def _run_batches(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:

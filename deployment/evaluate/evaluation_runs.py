@@ -183,7 +183,7 @@ def _predict_if_there(evaluator: evaluation.Evaluator, path: str) -> Predictions
     """Returns predictions of a checkpoint; None if training has removed it."""
     try:
         return evaluator.predict(path)
-    except (ValueError, tf.errors.OpError):
+    except ValueError:
         if checkpoint.open_if_complete(path):
             raise
         logging.warning("%s was removed before it was evaluated.", path)

@@ -166,7 +166,11 @@ class Checkpoint:
             return True
         expected = sum(variable.num_bytes for variable in self.variables.values())
         paths = tf.gfile.Glob(f"{self.path}.data-*-of-*")
-        return bool(paths) and sum(tf.gfile.Stat(p).length for p in paths) >= expected
+        try:
+            lengths = [tf.gfile.Stat(path).length for path in paths]
+        except tf.errors.NotFoundError:  # Training has just removed it.
+            return False
+        return bool(lengths) and sum(lengths) >= expected
 
     def _read(self, name):
         try:

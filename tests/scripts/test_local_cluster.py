@@ -117,6 +117,17 @@ def test_a_parameter_server_and_an_evaluator(data_dir, tmp_path):
     assert (tmp_path / "best" / "best.json").exists()
 
 
+@pytest.mark.slow
+def test_training_ends_if_its_evaluator_fails(data_dir, tmp_path):
+    # Without --validate_on=evaluator there is nothing for it to do.
+    flags = ("--eval_split_name=validation", "--max_number_of_steps=1000000")
+    process = start(data_dir, tmp_path, *flags, cluster=("1", "--evaluator"))
+    output, _ = process.communicate(timeout=HANG_SECS)
+    assert process.returncode == 1
+    assert re.search(r"\[evaluator 0\] .*error: TF_CONFIG makes this process", output)
+    assert output.endswith("\nevaluator 0 ended with status 1.\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -88,6 +88,24 @@ def test_many_checkpoints_of_both_formats(tmp_path):
             assert values == {**expected, "num_images": 23}
 
 
+def test_a_checkpoint_that_is_removed_while_it_is_restored(tmp_path, monkeypatch):
+    path, _ = save(tmp_path, 1)
+    check_fit = evaluation.restoring.check_fit
+
+    def check_and_remove(*args):
+        check_fit(*args)
+        for file in tmp_path.glob("model.ckpt-1.data*"):
+            file.unlink()
+
+    with make_evaluator() as evaluator:
+        monkeypatch.setattr(evaluation.restoring, "check_fit", check_and_remove)
+        with pytest.raises(ValueError, match="ckpt-1' was removed or damaged while it"):
+            evaluator.predict(path)
+        monkeypatch.undo()
+        path, logits = save(tmp_path, 2)
+        np.testing.assert_allclose(evaluator.predict(path).logits, logits, atol=1e-5)
+
+
 def test_other_graphs_and_sessions_are_not_changed(tmp_path):
     path, logits = save(tmp_path, 3)
     with tf.Graph().as_default() as graph, tf.Session() as session:

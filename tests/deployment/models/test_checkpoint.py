@@ -1,5 +1,7 @@
 """Checkpoints of both formats are read, and damage is noticed."""
 
+import os
+
 import numpy as np
 import pytest
 from saved_checkpoints import flip, save
@@ -153,6 +155,21 @@ def test_damage_in_v2_is_noticed(tmp_path):
         Checkpoint(str(tmp_path / "m"))
     flip(tmp_path / "m.index", 20)
     with expect_one_line("it is damaged: .*checksum mismatch"):
+        Checkpoint(str(tmp_path / "m"))
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_opened(tmp_path, monkeypatch):
+    save(tmp_path / "m", VALUES, "V2")
+    glob = tf.gfile.Glob
+
+    def list_and_remove(pattern):
+        paths = glob(pattern)
+        for path in paths:
+            os.remove(path)
+        return paths
+
+    monkeypatch.setattr(tf.gfile, "Glob", list_and_remove)
+    with expect_one_line("m' is incomplete"):
         Checkpoint(str(tmp_path / "m"))
 
 
