@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import logging
 
-from deployment import files, remote
+from deployment import files, remote, text
 from deployment.models import checkpoint, checkpoint_state
 from deployment.models.checkpoint import Checkpoint
 from tf_slim_compat import tf
@@ -93,11 +93,11 @@ class CheckpointSaver(tf.train.Saver):
         remove_leftovers(self._train_dir)
 
     def _explain(self, step, error):
-        reason = getattr(error, "message", None) or str(error)
+        reason = text.find_cause(getattr(error, "message", None) or str(error))
         if isinstance(error, tf.errors.ResourceExhaustedError):
             reason = "no space is left on the device"
         # The part before a semicolon names a temporary file.
-        reason = reason.splitlines()[0].split(";")[-1]
+        reason = reason.split(";")[-1]
         try:
             newest = checkpoint.find_newest(self._train_dir)
         except ValueError:

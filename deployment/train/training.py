@@ -189,8 +189,10 @@ def _run(config, graph, loop, init_fn):
             save_summaries_secs=0,
             save_interval_secs=0,
         )
-    except tf.errors.UnavailableError as error:
-        if not config.master:
+    except (tf.errors.UnavailableError, OSError) as error:
+        # Without it, checkpoints cannot be saved, either.
+        is_lost = isinstance(error.__cause__ or error, tf.errors.UnavailableError)
+        if not (config.master and is_lost):
             raise
         raise LostWorkerError(
             "A parameter server does not answer any more, and its variables are lost. "

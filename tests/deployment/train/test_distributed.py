@@ -76,8 +76,13 @@ def test_a_worker_trains_variables_on_the_parameter_server(
 
 
 def test_a_lost_parameter_server_is_named(cluster, tmp_path, monkeypatch):
+    lost = tf.errors.UnavailableError(None, None, "Socket closed")
+
     def fail(*args, **kwargs):
-        raise tf.errors.UnavailableError(None, None, "Socket closed")
+        raise lost
+
+    def fail_to_save(*args, **kwargs):
+        raise OSError("The checkpoint of step 2 could not be saved.") from lost
 
     monkeypatch.setattr(slim.learning, "train", fail)
     spec = toy_training.make_spec(num_outputs=2)
@@ -85,5 +90,7 @@ def test_a_lost_parameter_server_is_named(cluster, tmp_path, monkeypatch):
     with pytest.raises(tf.errors.UnavailableError):
         training.train(alone, network_fn, build_batches)
     config = toy_training.make_config(tmp_path, master=cluster, spec=spec)
-    with pytest.raises(LostWorkerError, match="A parameter server does not answer"):
-        training.train(config, network_fn, build_batches)
+    for failure in (fail, fail_to_save):
+        monkeypatch.setattr(slim.learning, "train", failure)
+        with pytest.raises(LostWorkerError, match="A parameter server does not answer"):
+            training.train(config, network_fn, build_batches)

@@ -179,3 +179,20 @@ def test_a_run_that_has_only_its_best_checkpoints_left_keeps_them(run):
     for path in (run / "best").iterdir():
         shutil.copy(path, run)
     assert go_on(run).step == 8
+
+
+def test_why_a_checkpoint_could_not_be_saved(tmp_path, graph, monkeypatch):
+    message = (
+        "Graph execution error:\n\nDetected at node 'save/SaveV2' defined at:\n"
+        "Node: 'save/SaveV2'\nrun/model.ckpt-3.index.tempstate7; Permission denied\n"
+        "\t [[{{node save/SaveV2}}]]"
+    )
+
+    def fail(*args, **kwargs):
+        raise tf.errors.PermissionDeniedError(None, None, message)
+
+    tf.train.get_or_create_global_step(graph)
+    saver = saving.CheckpointSaver(str(tmp_path))
+    monkeypatch.setattr(tf.train.Saver, "save", fail)
+    with pytest.raises(OSError, match=r"step 3 could not .* \(Permission denied\): "):
+        saver.save(None, f"{tmp_path}/model.ckpt", 3)
