@@ -37,9 +37,11 @@ def printable(text: str, keep: str = "") -> str:
 
 def find_cause(message: str) -> str:
     """Returns the line of a TensorFlow error's message that says what went wrong."""
-    # It comes before the name of the node.
+    # It comes before the name of the node; rules are between errors of several servers.
     lines = message.split(" [[{{node")[0].split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), message)
+    return next(
+        (line.strip() for line in reversed(lines) if line.strip("= \t")), message
+    )
 
 
 def csv_cell(value: Any) -> Any:

@@ -63,6 +63,7 @@ class CheckpointSaver(tf.train.Saver):
 
         Raises:
           OSError: if it cannot be written.
+          AbortedError: if the connection to a parameter server breaks.
         """
         if not isinstance(global_step, int):
             global_step = tf.train.global_step(sess, global_step)
@@ -73,6 +74,11 @@ class CheckpointSaver(tf.train.Saver):
         try:
             super().save(sess, save_path, global_step=global_step, **kwargs)
             self._list(os.path.basename(prefix))
+        except tf.errors.AbortedError:
+            # The connection to a parameter server broke: training retries from the
+            # last checkpoint.
+            self._remove_leftovers(os.path.basename(prefix))
+            raise
         except (tf.errors.OpError, OSError, ValueError) as error:
             self._remove_leftovers(os.path.basename(prefix))
             raise OSError(self._explain(global_step, error)) from error

@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import logging
 
-from deployment import files, remote
+from deployment import files, remote, text
 from deployment.cluster import LostWorkerError
 from deployment.event_files import EventWriter
 from deployment.models import run_card
@@ -173,7 +173,7 @@ def _run(config, graph, loop, init_fn):
         slim.learning.train(
             graph.train_op,
             config.train_dir,
-            train_step_fn=loop,
+            train_step_fn=_reporting_retries(loop),
             train_step_kwargs={},
             master=config.workers.target if config.workers else config.master,
             # Each worker of all-reduce initializes its own variables.
@@ -206,6 +206,23 @@ def _run(config, graph, loop, init_fn):
         saving.remove_leftovers(config.train_dir)
         reason = error.message.split(";")[-1].strip()
         raise OSError(f"{path!r} cannot be written: {reason}.") from error
+
+
+def _reporting_retries(loop):
+    """Returns a training loop that says why tf_slim calls it with a new session."""
+
+    def take_step(*args):
+        try:
+            return loop(*args)
+        except tf.errors.AbortedError as error:
+            logging.warning(
+                "The connection to a parameter server broke (%.200s): training "
+                "continues from the last checkpoint.",
+                text.find_cause(error.message),
+            )
+            raise
+
+    return take_step
 
 
 def _build_validator(config, history, build_evaluator, on_new_best):

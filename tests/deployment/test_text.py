@@ -90,3 +90,15 @@ def test_a_spreadsheet_gets_no_formulas():
         assert text.csv_cell(f"{start}a(1)") == f"'{start}a(1)"
     for value in ("a=1", "-0.5", "+1e-3", "", "'=1", -1.5, -1, None):
         assert text.csv_cell(value) is value
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "disk full",
+        "Graph execution error:\n\nNode: 'a'\ndisk full\n\t [[{{node a}}]]",
+        "\n=====================\ndisk full\n=====================\n\t [[{{node a}}]]",
+    ],
+)
+def test_the_cause_in_a_message_of_tensorflow(message):
+    assert text.find_cause(message) == "disk full"

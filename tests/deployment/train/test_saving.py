@@ -196,3 +196,23 @@ def test_why_a_checkpoint_could_not_be_saved(tmp_path, graph, monkeypatch):
     monkeypatch.setattr(tf.train.Saver, "save", fail)
     with pytest.raises(OSError, match=r"step 3 could not .* \(Permission denied\): "):
         saver.save(None, f"{tmp_path}/model.ckpt", 3)
+
+
+def test_a_broken_connection_while_saving_repeats_what_was_not_saved(
+    tmp_path, monkeypatch, caplog
+):
+    save, breaks = tf.train.Saver.save, [4]
+
+    def break_once(saver, session, path, global_step, **kwargs):
+        if global_step in breaks:
+            breaks.remove(global_step)
+            raise tf.errors.AbortedError(None, None, "RunGraph was received twice.")
+        return save(saver, session, path, global_step=global_step, **kwargs)
+
+    monkeypatch.setattr(tf.train.Saver, "save", break_once)
+    toy.train(tmp_path, 6, save_interval_secs=0)
+    assert "(RunGraph was received twice.): training continues from" in caplog.text
+    assert checkpoint_state.read(str(tmp_path))[-3:] == [
+        f"model.ckpt-{step}" for step in (4, 5, 6)
+    ]
+    assert toy.read(tmp_path, "global_step") == 6
