@@ -21,6 +21,9 @@ from tf_slim_compat import tf
 
 # What collectives raise if the process at an address is no longer the same one.
 _BROKEN = (tf.errors.UnavailableError, tf.errors.AbortedError)
+# TensorFlow 2.21 remembers 100,000 requests by random numbers of only 32 bits, and
+# takes one in 43,000 for a repeated one.
+_REPEATED = "request was received twice"
 # After a collective failed, how long to look for a process that ended.
 _PATIENCE_SECS = 5.0
 # So that the others find this process alive, and blame the right one.
@@ -112,7 +115,8 @@ class Workers:
           session: closed if a worker is lost, so that its run ends.
 
         Raises:
-          LostWorkerError: if another worker does not answer any more.
+          LostWorkerError: if another worker does not answer any more, or TensorFlow
+            rejects a request of this one.
         """
         if session is not None and session not in self._sessions:
             self._sessions.append(session)
@@ -120,17 +124,28 @@ class Workers:
         try:
             yield
         except (tf.errors.OpError, RuntimeError) as error:
-            loss = self._monitor.loss or liveness.find_loss(self._peers, _PATIENCE_SECS)
-            if loss is None and not isinstance(error, _BROKEN):
+            cause = self._find_cause(error)
+            if cause is None:
                 raise
-            loss = loss or "a worker ended, and was started again"
             time.sleep(_LINGER_SECS)
             raise liveness.LostWorkerError(
-                f"{loss[0].upper()}{loss[1:]}; training cannot go on without it. Run "
-                "the same command on every machine again to resume from the last "
-                "checkpoint."
+                f"{cause[0].upper()}{cause[1:]}. Run the same command on every machine "
+                "again to resume from the last checkpoint."
             ) from error
         self._monitor.tick()
+
+    def _find_cause(self, error: Exception) -> str | None:
+        """Returns why communication failed, as a clause; None if no worker is lost."""
+        if _REPEATED in str(error):
+            return (
+                f"TensorFlow rejected a request of worker {self.index}, whose random "
+                "number was that of an earlier one, as happens once in some 40,000 "
+                "requests"
+            )
+        loss = self._monitor.loss or liveness.find_loss(self._peers, _PATIENCE_SECS)
+        if loss is None and isinstance(error, _BROKEN):
+            loss = "a worker ended, and was started again"
+        return loss and f"{loss}; training cannot go on without it"
 
     def gather(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
         """Returns the values of all workers, float64 [workers, ...].

@@ -157,3 +157,21 @@ def test_a_worker_that_is_back_already_ends_the_others(monkeypatch):
         return True
 
     assert worker_threads.run(2, work) == [True, True]
+
+
+def test_a_worker_whose_request_tensorflow_rejects_says_so(monkeypatch):
+    from deployment.cluster import workers as module
+
+    monkeypatch.setattr(module, "_LINGER_SECS", 0.0)
+
+    def work(workers):
+        workers.leave()  # Both live until here.
+        with pytest.raises(LostWorkerError) as caught, workers.communicating():
+            raise tf.errors.AbortedError(
+                None, None, "The same RunGraph request was received twice. step_id: 3"
+            )
+        return str(caught.value)
+
+    for index, message in enumerate(worker_threads.run(2, work)):
+        assert f"TensorFlow rejected a request of worker {index}, whose" in message
+        assert "on every machine again to resume from the last checkpoint." in message
