@@ -21,8 +21,8 @@ from tf_slim_compat import tf
 
 # What collectives raise if the process at an address is no longer the same one.
 _BROKEN = (tf.errors.UnavailableError, tf.errors.AbortedError)
-# TensorFlow 2.21 remembers 100,000 requests by random numbers of only 32 bits, and
-# takes one in 43,000 for a repeated one.
+# TensorFlow 2.21 remembers 100,000 requests by random numbers that behave like ones of
+# 32 bits, and takes one in 43,000 for a repeated one.
 _REPEATED = "request was received twice"
 # After a collective failed, how long to look for a process that ended.
 _PATIENCE_SECS = 5.0

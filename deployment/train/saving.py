@@ -63,7 +63,7 @@ class CheckpointSaver(tf.train.Saver):
 
         Raises:
           OSError: if it cannot be written.
-          AbortedError: if the connection to a parameter server breaks.
+          AbortedError: if a TensorFlow server rejects the request.
         """
         if not isinstance(global_step, int):
             global_step = tf.train.global_step(sess, global_step)
@@ -75,8 +75,7 @@ class CheckpointSaver(tf.train.Saver):
             super().save(sess, save_path, global_step=global_step, **kwargs)
             self._list(os.path.basename(prefix))
         except tf.errors.AbortedError:
-            # The connection to a parameter server broke: training retries from the
-            # last checkpoint.
+            # Not the disk's fault: `training` decides whether to retry.
             self._remove_leftovers(os.path.basename(prefix))
             raise
         except (tf.errors.OpError, OSError, ValueError) as error:

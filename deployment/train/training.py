@@ -173,7 +173,7 @@ def _run(config, graph, loop, init_fn):
         slim.learning.train(
             graph.train_op,
             config.train_dir,
-            train_step_fn=_reporting_retries(loop),
+            train_step_fn=_guard(loop, config),
             train_step_kwargs={},
             master=config.workers.target if config.workers else config.master,
             # Each worker of all-reduce initializes its own variables.
@@ -208,17 +208,35 @@ def _run(config, graph, loop, init_fn):
         raise OSError(f"{path!r} cannot be written: {reason}.") from error
 
 
-def _reporting_retries(loop):
-    """Returns a training loop that says why tf_slim calls it with a new session."""
+def _guard(loop, config):
+    """Returns a training loop that decides on what tf_slim would retry silently.
 
-    def take_step(*args):
+    After an `AbortedError` tf_slim makes a new session, in which a chief restores the
+    last checkpoint. That is right only for a chief whose run goes on, and alone.
+    """
+
+    def take_step(session, train_op, global_step, kwargs):
         try:
-            return loop(*args)
+            loss, is_over = loop(session, train_op, global_step, kwargs)
+            if is_over and (config.is_chief or config.workers is not None):
+                # Here, not by tf_slim, which has no place for errors of its own save.
+                path = os.path.join(config.train_dir, "model.ckpt")
+                loop.saver.save(session, path, global_step=global_step)
+            return loss, is_over
         except tf.errors.AbortedError as error:
+            if config.workers is not None:
+                with config.workers.communicating():
+                    raise
+            cause = f"{text.find_cause(error.message):.200}"
+            if loop.get_result().stopped_because is not None:
+                raise OSError(
+                    f"The last checkpoint could not be saved ({cause}): run the same "
+                    "command again to resume from the one before it."
+                ) from error
             logging.warning(
-                "The connection to a parameter server broke (%.200s): training "
-                "continues from the last checkpoint.",
-                text.find_cause(error.message),
+                "TensorFlow aborted a step or a save (%s): training continues%s.",
+                cause,
+                " from the last checkpoint" if config.is_chief else "",
             )
             raise
 

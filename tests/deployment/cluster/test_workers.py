@@ -11,6 +11,7 @@ import toy_training
 import worker_threads
 from absl import logging
 
+from deployment.cluster import LostWorkerError
 from deployment.cluster.collectives import Collectives
 from deployment.durations import Duration
 from deployment.evaluate import evaluation
@@ -177,6 +178,19 @@ def test_workers_stop_early_together(tmp_path):
     assert [result.step for result in results] == [4, 4]
     assert results[0].stopped_because == results[1].stopped_because
     check_equal(folders)
+
+
+def test_workers_end_if_a_save_is_rejected(tmp_path, monkeypatch):
+    """A chief that went back to its last checkpoint would differ from the others."""
+
+    def reject(*args, **kwargs):
+        raise tf.errors.AbortedError(None, None, "The same request was received twice.")
+
+    monkeypatch.setattr(tf.train.Saver, "save", reject)
+    with pytest.raises(LostWorkerError, match="rejected a request of worker 0, whose"):
+        worker_threads.train(
+            2, tmp_path, steps=3, network_fn=network_without_statistics
+        )
 
 
 def test_workers_with_other_settings_are_refused(tmp_path):

@@ -198,21 +198,35 @@ def test_why_a_checkpoint_could_not_be_saved(tmp_path, graph, monkeypatch):
         saver.save(None, f"{tmp_path}/model.ckpt", 3)
 
 
-def test_a_broken_connection_while_saving_repeats_what_was_not_saved(
-    tmp_path, monkeypatch, caplog
-):
-    save, breaks = tf.train.Saver.save, [4]
+def abort_saves(monkeypatch, *steps):
+    """Has TensorFlow reject the next save of each of these steps."""
+    save, left = tf.train.Saver.save, list(steps)
 
-    def break_once(saver, session, path, global_step, **kwargs):
-        if global_step in breaks:
-            breaks.remove(global_step)
-            raise tf.errors.AbortedError(None, None, "RunGraph was received twice.")
+    def abort_once(saver, session, path, global_step, **kwargs):
+        if global_step in left:
+            left.remove(global_step)
+            raise tf.errors.AbortedError(None, None, "It was received twice.")
         return save(saver, session, path, global_step=global_step, **kwargs)
 
-    monkeypatch.setattr(tf.train.Saver, "save", break_once)
+    monkeypatch.setattr(tf.train.Saver, "save", abort_once)
+
+
+def test_training_goes_on_if_a_save_is_aborted(tmp_path, monkeypatch, caplog):
+    abort_saves(monkeypatch, 4)
     toy.train(tmp_path, 6, save_interval_secs=0)
-    assert "(RunGraph was received twice.): training continues from" in caplog.text
+    assert "(It was received twice.): training continues from the" in caplog.text
     assert checkpoint_state.read(str(tmp_path))[-3:] == [
         f"model.ckpt-{step}" for step in (4, 5, 6)
     ]
+    assert toy.read(tmp_path, "global_step") == 6
+
+
+@pytest.mark.parametrize("save_interval_secs", [0, 600])
+def test_training_ends_if_the_last_save_is_aborted(
+    tmp_path, monkeypatch, save_interval_secs
+):
+    abort_saves(monkeypatch, 6)
+    with pytest.raises(OSError, match=r"\(It was received twice\.\): run the same"):
+        toy.train(tmp_path, 6, save_interval_secs=save_interval_secs)
+    assert toy.train(tmp_path, 6).step == 6
     assert toy.read(tmp_path, "global_step") == 6
